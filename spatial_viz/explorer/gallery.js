@@ -1,0 +1,72 @@
+// Thumbnails to click. data = {items: [{id, label, src}], selected}; a click sends one state value, the id.
+
+const SMALL = 64; // pictures up to this many pixels are shown as pixels, larger ones smoothly
+
+export function mount(element, data, onSelect) {
+  const root = document.createElement("div");
+  root.className = "sv-gallery";
+  root.setAttribute("role", "group");
+  root.setAttribute("aria-label", "Pictures");
+  element.appendChild(root);
+  let shown = null;
+  let asked = null; // the server's selection last seen: only a new one overrules a click
+  let buttons = [];
+
+  function select(id) {
+    for (const button of buttons) button.setAttribute("aria-pressed", String(button.dataset.id === id));
+  }
+
+  function build(items) {
+    buttons = items.map(({ id, label, src }) => {
+      const button = document.createElement("button");
+      const image = document.createElement("img");
+      button.type = "button";
+      button.className = "sv-thumb";
+      button.dataset.id = id;
+      button.title = label;
+      image.alt = label;
+      image.decoding = "async";
+      image.addEventListener("load", () => image.classList.toggle("sv-small", image.naturalWidth <= SMALL));
+      image.src = src;
+      button.append(image);
+      button.addEventListener("click", () => {
+        if (button.getAttribute("aria-pressed") === "true") return;
+        select(id);
+        onSelect(id);
+      });
+      return button;
+    });
+    root.replaceChildren(...buttons);
+  }
+
+  function update({ items, selected }) {
+    const now = JSON.stringify(items);
+    const rebuilt = now !== shown;
+    if (rebuilt) build(items);
+    if (rebuilt || selected !== asked) select(selected);
+    shown = now;
+    asked = selected;
+  }
+
+  update(data);
+  return { update, destroy: () => root.remove() };
+}
+
+const instances = new WeakMap();
+
+export default function ({ data, parentElement, setStateValue }) {
+  // Called again with the same parent whenever data or theme change.
+  let instance = instances.get(parentElement);
+  if (instance) {
+    instance.send = setStateValue;
+    instance.view.update(data);
+  } else {
+    instance = { send: setStateValue };
+    instance.view = mount(parentElement, data, (id) => instance.send("selected", id));
+    instances.set(parentElement, instance);
+  }
+  return () => {
+    instance.view.destroy();
+    instances.delete(parentElement);
+  };
+}

@@ -1,0 +1,281 @@
+"""From a landscape to what the live explorer shows: one plain, versioned dict.
+
+The swept grid travels to the browser once, as base64 of little-endian arrays (a nested list would be four times the
+size, and ``bytes`` inside a dict do not survive Streamlit). From then on the browser needs no server to follow a drag.
+The dict is JSON throughout, so that exported pages carry the same one.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+
+from spatial_viz.errors import InvalidInput
+
+VERSION = 1
+MAX_PANES = 4
+DIMS = ("rotation", "dy", "dx")
+PADDINGS = ("black", "reflect", "edge")
+OTHER_CLASS = -1  # index of the stand-in for predicted classes whose probabilities do not travel
+
+GLOSSARY: dict[str, str] = {
+    "loss": (
+        "How badly the classifier does on this picture: minus the natural logarithm of the probability that it gives "
+        "to the true class. 0 is perfect; −ln of a half, about 0.7, is a coin toss between two classes."
+    ),
+    "landscape": (
+        "The loss for every small rotation and shift of one picture, drawn as a map. A robust classifier has a flat, "
+        "dark map; bright places are transforms that confuse it."
+    ),
+    "probabilities": (
+        "How the classifier divides its belief among the classes; they add up to 100 %. The class with the largest "
+        "share is the prediction."
+    ),
+    "interpolated": (
+        "The classifier was run on a grid of transforms only. Between the grid points the values shown are blended "
+        "from their neighbours; when you let go, the classifier computes this very transform."
+    ),
+    "worst case": (
+        "The most damaging transform of the whole grid: misclassified ones come before correct ones, and among these "
+        "the one with the highest loss."
+    ),
+    "misclassified region": (
+        "The transforms for which the predicted class is not the true one. The outline on the maps encloses them."
+    ),
+    "padding": (
+        "What fills the corners that a turned or shifted picture leaves empty: black, the picture mirrored at its "
+        "edge, or its edge pixels repeated."
+    ),
+    "grid": (
+        "The transforms on which the classifier was run: every combination of evenly spaced rotations and shifts. "
+        "Counts such as “287 of 775 fail” refer to them; small dots mark them on the maps."
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Pane:
+    """One classifier's view of one picture.
+
+    ``landscape`` is a swept grid over ("rotation", "dy", "dx") with ``probabilities``; ``image`` is the C×H×W picture in
+    [0, 1] as the classifier gets it. ``worst`` is the worst case, an object or a mapping with ``rotation``, ``dx``,
+    ``dy``, ``loss``, ``confidence``, ``misclassified`` and ``predicted`` or ``name``. ``planes`` are refined landscapes
+    for display, each with exactly one of the three dimensions of size 1. Without a true label, pass the prediction for
+    the unmoved picture as ``label`` and ``labelled=False``.
+    """
+
+    landscape: xr.Dataset
+    image: torch.Tensor
+    label: int
+    class_names: Sequence[str]
+    worst: Any
+    title: str = ""
+    padding: str = "black"
+    labelled: bool = True
+    planes: Sequence[xr.Dataset] = ()
+
+
+def explorer_payload(
+    panes: Sequence[Pane],
+    *,
+    pose: Mapping[str, float] | None = None,
+    rev: int = 0,
+    exact: Mapping[str, Any] | None = None,
+    limits: Mapping[str, float] | None = None,
+    notes: Sequence[str] = (),
+    glossary: Mapping[str, str] = GLOSSARY,
+) -> dict[str, Any]:
+    """The explorer's payload for one to four panes that share one pose.
+
+    ``pose`` and ``limits`` map "rotation" (degrees), "dx" and "dy" (pixels) to numbers; the pose defaults to the unmoved
+    picture, the limits to the extent of the grids. The browser moves to ``pose`` only where ``rev`` is higher than
+    before. ``exact`` is the classifiers' answer at one pose, see :func:`exact_answer`.
+    """
+    if not 1 <= len(panes) <= MAX_PANES:
+        raise InvalidInput(f"The explorer shows one to {MAX_PANES} panes; got {len(panes)}.")
+    landscapes = [_checked(pane) for pane in panes]
+    if limits is None:
+        limits = {d: max(float(np.abs(ds[d].values).max()) for ds in landscapes) for d in DIMS}
+    losses = [float(ds["loss"].max()) for ds in landscapes]
+    losses += [float(plane["loss"].max()) for pane in panes for plane in pane.planes]
+    chance = max(math.log(max(len(pane.class_names), 2)) for pane in panes)
+    loss_max = max([chance, *(x for x in losses if math.isfinite(x))])  # one colour scale for all panes
+    return {
+        "version": VERSION,
+        "rev": int(rev),
+        "pose": _pose(pose or {}),
+        "limits": _pose(limits),
+        "panes": [_pane(pane, ds, loss_max) for pane, ds in zip(panes, landscapes, strict=True)],
+        "exact": None if exact is None else {"pose": _pose(exact["pose"]), "panes": list(exact["panes"])},
+        "notes": [str(note) for note in notes],
+        "glossary": dict(glossary),
+    }
+
+
+def exact_answer(
+    pane: Pane, *, predicted: int, loss: float, confidence: float, probabilities: Any = None
+) -> dict[str, Any]:
+    """One pane's entry of ``exact["panes"]``: what the classifier says at the committed pose.
+
+    ``probabilities``, where given, is the softmax over all classes; the bars then show it instead of the interpolation.
+    """
+    answer: dict[str, Any] = {
+        "name": _name(pane.class_names, predicted),
+        "confidence": float(confidence),
+        "loss": float(loss),
+        "misclassified": int(predicted) != int(pane.label),
+    }
+    if probabilities is not None:
+        every = np.asarray(probabilities, dtype=np.float32).reshape(-1)
+        shown = [int(c) for c in pane.landscape["class"].values]
+        answer["probabilities"] = [float(every[c]) for c in shown]
+        if _hidden(pane.landscape).any():
+            answer["probabilities"].append(0.0 if int(predicted) in shown else float(confidence))
+    return answer
+
+
+def transform_words(rotation: float, dx: float, dy: float) -> str:
+    """The transform as one says it.
+
+    >>> transform_words(14, 3, -1.5)
+    'turned 14° left, moved 3 px right and 1.5 px up'
+    >>> transform_words(0, 0, 0)
+    'not moved at all'
+    """
+    turn, right, down = round(float(rotation), 1), round(float(dx), 2), round(float(dy), 2)
+    moves = []
+    if right:
+        moves.append(f"{abs(right):g} px {'right' if right > 0 else 'left'}")
+    if down:
+        moves.append(f"{abs(down):g} px {'down' if down > 0 else 'up'}")
+    parts = []
+    if turn:
+        parts.append(f"turned {abs(turn):g}° {'left' if turn > 0 else 'right'}")
+    if moves:
+        parts.append("moved " + " and ".join(moves))
+    return ", ".join(parts) or "not moved at all"
+
+
+def _checked(pane: Pane) -> xr.Dataset:
+    """The landscape with its dimensions in the order of the payload, ascending; or a clear refusal."""
+    ds = pane.landscape
+    missing = [v for v in ("loss", "predicted", "confidence", "probabilities") if v not in ds]
+    if missing:
+        raise InvalidInput(f"The explorer needs a landscape with {', '.join(missing)}; it has {', '.join(map(str, ds))}.")
+    if set(ds["loss"].dims) != set(DIMS):
+        raise InvalidInput(f"The explorer shows one picture: expected dimensions {DIMS}, got {tuple(ds['loss'].dims)}.")
+    if pane.padding not in PADDINGS:
+        raise InvalidInput(f"Unknown padding {pane.padding!r}; expected one of {', '.join(PADDINGS)}.")
+    if pane.image.ndim != 3 or pane.image.shape[0] not in (1, 3):
+        raise InvalidInput(f"Expected a C×H×W picture with 1 or 3 channels; got shape {tuple(pane.image.shape)}.")
+    return ds.sortby(list(DIMS))
+
+
+def _pane(pane: Pane, ds: xr.Dataset, loss_max: float) -> dict[str, Any]:
+    wrong = _misclassified(ds, pane.label)
+    classes = [{"index": int(c), "name": _name(pane.class_names, c)} for c in ds["class"].values]
+    probabilities = ds["probabilities"].transpose(*DIMS, "class").values
+    hidden = _hidden(ds)
+    if hidden.any():
+        # Without this stand-in the largest probability shown would name the wrong class at these cells.
+        confidence = ds["confidence"].transpose(*DIMS).values
+        stand_in = np.where(hidden, confidence, 0.0).astype(np.float32)[..., None]
+        probabilities = np.concatenate([probabilities, stand_in], axis=-1)
+        classes.append({"index": OTHER_CLASS, "name": "another class"})
+    natural = int(ds["natural_predicted"])
+    return {
+        "title": pane.title,
+        "picture": _picture(pane.image, pane.padding),
+        "label": int(pane.label),
+        "label_name": _name(pane.class_names, pane.label),
+        "labelled": bool(pane.labelled),
+        "axes": {d: [float(x) for x in ds[d].values] for d in DIMS},
+        "loss": _base64(ds["loss"].transpose(*DIMS), "<f4"),
+        "misclassified": _base64(wrong, "u1"),
+        "classes": classes,
+        "class_count": len(pane.class_names),
+        "probabilities": _base64(probabilities, "<f4"),
+        "loss_max": loss_max,
+        "natural": {
+            "name": _name(pane.class_names, natural),
+            "confidence": float(ds["natural_confidence"]),
+            "loss": float(ds["natural_loss"]),
+            "misclassified": natural != int(pane.label),
+        },
+        "worst": _worst(pane),
+        "misclassified_count": int(wrong.sum()),
+        "transforms": int(wrong.size),
+        "planes": [_plane(plane, pane.label) for plane in pane.planes],
+    }
+
+
+def _picture(image: torch.Tensor, padding: str) -> dict[str, Any]:
+    channels, height, width = image.shape
+    pixels = (image.detach().to("cpu", torch.float32).clamp(0, 1) * 255).round().to(torch.uint8)
+    return {
+        "width": int(width),
+        "height": int(height),
+        "channels": int(channels),
+        "pixels": _base64(pixels.permute(1, 2, 0).numpy(), "u1"),
+        "padding": padding,
+    }
+
+
+def _worst(pane: Pane) -> dict[str, Any]:
+    record = pane.worst
+    get = record.get if isinstance(record, Mapping) else lambda field: getattr(record, field, None)
+    name = get("name") or _name(pane.class_names, get("predicted"))
+    numbers = {field: float(get(field)) for field in ("rotation", "dx", "dy", "loss", "confidence")}
+    words = transform_words(numbers["rotation"], numbers["dx"], numbers["dy"])
+    return {**numbers, "name": str(name), "misclassified": bool(get("misclassified")), "words": words}
+
+
+def _plane(ds: xr.Dataset, label: int) -> dict[str, Any]:
+    """A refined plane as rows and columns of the map that shows it: the rotation lies along x, dy along y."""
+    fixed = [d for d in DIMS if ds.sizes.get(d) == 1]
+    if len(fixed) != 1:
+        sizes = {d: ds.sizes.get(d) for d in DIMS}
+        raise InvalidInput(f"A display plane has exactly one of {', '.join(DIMS)} of size 1; got sizes {sizes}.")
+    x_axis, y_axis = {"rotation": ("dx", "dy"), "dy": ("rotation", "dx"), "dx": ("rotation", "dy")}[fixed[0]]
+    at = float(ds[fixed[0]].values[0])
+    ds = ds.isel({fixed[0]: 0}).sortby([x_axis, y_axis])
+    return {
+        "fixed": fixed[0],
+        "at": at,
+        "x": [float(v) for v in ds[x_axis].values],
+        "y": [float(v) for v in ds[y_axis].values],
+        "x_axis": x_axis,
+        "y_axis": y_axis,
+        "loss": _base64(ds["loss"].transpose(y_axis, x_axis), "<f4"),
+        "misclassified": _base64((ds["predicted"] != label).transpose(y_axis, x_axis), "u1"),
+        # Its zero line is the edge of the misclassified region, finer than the cells.
+        "margin": _base64(ds["margin"].transpose(y_axis, x_axis), "<f4") if "margin" in ds else None,
+    }
+
+
+def _misclassified(ds: xr.Dataset, label: int) -> np.ndarray:
+    return np.asarray((ds["predicted"] != label).transpose(*DIMS).values)
+
+
+def _hidden(ds: xr.Dataset) -> np.ndarray:
+    """Cells whose predicted class is not among those whose probabilities travel."""
+    return ~np.isin(ds["predicted"].transpose(*DIMS).values, ds["class"].values)
+
+
+def _pose(pose: Mapping[str, float]) -> dict[str, float]:
+    return {d: float(pose.get(d, 0.0)) for d in ("rotation", "dx", "dy")}
+
+
+def _name(names: Sequence[str], index: Any) -> str:
+    return str(names[int(index)]) if 0 <= int(index) < len(names) else f"class {int(index)}"
+
+
+def _base64(values: Any, dtype: str) -> str:
+    return base64.b64encode(np.ascontiguousarray(values, dtype=dtype).tobytes()).decode("ascii")

@@ -1,0 +1,1 @@
+"""Robust optimisation: recipes, data pipeline, loop, checkpoints."""

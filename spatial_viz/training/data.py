@@ -1,0 +1,102 @@
+"""The training pictures: decoded once, held as uint8, augmented in batches."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.datasets import ImageFolder
+
+from spatial_viz.errors import InvalidInput
+from spatial_viz.grids import keyed_uniform
+
+
+@dataclass(frozen=True)
+class PictureSet:
+    """``pictures``: uint8 N×H×W×C; ``labels``: int64 N; ``class_names``: K names."""
+
+    pictures: Tensor
+    labels: Tensor
+    class_names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def subset(self, indices: Tensor) -> PictureSet:
+        return PictureSet(self.pictures[indices], self.labels[indices], self.class_names)
+
+
+def read_folder(folder: Path, size: tuple[int, int] | None = None) -> PictureSet:
+    """Every picture of a folder in ImageFolder layout (one folder per class), decoded to RGB uint8.
+
+    ``size``: the (H, W) that all must have; by default that of the first.
+    """
+    if not folder.is_dir():
+        raise InvalidInput(f"{folder} is not a folder; expected one folder per class in it")
+    try:
+        listing = ImageFolder(str(folder))
+    except FileNotFoundError as error:
+        raise InvalidInput(f"{folder} holds no class folders with pictures: {error}") from error
+
+    def decode(sample: tuple[str, int]) -> np.ndarray:
+        with Image.open(sample[0]) as picture:
+            return np.asarray(picture.convert("RGB"))
+
+    with ThreadPoolExecutor() as pool:
+        pictures = list(pool.map(decode, listing.samples))
+    size = size or pictures[0].shape[:2]
+    for (path, _), picture in zip(listing.samples, pictures, strict=True):
+        if picture.shape[:2] != size:
+            raise InvalidInput(
+                f"all pictures must be {size[1]}×{size[0]} pixels; {path} has {picture.shape[1]}×{picture.shape[0]}"
+            )
+    labels = torch.tensor([label for _, label in listing.samples])
+    return PictureSet(torch.from_numpy(np.stack(pictures)), labels, tuple(listing.classes))
+
+
+def split_validation(data: PictureSet, count: int, seed: int) -> tuple[PictureSet, PictureSet]:
+    """(training, validation): ``count`` pictures held out at random, as many of each class as of any other."""
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(len(data), generator=generator)
+    # Deal the shuffled pictures out class by class: rank within the class first, then the class.
+    labels = data.labels[order]
+    rank = torch.zeros_like(labels)
+    for label in range(len(data.class_names)):
+        members = (labels == label).nonzero()[:, 0]
+        rank[members] = torch.arange(len(members))
+    dealt = order[torch.argsort(rank, stable=True)]
+    return data.subset(dealt[count:].sort().values), data.subset(dealt[:count].sort().values)
+
+
+def to_images(pictures: Tensor) -> Tensor:
+    """uint8 N×H×W×C → float32 N×C×H×W in [0, 1], channels last in memory."""
+    return pictures.permute(0, 3, 1, 2).float().div_(255)
+
+
+def augment(data: PictureSet, indices: Tensor, epoch: int, seed: int, crop: bool) -> Tensor:
+    """Flip, and crop where asked, the pictures at ``indices``: float32 B×C×H×W in [0, 1].
+
+    Each draw is keyed by (seed, picture, epoch). Flips alternate from epoch to epoch after a random start, so that both
+    sides are seen equally often (Jordan, *94% on CIFAR-10 in 3.29 seconds*, 2024).
+    """
+    height, width = data.pictures.shape[1:3]
+    keys = indices.numpy()
+    flip = torch.from_numpy((keyed_uniform(seed, keys, np.array(0)) < 0.5) ^ bool(epoch % 2))
+    rows = torch.arange(height).expand(len(indices), -1)
+    columns = torch.arange(width).expand(len(indices), -1)
+    columns = torch.where(flip[:, None], width - 1 - columns, columns)
+    if crop:
+        pad = max(1, height // 8)
+        shifts = keyed_uniform(seed, keys[:, None], np.array(epoch + 1), np.arange(2)[None])
+        offsets = torch.from_numpy((shifts * (2 * pad + 1)).astype(np.int64) - pad)
+        rows, columns = _reflect(rows + offsets[:, :1], height), _reflect(columns + offsets[:, 1:], width)
+    return to_images(data.pictures[indices[:, None, None], rows[:, :, None], columns[:, None, :]])
+
+
+def _reflect(index: Tensor, size: int) -> Tensor:
+    return (size - 1) - ((size - 1) - index.abs()).abs()

@@ -1,0 +1,250 @@
+"""The training loop: one for all recipes, with checkpoints from which a killed run goes on."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from spatial_viz.errors import InvalidInput, SpatialVizError
+from spatial_viz.geometry import warp
+from spatial_viz.grids import TransformGrid, draw_transforms
+from spatial_viz.losses import cross_entropy
+from spatial_viz.networks import build_network, fold_batch_norm
+from spatial_viz.training.data import PictureSet, augment, split_validation, to_images
+from spatial_viz.training.recipes import candidates_at, find_recipe
+
+EVALUATION_BATCH = 512
+CHECKPOINT_SECONDS = 180
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """Everything that decides the weights. A checkpoint is only resumed by the plan that wrote it.
+
+    ``validation`` pictures of the training data are held out; ``initial`` names a safetensors file to start from
+    (None: fresh weights). ``learning_rate`` is the peak, per picture of the batch mean.
+    """
+
+    recipe: str
+    data: str
+    network: str = "small-resnet"
+    epochs: int = 20
+    batch: int = 512
+    learning_rate: float = 0.4
+    weight_decay: float = 5e-4
+    momentum: float = 0.9
+    label_smoothing: float = 0.1
+    warm_up: float = 0.2
+    seed: int = 0
+    validation: int = 5000
+    initial: str | None = None
+
+
+def train(plan: TrainingPlan, data: PictureSet, out: Path, device: str = "cpu", resume: bool = False) -> nn.Module:
+    """Train by ``plan`` on ``data``; write checkpoints, metrics and the final float16 weights into ``out``.
+
+    ``out`` receives ``plan.json``, ``metrics.jsonl`` (a line per epoch), ``checkpoint.pt`` and at the end
+    ``weights.safetensors``. With ``resume`` a run that was cut off goes on where its last checkpoint stands.
+
+    Source: robust optimisation, Engstrom et al., ICML 2019, section 4.
+    """
+    recipe = find_recipe(plan.recipe)
+    training, validation = split_validation(data, plan.validation, plan.seed)
+    mean, std = channel_statistics(training.pictures)
+    torch.manual_seed(plan.seed)
+    height, width, channels = data.pictures.shape[1:]
+    core = build_network(plan.network, classes=len(data.class_names), channels=channels)
+    if plan.initial:
+        core.load_state_dict({name: value.float() for name, value in load_file(plan.initial).items()})
+    network = nn.Sequential(Normalise(mean, std), core).to(device, memory_format=torch.channels_last)
+    optimiser = _optimiser(network, plan)
+    steps_per_epoch = len(training) // plan.batch
+    state = _start(out, plan, network, optimiser, resume)
+    limits = TransformGrid(recipe.rotation, recipe.translation * width / 32, recipe.translation * height / 32, (1, 1, 1))
+
+    saved_at = time.monotonic()
+    seconds = state["seconds"]
+    for epoch in range(state["step"] // steps_per_epoch, plan.epochs):
+        order = torch.randperm(len(training), generator=torch.Generator().manual_seed(plan.seed * 1000 + epoch))
+        candidates = candidates_at(recipe, epoch, plan.epochs)
+        first = state["step"] - epoch * steps_per_epoch
+        bar = tqdm(
+            _batches(order, plan.batch, first, steps_per_epoch),
+            initial=first, total=steps_per_epoch, desc=f"epoch {epoch + 1}/{plan.epochs}", mininterval=5,
+        )  # fmt: skip
+        for indices in bar:
+            started = time.monotonic()
+            images = augment(training, indices, epoch, plan.seed, recipe.crop).to(device)
+            labels = training.labels[indices].to(device)
+            if candidates:
+                draws = draw_transforms(limits, indices.numpy() + epoch * len(training), candidates, plan.seed)
+                images = worst_candidate(network, images, labels, draws.to(device))
+            rate = _learning_rate(plan, state["step"] / (steps_per_epoch * plan.epochs))
+            for group in optimiser.param_groups:
+                group["lr"] = rate
+            loss = _step(network, optimiser, images, labels, plan.label_smoothing)
+            if not math.isfinite(loss):
+                raise SpatialVizError(
+                    f"the loss became {loss} in epoch {epoch + 1}, step {state['step']}; the last good checkpoint is in "
+                    f"{out}. Lower --learning-rate"
+                )
+            state["step"] += 1
+            state["loss"] = 0.98 * state["loss"] + 0.02 * loss if state["loss"] else loss
+            seconds += time.monotonic() - started
+            bar.set_postfix(loss=f"{state['loss']:.3f}", lr=f"{rate:.3f}", refresh=False)
+            if time.monotonic() - saved_at > CHECKPOINT_SECONDS:
+                _save(out, plan, network, optimiser, {**state, "seconds": seconds})
+                saved_at = time.monotonic()
+        accuracy = natural_accuracy(network, validation)
+        _log(out, {"epoch": epoch + 1, "loss": state["loss"], "learning_rate": rate, "candidates": candidates,
+                   "validation_accuracy": accuracy, "seconds": round(seconds, 1)})  # fmt: skip
+        _save(out, plan, network, optimiser, {**state, "seconds": seconds})
+    save_weights(core, out / "weights.safetensors")
+    return network
+
+
+class Normalise(nn.Module):
+    """(x - mean) / std per channel, for pictures in [0, 1]."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean)[:, None, None], persistent=False)
+        self.register_buffer("std", torch.tensor(std)[:, None, None], persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x - self.mean) / self.std
+
+
+def channel_statistics(pictures: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation per channel of uint8 N×H×W×C pictures, in [0, 1], rounded to four digits."""
+    values = pictures[:: max(1, len(pictures) // 5000)].float().div(255).flatten(0, 2)
+    return tuple(round(v, 4) for v in values.mean(0).tolist()), tuple(round(v, 4) for v in values.std(0).tolist())
+
+
+@torch.no_grad()
+def worst_candidate(network: nn.Module, images: Tensor, labels: Tensor, draws: Tensor) -> Tensor:
+    """Of each picture's candidate transforms (``draws``: N×k×3) apply the one with the highest loss.
+
+    The losses are those of the network in evaluation mode, in bf16 with batch norm folded: they only choose.
+    """
+    if draws.shape[1] == 1:
+        return warp(images, draws[:, 0]).contiguous(memory_format=torch.channels_last)
+    judge = fold_batch_norm(network).to(torch.bfloat16)
+    worst = torch.full((len(images),), -math.inf, device=images.device)
+    chosen = torch.empty_like(images)
+    for candidate in draws.unbind(1):
+        warped = warp(images, candidate).contiguous(memory_format=torch.channels_last)
+        loss = cross_entropy(judge(warped.bfloat16()), labels)
+        higher = loss > worst
+        worst = torch.where(higher, loss, worst)
+        chosen[higher] = warped[higher]
+    network.train()
+    return chosen
+
+
+@torch.no_grad()
+def natural_accuracy(network: nn.Module, data: PictureSet) -> float:
+    """Share of the pictures that are classified correctly as they are, in fp32."""
+    device = next(network.parameters()).device
+    folded = fold_batch_norm(network)
+    correct = 0
+    for start in range(0, len(data), EVALUATION_BATCH):
+        part = slice(start, start + EVALUATION_BATCH)
+        predicted = folded(to_images(data.pictures[part]).to(device)).argmax(1)
+        correct += int((predicted == data.labels[part].to(device)).sum())
+    network.train()
+    return correct / max(1, len(data))
+
+
+def save_weights(network: nn.Module, path: Path) -> None:
+    """The state as float16 safetensors, contiguous, counters of batch norm left out."""
+    state = {
+        name: value.detach().cpu().to(torch.float16).contiguous()
+        for name, value in network.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    }
+    _replace(path, lambda partial: save_file(state, partial))
+
+
+def _step(network: nn.Module, optimiser: torch.optim.Optimizer, images: Tensor, labels: Tensor, smoothing: float) -> float:
+    network.train()
+    with torch.autocast(images.device.type, torch.bfloat16):
+        logits = network(images)
+    loss = F.cross_entropy(logits.float(), labels, label_smoothing=smoothing)
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    optimiser.step()
+    return float(loss.detach())
+
+
+def _optimiser(network: nn.Module, plan: TrainingPlan) -> torch.optim.Optimizer:
+    """SGD with Nesterov momentum; no weight decay on biases and batch norm."""
+    decayed = [p for p in network.parameters() if p.ndim > 1]
+    free = [p for p in network.parameters() if p.ndim <= 1]
+    groups = [{"params": decayed, "weight_decay": plan.weight_decay}, {"params": free, "weight_decay": 0.0}]
+    return torch.optim.SGD(groups, lr=plan.learning_rate, momentum=plan.momentum, nesterov=True, fused=True)
+
+
+def _learning_rate(plan: TrainingPlan, progress: float) -> float:
+    """One cycle: linear warm-up, then linear decay to zero (Smith, *Super-convergence*, 2018)."""
+    if progress < plan.warm_up:
+        return plan.learning_rate * (0.1 + 0.9 * progress / plan.warm_up)
+    return plan.learning_rate * (1 - progress) / (1 - plan.warm_up)
+
+
+def _batches(order: Tensor, batch: int, first: int, count: int) -> Iterator[Tensor]:
+    for step in range(first, count):
+        yield order[step * batch : (step + 1) * batch]
+
+
+def _start(out: Path, plan: TrainingPlan, network: nn.Module, optimiser: Any, resume: bool) -> dict[str, Any]:
+    out.mkdir(parents=True, exist_ok=True)
+    checkpoint = out / "checkpoint.pt"
+    if not checkpoint.exists() or not resume:
+        if checkpoint.exists():
+            raise InvalidInput(f"{out} holds a checkpoint already; add --resume to go on, or choose another --out")
+        _replace(out / "plan.json", lambda partial: Path(partial).write_text(json.dumps(asdict(plan), indent=2)))
+        return {"step": 0, "loss": 0.0, "seconds": 0.0}
+    saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    if saved["plan"] != asdict(plan):
+        changed = [name for name, value in asdict(plan).items() if saved["plan"].get(name) != value]
+        raise InvalidInput(f"the checkpoint in {out} was made with another {', '.join(changed)}; choose another --out")
+    network.load_state_dict(saved["network"])
+    optimiser.load_state_dict(saved["optimiser"])
+    return saved["state"]
+
+
+def _save(out: Path, plan: TrainingPlan, network: nn.Module, optimiser: Any, state: dict[str, Any]) -> None:
+    content = {
+        "plan": asdict(plan), "network": network.state_dict(), "optimiser": optimiser.state_dict(), "state": state,
+    }  # fmt: skip
+    _replace(out / "checkpoint.pt", lambda partial: torch.save(content, partial))
+
+
+def _replace(path: Path, write: Any) -> None:
+    """Write beside, flush, then rename: a kill at any moment leaves the old file or the new one."""
+    partial = path.with_name(path.name + ".partial")
+    write(partial)
+    with open(partial, "rb") as handle:
+        os.fsync(handle.fileno())
+    partial.replace(path)
+
+
+def _log(out: Path, line: dict[str, Any]) -> None:
+    with open(out / "metrics.jsonl", "a") as handle:
+        handle.write(json.dumps(line) + "\n")

@@ -1,0 +1,55 @@
+"""What a training step trains on. A recipe is a small declarative object; the loop is one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from spatial_viz.errors import InvalidInput, did_you_mean
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One way of training.
+
+    Parameters
+    ----------
+    name: as on the command line and in the catalogue.
+    crop: random crop after padding by an eighth of the side (4 px on 32), besides the random flip.
+    rotation, translation: limits of the random transforms, in degrees and in pixels of a 32 px picture;
+        ``candidates`` random transforms are drawn per picture and the one with the highest loss is trained on.
+    candidates: 0 for no transform, 1 for data augmentation, k for worst-of-k.
+    """
+
+    name: str
+    crop: bool
+    rotation: float = 0.0
+    translation: float = 0.0
+    candidates: int = 0
+
+
+RECIPES = {
+    recipe.name: recipe
+    for recipe in (
+        Recipe("standard", crop=True),
+        Recipe("worst-of-10-30", crop=False, rotation=30.0, translation=3.0, candidates=10),
+    )
+}
+
+
+def find_recipe(name: str) -> Recipe:
+    if name not in RECIPES:
+        raise InvalidInput(f"unknown recipe {name!r}{did_you_mean(name, RECIPES)}")
+    return RECIPES[name]
+
+
+def candidates_at(recipe: Recipe, epoch: int, epochs: int) -> int:
+    """How many candidates an epoch draws: fewer early, when the network still learns what the classes look like.
+
+    The first fifth of the training draws 1, the next fifth half of them, the rest all.
+    """
+    if recipe.candidates <= 1:
+        return recipe.candidates
+    progress = epoch / epochs
+    if progress < 0.2:
+        return 1
+    return max(1, recipe.candidates // 2) if progress < 0.4 else recipe.candidates
