@@ -7,7 +7,12 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help="How far can an image classifier be trusted?")
+app = typer.Typer(add_completion=False, no_args_is_help=True)
+
+
+@app.callback()
+def root_options() -> None:
+    """How far can an image classifier be trusted when the picture is merely rotated and shifted?"""
 
 
 @app.command()

@@ -22,9 +22,10 @@ def _renderer(name: str) -> Any:
 def explorer(
     payload: dict[str, Any], key: str, on_pose_change: Callable[[], None] | None = None
 ) -> dict[str, float] | None:
-    """Draw the explorer and return the pose last let go of, ``{"rotation", "dx", "dy", "seq"}``, or None before that.
+    """Draw the explorer; return the pose last let go of, ``{"rotation", "dx", "dy", "seq"}``, or None before.
 
-    To move the picture from Python, set ``st.session_state[key]["pose"]`` before this call and raise the payload's ``rev``.
+    To move the picture from Python, set ``st.session_state[key]["pose"]`` before this call (None for home)
+    and raise the payload's ``rev``.
     """
     result = _renderer("explorer")(
         key=key, data=payload, default={"pose": None}, on_pose_change=on_pose_change or _nothing
@@ -34,9 +35,15 @@ def explorer(
 
 
 def gallery(
-    items: Sequence[dict[str, str]], selected: str | None, key: str, on_change: Callable[[], None] | None = None
+    items: Sequence[dict[str, str]],
+    selected: str | None,
+    key: str,
+    on_change: Callable[[], None] | None = None,
 ) -> str | None:
-    """Draw thumbnails ``{"id", "label", "src"}`` to click; return the id clicked last, or ``selected`` before that."""
+    """Draw thumbnails ``{"id", "label", "src"}`` to click; return the id clicked last, or ``selected`` before.
+
+    To select from Python, pass it as ``selected`` and set ``st.session_state[key]["selected"]`` as well.
+    """
     result = _renderer("gallery")(
         key=key,
         data={"items": list(items), "selected": selected},

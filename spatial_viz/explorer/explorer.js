@@ -13,8 +13,8 @@ const HOME = { rotation: 0, dx: 0, dy: 0 };
 const AXES = ["rotation", "dx", "dy"]; // the order of the arrays in a payload is rotation, dy, dx
 const TITLES = { rotation: "rotation (degrees, positive turns left)", dx: "shift right (px)", dy: "shift down (px)" };
 const KINDS = {
-  shift: { x: "dx", y: "dy", fixed: "rotation", nx: 65, ny: 65 },
-  rotation: { x: "rotation", y: "dx", fixed: "dy", nx: 121, ny: 33 },
+  shift: { x: "dx", y: "dy", fixed: "rotation", nx: 49, ny: 49 },
+  rotation: { x: "rotation", y: "dx", fixed: "dy", nx: 121, ny: 25 },
 };
 const SAME = 1e-6; // poses closer than this are the same pose
 const KNOB_SPACE = 24; // above the picture, for the rotation handle
@@ -46,7 +46,10 @@ const number = (v, digits) => {
   return Number(text) === 0 ? text.replace("-", "") : text.replace("-", "−");
 };
 const short = (v) => number(v, 2).replace(/\.?0+$/, "");
-const percent = (p) => (p > 0.995 && p < 1 ? "> 99 %" : p > 0 && p < 0.005 ? "< 1 %" : `${Math.round(100 * p)} %`);
+const percent = (p) => {
+  const text = p > 0.995 && p < 1 ? "> 99" : p > 0 && p < 0.005 ? "< 1" : String(Math.round(100 * p));
+  return `${text} %`.replaceAll(" ", "\u00a0"); // a number and its unit stay on one line
+};
 
 function transformWords({ rotation, dx, dy }) {
   const turn = Math.round(rotation * 10) / 10;
@@ -61,7 +64,7 @@ function transformWords({ rotation, dx, dy }) {
 
 // Without a true label, the reference is the prediction for the unmoved picture, and the words say so.
 const verdictWord = (pane, wrong) =>
-  pane.labelled ? (wrong ? "misclassified" : "correct") : wrong ? "changed" : "as the original";
+  pane.labelled ? (wrong ? "misclassified" : "correct") : wrong ? "changed" : "unchanged";
 
 // ---------------------------------------------------------------------------------------------- reading the payload
 
@@ -389,6 +392,21 @@ function begin(node) {
   return { context, w, h };
 }
 
+// A drawing off the screen that is made again only when its size, the theme or its own version has changed.
+function makeKept() {
+  const canvas = offscreen(1, 1)[0];
+  let known = "";
+  return {
+    canvas,
+    refresh({ w, h, key }, version, drawing) {
+      if (known === `${key} ${version}`) return;
+      known = `${key} ${version}`;
+      [canvas.shownWidth, canvas.shownHeight] = [w, h];
+      drawing(begin(canvas).context);
+    },
+  };
+}
+
 function niceTicks(lo, hi, most) {
   const raw = (hi - lo) / most;
   const power = 10 ** Math.floor(Math.log10(raw));
@@ -442,7 +460,7 @@ function range(limits, axis) {
   return [-limit, limit];
 }
 
-function drawAxis(context, theme, box, [lo, hi], side, title, { labels = true, most = 4 } = {}) {
+function drawAxis(context, theme, box, [lo, hi], side, title, { labels = true, most = 4, single = false } = {}) {
   context.fillStyle = context.strokeStyle = theme.muted;
   context.lineWidth = 1;
   context.font = `11px ${theme.font}`;
@@ -450,7 +468,7 @@ function drawAxis(context, theme, box, [lo, hi], side, title, { labels = true, m
   context.textAlign = vertical ? "right" : "center";
   context.textBaseline = vertical ? "middle" : "top";
   context.beginPath();
-  for (const tick of niceTicks(Math.min(lo, hi), Math.max(lo, hi), most)) {
+  for (const tick of single ? [0] : niceTicks(Math.min(lo, hi), Math.max(lo, hi), most)) {
     const f = (tick - lo) / (hi - lo);
     const x = vertical ? box.x : box.x + f * box.w;
     const y = vertical ? box.y + f * box.h : box.y + box.h;
@@ -486,6 +504,10 @@ function makeMap(kindName, node, scaleSpace = SCALE_SPACE) {
   let scratch = new Float32Array(0);
   let known = { pane: null, at: NaN };
   let lines = [];
+  // Kept drawings, for text and outlines are costly: the axes, and on them the field with everything but the two marks.
+  const axes = makeKept();
+  const field = makeKept();
+  let version = 0;
   const map = { node, kind, box: null, plane: null, draw, curve };
 
   function compute(pane, limits, at) {
@@ -515,13 +537,14 @@ function makeMap(kindName, node, scaleSpace = SCALE_SPACE) {
     for (let i = 0; i < colours.length; i++) colours[i] = LUT[clamp(Math.round(loss[i] * top), 0, 255)];
     paint.putImageData(image, 0, 0);
     lines = outline(margin, nx, ny);
+    version += 1;
   }
 
   function draw(pane, limits, pose, theme) {
     compute(pane, limits, pose[kind.fixed]);
     const space = begin(node);
     if (!space) return;
-    const { context, w, h } = space;
+    const { w, h } = space;
     const square = kindName === "shift";
     const side = Math.min(w - MARGIN.left - scaleSpace, h - MARGIN.top - MARGIN.bottom);
     const box = square
@@ -533,21 +556,41 @@ function makeMap(kindName, node, scaleSpace = SCALE_SPACE) {
       box.x + ((values[kind.x] - rangeX[0]) / (rangeX[1] - rangeX[0])) * box.w,
       box.y + ((values[kind.y] - rangeY[0]) / (rangeY[1] - rangeY[0])) * box.h,
     ];
+    const size = { w, h, key: `${node.width} ${w} ${h} ${theme.id}` };
+    axes.refresh(size, "", (under) => {
+      const most = clamp(Math.round(box.h / 30), 2, 6);
+      const [single, singleY] = [!limits[kind.x], !limits[kind.y]];
+      drawAxis(under, theme, box, rangeY, "left", square ? TITLES[kind.y] : "right (px)", { most, single: singleY });
+      if (!square) return drawAxis(under, theme, box, rangeX, "bottom", "", { labels: false, most: 6, single });
+      drawAxis(under, theme, box, rangeX, "bottom", TITLES[kind.x], { most, single });
+      const bar = { x: box.x + box.w + 14, y: box.y, w: 10, h: box.h };
+      drawScale(under, theme, bar, pane.loss_max, scaleSpace === SCALE_SPACE ? "loss (nats)" : "");
+    });
+    field.refresh(size, version, (context) => {
+      context.drawImage(axes.canvas, 0, 0, w, h);
+      const swept = onGrid(pane.axes[kind.fixed], pose[kind.fixed]);
+      drawField(context, pane, box, place, swept);
+    });
+    space.context.drawImage(field.canvas, 0, 0, w, h);
+    drawWorst(space.context, ...place(pane.worst), Math.abs(pane.worst[kind.fixed] - pose[kind.fixed]) < 0.05);
+    drawRing(space.context, theme, ...place(pose));
+  }
+
+  function drawField(context, pane, box, place, swept) {
     context.imageSmoothingEnabled = true;
     context.drawImage(bitmap, 0.5, 0.5, nx - 1, ny - 1, box.x, box.y, box.w, box.h);
 
     // The swept grid; its points are strong where this very plane was swept.
-    const swept = onGrid(pane.axes[kind.fixed], pose[kind.fixed]);
+    const halos = new Path2D();
     const dots = new Path2D();
     for (const x of pane.axes[kind.x])
       for (const y of pane.axes[kind.y]) {
         const [px, py] = place({ [kind.x]: x, [kind.y]: y });
-        dots.moveTo(px + 1, py);
-        dots.arc(px, py, 1, 0, 2 * Math.PI);
+        halos.rect(px - 1.75, py - 1.75, 3.5, 3.5);
+        dots.rect(px - 1, py - 1, 2, 2);
       }
-    context.lineWidth = 1.5;
-    context.strokeStyle = `rgba(0, 0, 0, ${swept ? 0.55 : 0.25})`;
-    context.stroke(dots);
+    context.fillStyle = `rgba(0, 0, 0, ${swept ? 0.5 : 0.25})`;
+    context.fill(halos);
     context.fillStyle = `rgba(255, 255, 255, ${swept ? 0.95 : 0.5})`;
     context.fill(dots);
 
@@ -557,14 +600,6 @@ function makeMap(kindName, node, scaleSpace = SCALE_SPACE) {
       path.lineTo(box.x + (lines[i + 2] / (nx - 1)) * box.w, box.y + (lines[i + 3] / (ny - 1)) * box.h);
     }
     haloed(context, path);
-    drawWorst(context, ...place(pane.worst), Math.abs(pane.worst[kind.fixed] - pose[kind.fixed]) < 0.05);
-    drawRing(context, theme, ...place(pose));
-    const most = clamp(Math.round(box.h / 30), 2, 6);
-    drawAxis(context, theme, box, rangeY, "left", square ? TITLES[kind.y] : "right (px)", { most });
-    if (!square) return drawAxis(context, theme, box, rangeX, "bottom", "", { labels: false, most: 6 });
-    drawAxis(context, theme, box, rangeX, "bottom", TITLES[kind.x], { most });
-    const bar = { x: box.x + box.w + 14, y: box.y, w: 10, h: box.h };
-    drawScale(context, theme, bar, pane.loss_max, scaleSpace === SCALE_SPACE ? "loss (nats)" : "");
   }
 
   // The loss over x at one value of y, from the field just drawn.
@@ -582,11 +617,10 @@ function makeMap(kindName, node, scaleSpace = SCALE_SPACE) {
 }
 
 function drawScale(context, theme, box, top, title) {
-  for (let i = 0; i < box.h; i++) {
-    const [r, g, b] = new Uint8Array(LUT.buffer, 4 * Math.round(255 * clamp(1 - i / (box.h - 1), 0, 1)), 3);
-    context.fillStyle = `rgb(${r}, ${g}, ${b})`;
-    context.fillRect(box.x, box.y + i, box.w, 1.5);
-  }
+  const shades = context.createLinearGradient(0, box.y + box.h, 0, box.y);
+  MAGMA.forEach((colour, i) => shades.addColorStop(i / (MAGMA.length - 1), `#${colour}`));
+  context.fillStyle = shades;
+  context.fillRect(box.x, box.y, box.w, box.h);
   context.font = `11px ${theme.font}`;
   context.fillStyle = theme.muted;
   context.textAlign = "left";
@@ -606,6 +640,7 @@ function drawScale(context, theme, box, top, title) {
 function makeCurve(node, map) {
   const n = KINDS.rotation.nx;
   const values = { loss: new Float32Array(n), margin: new Float32Array(n) };
+  const axes = makeKept();
   const view = { node, box: null, draw };
 
   function draw(pane, limits, pose, theme, loss) {
@@ -618,6 +653,13 @@ function makeCurve(node, map) {
     const [lo, hi] = range(limits, "rotation");
     const placeX = (rotation) => box.x + ((rotation - lo) / (hi - lo)) * box.w;
     const placeY = (v) => box.y + box.h * (1 - clamp(v / pane.loss_max, 0, 1));
+    axes.refresh({ w, h, key: `${node.width} ${w} ${h} ${theme.id}` }, "", (under) => {
+      drawAxis(under, theme, box, [lo, hi], "bottom", TITLES.rotation, { most: 6, single: !limits.rotation });
+      drawAxis(under, theme, box, [pane.loss_max, 0], "left", "loss (nats)", { most: 2 });
+      under.strokeStyle = theme.faint;
+      under.strokeRect(box.x, box.y, box.w, box.h);
+    });
+    context.drawImage(axes.canvas, 0, 0, w, h);
     context.fillStyle = theme.shade; // where misclassified
     for (let i = 0; i < n; i++) {
       if (values.margin[i] >= 0) continue;
@@ -625,10 +667,6 @@ function makeCurve(node, map) {
       const right = Math.min(box.x + ((i + 0.5) / (n - 1)) * box.w, box.x + box.w);
       context.fillRect(left, box.y, right - left, box.h);
     }
-    drawAxis(context, theme, box, [lo, hi], "bottom", TITLES.rotation, { most: 6 });
-    drawAxis(context, theme, box, [pane.loss_max, 0], "left", "loss (nats)", { most: 2 });
-    context.strokeStyle = theme.faint;
-    context.strokeRect(box.x, box.y, box.w, box.h);
     context.strokeStyle = theme.text;
     context.lineWidth = 1.75;
     context.lineJoin = "round";
@@ -670,7 +708,8 @@ function makePane(pane, many, help) {
   if (othersBar) classes.append(othersBar.node);
 
   const hint = el("div", "sv-hint", "drag the picture");
-  view.picture = canvasNode("sv-picture", `Picture of ${pane.label_name}. Arrow keys shift it, [ and ] turn it, 0 resets.`, true);
+  const keys = "Arrow keys shift it, with Shift in fine steps; [ and ] turn it; 0 resets.";
+  view.picture = canvasNode("sv-picture", `Picture of ${pane.label_name}. ${keys}`, true);
   view.hint = hint;
   const stage = el("div", "sv-stage", "", view.picture, hint);
 
@@ -689,7 +728,8 @@ function makePane(pane, many, help) {
     map.heading = heading;
     map.state = state;
     view.maps.push(map);
-    return el("figure", `sv-figure sv-figure-${kindName}`, "", el("figcaption", "", "", heading, help(term), state), map.node);
+    const caption = el("figcaption", "", "", heading, help(term), state);
+    return el("figure", `sv-figure sv-figure-${kindName}`, "", caption, map.node);
   };
   const shift = figure("shift", "sv-map-shift", "Heat map of the loss over the shift", "landscape");
   const beyond = el("button", "sv-link");
@@ -700,20 +740,20 @@ function makePane(pane, many, help) {
   if (many) {
     view.title = el("h3", "sv-title", pane.title);
     view.worstButton = el("button", "sv-link");
-    const foot = el("div", "sv-foot", "", view.worstButton);
+    const foot = el("div", "sv-foot", "", view.worstButton, beyond);
     const aside = el("div", "sv-aside", "", verdict, el("div", "sv-few", "", classes), foot);
     view.node = el("section", "sv-pane", "", view.title, stage, shift, aside);
   } else {
     const legend = el("div", "sv-legend", "", key("ring", "this pose"), key("diamond", "worst case"));
     const region = pane.labelled ? "misclassified" : "changed";
     legend.append(key("line", region, "misclassified region"), key("dot", "grid point", "grid"), beyond);
-    view.curve = makeCurve(canvasNode("sv-curve", "Loss over the rotation"), null);
     const turn = figure("rotation", "sv-map-rotation", "Heat map of the loss over rotation and shift", "landscape");
-    view.curve = makeCurve(view.curve.node, view.maps[1]);
+    view.curve = makeCurve(canvasNode("sv-curve", "Loss over the rotation"), view.maps[1]);
     turn.append(view.curve.node);
     view.mapsNode = el("div", "sv-maps", "", el("div", "sv-shift-row", "", shift, legend), turn);
     const heading = el("div", "sv-caption", "class probabilities");
-    view.verdictNode = el("div", "sv-side", "", verdict, el("div", "sv-with-help sv-gap", "", heading, help("probabilities")), classes);
+    const chances = el("div", "sv-chances", "", el("div", "sv-with-help", "", heading, help("probabilities")), classes);
+    view.verdictNode = el("div", "sv-side", "", verdict, chances);
     view.stage = stage;
     view.strip = makeStrip(pane, help);
   }
@@ -757,9 +797,11 @@ function makePane(pane, many, help) {
     drawPicture(state, paint, smooth);
     for (const map of view.maps) {
       map.draw(now, limits, pose, theme);
-      const at = map.kind.fixed === "rotation" ? `rotation ${number(pose.rotation, 1)}°` : `shift down ${number(pose.dy, 2)} px`;
+      const turned = map.kind.fixed === "rotation";
+      const at = turned ? `rotation ${number(pose.rotation, 1)}°` : `shift down ${number(pose.dy, 2)} px`;
       setText(map.heading, many ? at : `loss at ${at}`);
-      setText(map.state, map.plane ? "computed" : "interpolated");
+      const swept = now.axes[map.kind.x].length > 1 || now.axes[map.kind.y].length > 1;
+      setText(map.state, map.plane ? "computed" : swept ? "interpolated" : "not swept");
     }
     view.curve?.draw(now, limits, pose, theme, said.loss);
 
@@ -776,7 +818,8 @@ function makePane(pane, many, help) {
       sum += p;
       bar.set(p, now.classes[bar.column].name === said.name);
     }
-    othersBar?.set(Math.max(0, 1 - sum), false);
+    const listed = bars.some((bar) => now.classes[bar.column].name === said.name);
+    othersBar?.set(Math.max(0, 1 - sum), !listed);
     if (view.thumbsStale || state.restyle) thumbs(state);
     return said;
   }
@@ -787,7 +830,8 @@ function makePane(pane, many, help) {
     const { context, w, h } = space;
     const { width: W, height: H } = view.pane.picture;
     const scale = Math.min(w / W, (h - KNOB_SPACE) / H);
-    const box = { x: (w - W * scale) / 2, y: KNOB_SPACE + (h - KNOB_SPACE - H * scale) / 2, w: W * scale, h: H * scale };
+    const size = { w: W * scale, h: H * scale };
+    const box = { x: (w - size.w) / 2, y: KNOB_SPACE + (h - KNOB_SPACE - size.h) / 2, ...size };
     view.box = box;
     view.scale = scale;
     paintPicture(context, box, pose, smooth);
@@ -829,6 +873,11 @@ function makePane(pane, many, help) {
       const what = now.worst.misclassified ? "worst case" : "strongest transform, still correct";
       setText(view.worstButton, `${what}: ${now.worst.words}, ${now.worst.name}, loss ${number(now.worst.loss, 2)}`);
     }
+    beyond.hidden = !now.beyond;
+    if (now.beyond) {
+      const { pose, loss } = now.beyond;
+      setText(beyond, `worse between the grid points: ${transformWords(pose)}, loss ${number(loss, 2)}`);
+    }
     if (!view.strip) return;
     for (const [node, pose] of [[view.strip.original, HOME], [view.strip.worst, now.worst]]) {
       const space = begin(node);
@@ -839,11 +888,6 @@ function makePane(pane, many, help) {
       paint(space.context, { x: (space.w - size.w) / 2, y: (space.h - size.h) / 2, ...size }, pose, smooth);
     }
     view.strip.write(now);
-    beyond.hidden = !now.beyond;
-    if (now.beyond) {
-      const { pose, loss } = now.beyond;
-      setText(beyond, `worse between the grid points: ${transformWords(pose)}, loss ${number(loss, 2)}`);
-    }
   }
   return view;
 }
@@ -873,7 +917,7 @@ function makeStrip(pane, help) {
     canvas.setAttribute("aria-hidden", "true");
     const button = el("button", `sv-jump ${className}`, "", canvas);
     const heading = el("div", "sv-heading", label);
-    const lines = ["sv-jump-badge", "sv-jump-name", "sv-jump-more", "sv-jump-more", "sv-jump-more"].map((c) => el("div", c));
+    const lines = ["badge", "name", "more", "more", "more"].map((part) => el("div", `sv-jump-${part}`));
     const text = el("div", "sv-jump-text", "", el("div", "sv-with-help", "", heading, help(term)), ...lines);
     return { canvas, button, heading, lines, node: el("div", "sv-jump-cell", "", button, text) };
   };
@@ -884,20 +928,24 @@ function makeStrip(pane, help) {
     for (const [part, one] of [[left, natural], [right, worst]]) {
       setText(part.lines[0], `${one.misclassified ? "✕" : "✓"} ${verdictWord(now, one.misclassified)}`);
       part.node.classList.toggle("sv-wrong", one.misclassified);
+      part.lines[0].hidden = part === left && !now.labelled; // nothing to compare the original with
       setText(part.lines[1], `${one.name}, ${percent(one.confidence)}`);
       part.lines[1].title = one.name;
     }
     setText(left.lines[2], `loss ${number(natural.loss, 2)}`);
-    setText(right.heading, worst.misclassified ? "Worst case" : `Strongest transform (still ${now.labelled ? "correct" : "the same"})`);
+    const still = now.labelled ? "correct" : "the same";
+    setText(right.heading, worst.misclassified ? "Worst case" : `Strongest transform (still ${still})`);
     setText(right.lines[2], worst.words);
     setText(right.lines[3], `loss ${number(worst.loss, 2)}`);
     const { misclassified_count: failed, transforms } = now;
-    const verb = now.labelled ? (failed === 1 ? "fails" : "fail") : failed === 1 ? "changes the prediction" : "change the prediction";
+    const verb = now.labelled ? "fail" : "change the prediction";
     setText(right.lines[4], `${failed} of ${transforms} transforms ${verb} (${percent(failed / transforms)})`);
     left.button.setAttribute("aria-label", `Show the original: ${natural.name}, ${percent(natural.confidence)}`);
-    right.button.setAttribute("aria-label", `Show the worst case: ${worst.words}; ${worst.name}, ${percent(worst.confidence)}`);
+    const what = `${worst.words}; ${worst.name}, ${percent(worst.confidence)}`;
+    right.button.setAttribute("aria-label", `Show the ${worst.misclassified ? "worst case" : "strongest transform"}: ${what}`);
   };
-  return { node: el("div", "sv-strip", "", left.node, right.node), original: left.canvas, worst: right.canvas, write, left, right };
+  const node = el("div", "sv-strip", "", left.node, right.node);
+  return { node, original: left.canvas, worst: right.canvas, write, left, right };
 }
 
 // ---------------------------------------------------------------------------------------------- mount
@@ -958,7 +1006,10 @@ export function mount(element, firstPayload, callbacks = {}) {
     if (samePose(state.pose, committed)) return;
     committed = { ...state.pose };
     paint();
-    const answers = views.map((v) => `${v.pane.title ? `${v.pane.title}: ` : ""}${v.said?.name}, ${percent(v.said?.confidence ?? 0)}, ${verdictWord(v.pane, v.said?.misclassified)}`);
+    const answers = views.map(({ pane, said }) => {
+      const verdict = `${said.name}, ${percent(said.confidence)}, ${verdictWord(pane, said.misclassified)}`;
+      return pane.title ? `${pane.title}: ${verdict}` : verdict;
+    });
     setText(live, `${transformWords(state.pose)}. ${answers.join(". ")}`);
     callbacks.onCommit?.({ ...state.pose });
   }
@@ -1043,6 +1094,7 @@ export function mount(element, firstPayload, callbacks = {}) {
     const canvas = view.picture;
     const pointers = new Map();
     let gesture = null;
+    let left = 0;
 
     const middle = () => {
       const [a, b = a] = [...pointers.values()];
@@ -1058,14 +1110,15 @@ export function mount(element, firstPayload, callbacks = {}) {
       const bounds = canvas.getBoundingClientRect();
       pointers.set(event.pointerId, { x: event.clientX, y: event.clientY });
       begin(Boolean(view.knob) && event.clientY - bounds.top < KNOB_SPACE);
-      if (gesture.turning) turnTo(event.clientX - bounds.left);
+      left = bounds.left; // measured once: asking again at every move would force a layout
+      if (gesture.turning) turnTo(event.clientX - left);
       canvas.classList.add("sv-held");
     });
-    const turnTo = (x) => move({ rotation: ((canvas.clientWidth / 2 - x) / view.knob.reach) * state.limits.rotation });
+    const turnTo = (x) => move({ rotation: ((canvas.shownWidth / 2 - x) / view.knob.reach) * state.limits.rotation });
     on(canvas, "pointermove", (event) => {
       if (!pointers.has(event.pointerId)) return;
       pointers.set(event.pointerId, { x: event.clientX, y: event.clientY });
-      if (gesture.turning) return turnTo(event.clientX - canvas.getBoundingClientRect().left);
+      if (gesture.turning) return turnTo(event.clientX - left);
       const now = middle();
       const change = {
         dx: gesture.pose.dx + (now.x - gesture.x) / view.scale,
@@ -1122,9 +1175,9 @@ export function mount(element, firstPayload, callbacks = {}) {
   function handlePlot(plot, toPose) {
     const { node } = plot;
     let held = false;
+    let bounds = null;
     const follow = (event) => {
       if (!plot.box) return;
-      const bounds = node.getBoundingClientRect();
       const x = clamp((event.clientX - bounds.left - plot.box.x) / plot.box.w, 0, 1);
       const y = clamp((event.clientY - bounds.top - plot.box.y) / plot.box.h, 0, 1);
       move(toPose(x, y));
@@ -1133,6 +1186,7 @@ export function mount(element, firstPayload, callbacks = {}) {
       if (event.button) return;
       stop();
       held = true;
+      bounds = node.getBoundingClientRect();
       node.setPointerCapture(event.pointerId);
       follow(event);
     });
@@ -1157,6 +1211,7 @@ export function mount(element, firstPayload, callbacks = {}) {
   }
 
   function dismissHint() {
+    if (views.every((view) => view.hint.hidden)) return;
     for (const view of views) view.hint.hidden = true;
     try {
       localStorage.setItem(HINT_KEY, "1");
@@ -1224,14 +1279,18 @@ export function mount(element, firstPayload, callbacks = {}) {
       const input = el("input");
       const output = el("output");
       input.type = "range";
-      Object.assign(input, { min: -limit, max: limit, step: axis === "rotation" ? 0.5 : limit <= 6 ? 0.05 : 0.25 });
+      const reach = limit || 1; // a disabled slider rests in the middle
+      Object.assign(input, { min: -reach, max: reach, step: axis === "rotation" ? 0.5 : limit <= 6 ? 0.05 : 0.25 });
       input.disabled = !limit;
       input.dataset.axis = axis;
       on(input, "input", () => {
         stop();
         move({ [axis]: Number(input.value) });
       });
-      on(input, "change", commit);
+      let keyed = false;
+      on(input, "keydown", () => (keyed = true));
+      on(input, "pointerdown", () => (keyed = false));
+      on(input, "change", () => (keyed ? commitSoon() : commit()));
       sliders[axis] = { input, output };
       rows.append(el("label", "sv-slider", "", el("span", "", words[axis]), input, output));
     }
@@ -1284,7 +1343,7 @@ export function mount(element, firstPayload, callbacks = {}) {
       on(view.strip.right.button, "click", () => jump(pick(view.pane.worst)));
     }
     for (const view of views) {
-      view.hint.hidden = remembered();
+      view.hint.hidden = remembered() || !(state.limits.dx || state.limits.dy);
       handlePicture(view);
       for (const map of view.maps) {
         handlePlot(map, (x, y) => ({ [map.kind.x]: along(map.kind.x, x), [map.kind.y]: along(map.kind.y, y) }));
@@ -1341,11 +1400,15 @@ export function mount(element, firstPayload, callbacks = {}) {
   };
 }
 
+let themes = 0;
+
 // Canvases cannot use CSS variables: the stylesheet resolves the host's theme, and this reads the result.
 function readTheme(root) {
   const style = getComputedStyle(root);
   const read = (name) => style.getPropertyValue(name).trim();
+  themes += 1;
   return {
+    id: themes, // kept drawings of an earlier theme or payload are out of date
     text: style.color,
     font: style.fontFamily,
     accent: read("--sv-accent"),

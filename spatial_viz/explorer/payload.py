@@ -1,8 +1,8 @@
 """From a landscape to what the live explorer shows: one plain, versioned dict.
 
-The swept grid travels to the browser once, as base64 of little-endian arrays (a nested list would be four times the
-size, and ``bytes`` inside a dict do not survive Streamlit). From then on the browser needs no server to follow a drag.
-The dict is JSON throughout, so that exported pages carry the same one.
+The swept grid travels to the browser as base64 of little-endian arrays (a nested list would be four times
+the size, and ``bytes`` inside a dict do not survive Streamlit). From then on the browser needs no server to
+follow a drag. The dict is JSON throughout, so that exported pages carry the same one.
 """
 
 from __future__ import annotations
@@ -27,35 +27,35 @@ OTHER_CLASS = -1  # index of the stand-in for predicted classes whose probabilit
 
 GLOSSARY: dict[str, str] = {
     "loss": (
-        "How badly the classifier does on this picture: minus the natural logarithm of the probability that it gives "
-        "to the true class. 0 is perfect; −ln of a half, about 0.7, is a coin toss between two classes."
+        "How badly the classifier does on this picture: minus the natural logarithm of the probability that "
+        "it gives to the true class. 0 is perfect; about 0.7 is a coin toss between two classes."
     ),
     "landscape": (
-        "The loss for every small rotation and shift of one picture, drawn as a map. A robust classifier has a flat, "
-        "dark map; bright places are transforms that confuse it."
+        "The loss for every small rotation and shift of one picture, drawn as a map. A robust classifier has "
+        "a flat, dark map; bright places are transforms that confuse it."
     ),
     "probabilities": (
-        "How the classifier divides its belief among the classes; they add up to 100 %. The class with the largest "
-        "share is the prediction."
+        "How the classifier divides its belief among the classes; they add up to 100 %. The class with the "
+        "largest share is the prediction."
     ),
     "interpolated": (
-        "The classifier was run on a grid of transforms only. Between the grid points the values shown are blended "
-        "from their neighbours; when you let go, the classifier computes this very transform."
+        "The classifier was run on a grid of transforms only. Between the grid points the values shown are "
+        "blended from their neighbours, and may miss what happens there."
     ),
     "worst case": (
-        "The most damaging transform of the whole grid: misclassified ones come before correct ones, and among these "
-        "the one with the highest loss."
+        "The most damaging transform of the whole grid: misclassified ones come before correct ones, and "
+        "among these the one with the highest loss counts."
     ),
     "misclassified region": (
         "The transforms for which the predicted class is not the true one. The outline on the maps encloses them."
     ),
     "padding": (
-        "What fills the corners that a turned or shifted picture leaves empty: black, the picture mirrored at its "
-        "edge, or its edge pixels repeated."
+        "What fills the corners that a turned or shifted picture leaves empty: black, the picture mirrored "
+        "at its edge, or its edge pixels repeated."
     ),
     "grid": (
-        "The transforms on which the classifier was run: every combination of evenly spaced rotations and shifts. "
-        "Counts such as “287 of 775 fail” refer to them; small dots mark them on the maps."
+        "The transforms on which the classifier was run: every combination of evenly spaced rotations and "
+        "shifts. Counts such as “287 of 775 fail” refer to them; small dots mark them on the maps."
     ),
 }
 
@@ -64,11 +64,11 @@ GLOSSARY: dict[str, str] = {
 class Pane:
     """One classifier's view of one picture.
 
-    ``landscape`` is a swept grid over ("rotation", "dy", "dx") with ``probabilities``; ``image`` is the C×H×W picture in
-    [0, 1] as the classifier gets it. ``worst`` is the worst case, an object or a mapping with ``rotation``, ``dx``,
-    ``dy``, ``loss``, ``confidence``, ``misclassified`` and ``predicted`` or ``name``. ``planes`` are refined landscapes
-    for display, each with exactly one of the three dimensions of size 1. Without a true label, pass the prediction for
-    the unmoved picture as ``label`` and ``labelled=False``.
+    ``landscape`` is a swept grid over ("rotation", "dy", "dx") with ``probabilities``; ``image`` is the C×H×W
+    picture in [0, 1] as the classifier gets it. ``worst`` is the worst case, an object or a mapping with
+    ``rotation``, ``dx``, ``dy``, ``loss``, ``confidence``, ``misclassified`` and ``predicted`` or ``name``.
+    ``planes`` are refined landscapes for display, each with exactly one of the three dimensions of size 1.
+    Without a true label, pass the prediction for the unmoved picture as ``label`` and ``labelled=False``.
     """
 
     landscape: xr.Dataset
@@ -94,13 +94,17 @@ def explorer_payload(
 ) -> dict[str, Any]:
     """The explorer's payload for one to four panes that share one pose.
 
-    ``pose`` and ``limits`` map "rotation" (degrees), "dx" and "dy" (pixels) to numbers; the pose defaults to the unmoved
-    picture, the limits to the extent of the grids. The browser moves to ``pose`` only where ``rev`` is higher than
-    before. ``exact`` is the classifiers' answer at one pose, see :func:`exact_answer`.
+    ``pose`` and ``limits`` map "rotation" (degrees), "dx" and "dy" (pixels) to numbers; the pose defaults to
+    the unmoved picture, the limits to the extent of the grids. The browser moves to ``pose`` only where
+    ``rev`` is higher than before. ``exact`` is ``{"pose": …, "panes": [exact_answer(…), …]}``, the classifiers'
+    own answers at one pose.
     """
     if not 1 <= len(panes) <= MAX_PANES:
         raise InvalidInput(f"The explorer shows one to {MAX_PANES} panes; got {len(panes)}.")
     landscapes = [_checked(pane) for pane in panes]
+    if exact is not None and len(exact["panes"]) != len(panes):
+        came = len(exact["panes"])
+        raise InvalidInput(f"Expected one answer for each of the {len(panes)} panes; got {came}.")
     if limits is None:
         limits = {d: max(float(np.abs(ds[d].values).max()) for ds in landscapes) for d in DIMS}
     losses = [float(ds["loss"].max()) for ds in landscapes]
@@ -124,7 +128,8 @@ def exact_answer(
 ) -> dict[str, Any]:
     """One pane's entry of ``exact["panes"]``: what the classifier says at the committed pose.
 
-    ``probabilities``, where given, is the softmax over all classes; the bars then show it instead of the interpolation.
+    ``probabilities``, where given, is the softmax over all classes; the bars then show it instead of the
+    interpolation.
     """
     answer: dict[str, Any] = {
         "name": _name(pane.class_names, predicted),
@@ -168,13 +173,16 @@ def _checked(pane: Pane) -> xr.Dataset:
     ds = pane.landscape
     missing = [v for v in ("loss", "predicted", "confidence", "probabilities") if v not in ds]
     if missing:
-        raise InvalidInput(f"The explorer needs a landscape with {', '.join(missing)}; it has {', '.join(map(str, ds))}.")
+        there = ", ".join(map(str, ds))
+        raise InvalidInput(f"The explorer needs a landscape with {', '.join(missing)}; it has {there}.")
     if set(ds["loss"].dims) != set(DIMS):
-        raise InvalidInput(f"The explorer shows one picture: expected dimensions {DIMS}, got {tuple(ds['loss'].dims)}.")
+        came = tuple(ds["loss"].dims)
+        raise InvalidInput(f"The explorer shows one picture: expected dimensions {DIMS}, got {came}.")
     if pane.padding not in PADDINGS:
         raise InvalidInput(f"Unknown padding {pane.padding!r}; expected one of {', '.join(PADDINGS)}.")
     if pane.image.ndim != 3 or pane.image.shape[0] not in (1, 3):
-        raise InvalidInput(f"Expected a C×H×W picture with 1 or 3 channels; got shape {tuple(pane.image.shape)}.")
+        shape = tuple(pane.image.shape)
+        raise InvalidInput(f"Expected a C×H×W picture with 1 or 3 channels; got shape {shape}.")
     return ds.sortby(list(DIMS))
 
 
@@ -230,7 +238,10 @@ def _picture(image: torch.Tensor, padding: str) -> dict[str, Any]:
 
 def _worst(pane: Pane) -> dict[str, Any]:
     record = pane.worst
-    get = record.get if isinstance(record, Mapping) else lambda field: getattr(record, field, None)
+
+    def get(field: str) -> Any:
+        return record.get(field) if isinstance(record, Mapping) else getattr(record, field, None)
+
     name = get("name") or _name(pane.class_names, get("predicted"))
     numbers = {field: float(get(field)) for field in ("rotation", "dx", "dy", "loss", "confidence")}
     words = transform_words(numbers["rotation"], numbers["dx"], numbers["dy"])
@@ -242,7 +253,7 @@ def _plane(ds: xr.Dataset, label: int) -> dict[str, Any]:
     fixed = [d for d in DIMS if ds.sizes.get(d) == 1]
     if len(fixed) != 1:
         sizes = {d: ds.sizes.get(d) for d in DIMS}
-        raise InvalidInput(f"A display plane has exactly one of {', '.join(DIMS)} of size 1; got sizes {sizes}.")
+        raise InvalidInput(f"A display plane has exactly one of {DIMS} of size 1; got sizes {sizes}.")
     x_axis, y_axis = {"rotation": ("dx", "dy"), "dy": ("rotation", "dx"), "dx": ("rotation", "dy")}[fixed[0]]
     at = float(ds[fixed[0]].values[0])
     ds = ds.isel({fixed[0]: 0}).sortby([x_axis, y_axis])

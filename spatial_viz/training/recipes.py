@@ -45,11 +45,11 @@ def find_recipe(name: str) -> Recipe:
 def candidates_at(recipe: Recipe, epoch: int, epochs: int) -> int:
     """How many candidates an epoch draws: fewer early, when the network still learns what the classes look like.
 
-    The first fifth of the training draws 1, the next fifth half of them, the rest all.
+    The first fifth of the training draws 1, the next two fifths half of them, the rest all.
     """
     if recipe.candidates <= 1:
         return recipe.candidates
     progress = epoch / epochs
     if progress < 0.2:
         return 1
-    return max(1, recipe.candidates // 2) if progress < 0.4 else recipe.candidates
+    return max(1, recipe.candidates // 2) if progress < 0.6 else recipe.candidates

@@ -1,0 +1,304 @@
+"""Classifier = network + normalisation + input size + class names; the catalogue; safe loading."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import urllib.error
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from safetensors import SafetensorError
+from safetensors.torch import load as load_safetensors
+from torch import Tensor, nn
+
+from spatial_viz import images as pictures
+from spatial_viz.errors import CorruptFile, InvalidInput, MissingFile, did_you_mean
+from spatial_viz.networks import build_network
+
+IMAGENET_MODELS = (
+    "squeezenet1_1", "mobilenet_v3_small", "mobilenet_v3_large", "resnet18", "resnet50", "densenet121",
+    "efficientnet_b0", "convnext_tiny", "swin_t", "vit_b_16",
+)  # fmt: skip
+"""The torchvision models that the picker lists; `load_classifier` takes any other by its name, too."""
+
+
+class Classifier:
+    """Any network, with all that it takes to ask it about a picture.
+
+    Parameters
+    ----------
+    network: maps N×C×H×W, normalised, to N×K logits. It is put into evaluation mode.
+    class_names: K names.
+    input_size: (H, W) of the pictures the network takes.
+    mean, std: of each channel, for pictures in [0, 1]; as many as the network has input channels.
+    name: as shown, for instance ``cifar10/standard``.
+    resize: length of the short side before the centre crop to ``input_size``; None: the crop covers the picture.
+    interpolation: of that resize, ``bilinear`` or ``bicubic``.
+    margin_error: how far bf16 may move the gap between two logits, see `spatial_viz.sweeps.calibrate`; None: not known,
+        hence everything in fp32.
+
+    Raises
+    ------
+    InvalidInput: lengths or sizes that do not fit together.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        class_names: Sequence[str],
+        input_size: tuple[int, int],
+        mean: Sequence[float] = (0.0, 0.0, 0.0),
+        std: Sequence[float] = (1.0, 1.0, 1.0),
+        name: str = "unnamed",
+        resize: int | None = None,
+        interpolation: str = "bilinear",
+        margin_error: float | None = None,
+    ) -> None:
+        if len(mean) != len(std) or len(mean) not in (1, 3):
+            raise InvalidInput(f"mean and std need 1 or 3 values each; got {len(mean)} and {len(std)}")
+        if not all(value > 0 for value in std):
+            raise InvalidInput(f"std must be positive; got {tuple(std)}")
+        if len(class_names) < 2:
+            raise InvalidInput(f"a classifier needs at least two classes; got {list(class_names)}")
+        if len(input_size) != 2 or min(input_size) < 1:
+            raise InvalidInput(f"input_size must be (height, width) in pixels; got {input_size!r}")
+        self.network = network.eval()
+        self.class_names = tuple(str(entry) for entry in class_names)
+        self.input_size = (int(input_size[0]), int(input_size[1]))
+        self.mean, self.std = tuple(map(float, mean)), tuple(map(float, std))
+        self.name = name
+        self.resize = resize
+        self.interpolation = interpolation
+        self.margin_error = margin_error
+
+    @property
+    def channels(self) -> int:
+        return len(self.mean)
+
+    def __repr__(self) -> str:
+        height, width = self.input_size
+        return f"Classifier({self.name!r}, {len(self.class_names)} classes, {self.channels}×{height}×{width})"
+
+    def normalise(self, images: Tensor) -> Tensor:
+        mean = torch.tensor(self.mean, device=images.device, dtype=images.dtype)[:, None, None]
+        std = torch.tensor(self.std, device=images.device, dtype=images.dtype)[:, None, None]
+        return (images - mean) / std
+
+    def logits(self, images: Tensor) -> Tensor:
+        """N×C×H×W pictures in [0, 1], on the device of the network → N×K logits. Differentiable."""
+        if images.ndim != 4 or images.shape[1:] != (self.channels, *self.input_size):
+            raise InvalidInput(self._expected(images))
+        logits: Tensor = self.network(self.normalise(images))
+        return logits
+
+    def prepare(self, picture: Image.Image | Tensor) -> Tensor:
+        """Any picture → the float32 C×H×W tensor in [0, 1] that this classifier takes.
+
+        Resizes the short side and crops the centre as the weights ask; adds or removes colour.
+        A tensor is C×H×W (or H×W) in [0, 1].
+        """
+        if isinstance(picture, Tensor):
+            if tuple(picture.shape) == (self.channels, *self.input_size) and picture.is_floating_point():
+                return check_range(picture.float())
+            picture = pictures.tensor_to_picture(check_range(picture.float().reshape(-1, *picture.shape[-2:])))
+        fitted = pictures.fit(picture, self.resize, self.input_size, self.interpolation)
+        return pictures.picture_to_tensor(fitted, self.channels)
+
+    def label_index(self, label: int | str) -> int:
+        """A class by its index or by its name."""
+        if isinstance(label, str) and not label.lstrip("-").isdigit():
+            if label not in self.class_names:
+                raise InvalidInput(f"{self.name} has no class {label!r}{_few(label, self.class_names)}")
+            return self.class_names.index(label)
+        index = int(label)
+        if not 0 <= index < len(self.class_names):
+            raise InvalidInput(
+                f"the label must be one of the classes 0 to {len(self.class_names) - 1} of {self.name}; got {index}"
+            )
+        return index
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 over weights, normalisation and input size: the same answer means the same classifier."""
+        digest = hashlib.sha256(repr((type(self.network).__qualname__, self.mean, self.std, self.input_size)).encode())
+        for name, value in sorted(self.network.state_dict().items()):
+            digest.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
+            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
+
+    def _expected(self, images: Tensor) -> str:
+        return (
+            f"{self.name} takes {self.channels}×{self.input_size[0]}×{self.input_size[1]} pictures; "
+            f"got a tensor of shape {tuple(images.shape)}. Classifier.prepare(picture) brings any picture to that size"
+        )
+
+    def check_image(self, image: Tensor) -> Tensor:
+        """``image`` as float32 if it is exactly what this classifier takes; else an error that names `prepare`."""
+        if image.ndim != 3 or tuple(image.shape) != (self.channels, *self.input_size):
+            raise InvalidInput(self._expected(image))
+        if not image.is_floating_point():
+            raise InvalidInput(f"expected float pictures in [0, 1]; got {image.dtype}. Classifier.prepare takes others")
+        return check_range(image.float())
+
+
+def check_range(image: Tensor) -> Tensor:
+    """``image`` itself if every value is in [0, 1]."""
+    low, high = (float(image.min()), float(image.max())) if image.numel() else (float("nan"), float("nan"))
+    if not (low >= -1e-6 and high <= 1 + 1e-6):  # NaN fails both
+        raise InvalidInput(f"pixel values must lie in [0, 1]; got {low:g} to {high:g}")
+    return image
+
+
+def _few(name: str, options: Sequence[str]) -> str:
+    """The near miss; the whole list only where it is short."""
+    hint = did_you_mean(name, options)
+    return hint if len(options) <= 20 else hint.split(" available:")[0] + " give its name or its index"
+
+
+# --- The catalogue -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A classifier that can be loaded by name. ``dataset`` says which pictures it knows; ``card`` is its manifest card.
+
+    ``available`` is false where the weights are not on this machine; ``missing`` then says what would have to be done.
+    """
+
+    name: str
+    dataset: str
+    available: bool
+    missing: str
+    card: dict[str, Any]
+
+
+def pretrained_folder() -> Path:
+    """``pretrained/`` of the checkout, or of the installed package."""
+    package = Path(__file__).resolve().parent
+    installed = package / "pretrained"
+    return installed if installed.is_dir() else package.parent / "pretrained"
+
+
+@cache
+def _manifest(path: Path, modified: float) -> tuple[dict[str, Any], ...]:
+    return tuple(json.loads(path.read_text(encoding="utf-8"))["models"])
+
+
+def manifest() -> tuple[dict[str, Any], ...]:
+    """The cards of the classifiers that this project trained."""
+    path = pretrained_folder() / "manifest.json"
+    if not path.is_file():
+        raise MissingFile(f"there is no {path}; install the package again")
+    return _manifest(path, path.stat().st_mtime)
+
+
+def catalogue() -> list[Entry]:
+    """Everything the picker offers, the project's own first."""
+    own = [Entry(card["name"], card["name"].split("/")[0], True, "", card) for card in manifest()]
+    return own + [_imagenet_entry(f"imagenet/{name}") for name in IMAGENET_MODELS]
+
+
+def load_classifier(name: str) -> Classifier:
+    """A classifier of the catalogue by its name, on the CPU.
+
+    Raises
+    ------
+    InvalidInput: no such classifier; the message suggests the near miss.
+    MissingFile: ImageNet weights that are neither on disk nor to be had from the network.
+    CorruptFile: a file in ``pretrained/`` whose SHA-256 is not the one on its card.
+    """
+    cards = {card["name"]: card for card in manifest()}
+    if name in cards:
+        return _load_own(cards[name])
+    if name.startswith("imagenet/") and _torchvision_weights(name) is not None:
+        return _load_imagenet(name)
+    raise InvalidInput(f"unknown classifier {name!r}{did_you_mean(name, [entry.name for entry in catalogue()])}")
+
+
+def _load_own(card: dict[str, Any]) -> Classifier:
+    path = pretrained_folder() / card["file"]
+    if not path.is_file():
+        raise MissingFile(f"{path} is missing; install the package again")
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != card["sha256"]:
+        raise CorruptFile(f"{path} is corrupted: its SHA-256 is not the one on its card. Restore it (git checkout) or reinstall")
+    network = build_network(card["network"], classes=len(card["class_names"]), channels=len(card["mean"]))
+    try:
+        state = {key: value.float() for key, value in load_safetensors(content).items()}
+        missing, unexpected = network.load_state_dict(state, strict=False)
+        if unexpected or any(not key.endswith("num_batches_tracked") for key in missing):
+            raise RuntimeError(f"missing {missing}, unexpected {unexpected}")
+    except (SafetensorError, RuntimeError) as error:
+        raise CorruptFile(f"{path} does not hold the weights of a {card['network']}: {error}") from error
+    return Classifier(
+        network,
+        class_names=card["class_names"],
+        input_size=tuple(card["input_size"]),
+        mean=card["mean"],
+        std=card["std"],
+        name=card["name"],
+        margin_error=card.get("margin_error"),
+    )
+
+
+def _torchvision_weights(name: str) -> Any:
+    """The default ImageNet weights of a torchvision classifier, or None if there is no such model."""
+    from torchvision import models
+
+    architecture = name.removeprefix("imagenet/")
+    if architecture not in models.list_models(module=models):
+        return None
+    return models.get_model_weights(architecture).DEFAULT
+
+
+def _weight_file(weights: Any) -> Path:
+    return Path(torch.hub.get_dir()) / "checkpoints" / os.path.basename(weights.url)
+
+
+def _imagenet_entry(name: str) -> Entry:
+    weights = _torchvision_weights(name)
+    path = _weight_file(weights)
+    missing = "" if path.is_file() else f"fetched on first use ({weights.meta['_file_size']:.0f} MB), or put {path.name} into {path.parent}"
+    return Entry(name, "imagenet", path.is_file(), missing, {"parameters": weights.meta["num_params"]})
+
+
+def _load_imagenet(name: str) -> Classifier:
+    from torchvision import models
+
+    weights = _torchvision_weights(name)
+    path = _weight_file(weights)
+    try:
+        # Only tensors are read: a file that holds other Python objects is refused.
+        state = weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
+    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+        raise MissingFile(
+            f"the weights of {name} are not on this machine and could not be fetched ({getattr(error, 'reason', error)}). "
+            f"Download {weights.url} elsewhere and put it at {path}"
+        ) from error
+    except Exception as error:  # torch.load raises whatever the broken file makes it raise
+        raise CorruptFile(f"{path} cannot be read as weights ({type(error).__name__}); delete it and try again") from error
+    options: dict[str, Any] = {"aux_logits": False} if name.endswith(("inception_v3", "googlenet")) else {}
+    network = models.get_model(name.removeprefix("imagenet/"), weights=None, **options)
+    try:
+        network.load_state_dict(state, strict=not options)
+    except RuntimeError as error:
+        raise CorruptFile(f"{path} does not hold the weights of {name}; delete it and try again") from error
+    transform = weights.transforms()
+    return Classifier(
+        network,
+        class_names=weights.meta["categories"],
+        input_size=(transform.crop_size[0], transform.crop_size[0]),
+        mean=transform.mean,
+        std=transform.std,
+        name=name,
+        resize=transform.resize_size[0],
+        interpolation=transform.interpolation.value,
+    )

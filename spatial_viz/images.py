@@ -1,0 +1,563 @@
+"""Where pictures come from: bundled samples, files, uploads, folders, data sets → PIL pictures or [0, 1] tensors."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+import math
+import os
+import re
+import stat
+import threading
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import BinaryIO, cast
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from spatial_viz.errors import InvalidInput, MissingFile, PictureError, did_you_mean
+
+# torchvision is imported inside the functions that need it: it doubles the time that importing this module takes.
+
+SAMPLE_DATASETS = ("cifar10", "mnist", "imagenet")
+DATASETS = ("cifar10", "mnist", "imagenette", "folder")
+CLASS_NAMES: dict[str, tuple[str, ...]] = {
+    "cifar10": ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+    "mnist": tuple("0123456789"),
+}
+MAX_PIXELS = 50_000_000
+"""Larger pictures are refused by the size in their header, before anything is decoded."""
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+"""The only decoders that ever see an upload; Pillow has fifty, some of which start other programs."""
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+"""What counts as a picture in a class folder: exactly torchvision's list, so that both see the same data set."""
+
+_READABLE = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
+_SPLITS = ("train", "test", "val", "valid", "validation")
+_LARGEST_RESIZE = 16_000_000  # pixels; a 1:16 panorama at short side 1000 still takes the plain way
+_WARNINGS = threading.Lock()  # warnings.catch_warnings swaps global state, and an app decodes on several threads
+
+
+# ---------------------------------------------------------------------------------------------- bundled samples
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A labelled picture at hand without a network. ``label``: class index; ``dataset``: one of SAMPLE_DATASETS."""
+
+    dataset: str
+    index: int
+    label: int
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """``"cifar10/0"``, as :func:`find_sample` takes it."""
+        return f"{self.dataset}/{self.index}"
+
+
+def samples(dataset: str | None = None) -> list[Sample]:
+    """The 20 pictures each of CIFAR-10, MNIST and ImageNet in the installed foolbox, in this order and by index.
+
+    Raises
+    ------
+    InvalidInput: an unknown ``dataset``.
+    MissingFile: foolbox is not installed, or without its pictures.
+    """
+    if dataset is not None and dataset not in SAMPLE_DATASETS:
+        raise InvalidInput(f"there are no sample pictures of {dataset!r}{did_you_mean(dataset, SAMPLE_DATASETS)}")
+    spec = importlib.util.find_spec("foolbox")  # finds the folder without the cost of importing the package
+    places = list(spec.submodule_search_locations or ()) if spec else []
+    folder = Path(places[0], "data") if places else None
+    found = []
+    for path in folder.glob("*_*_*.*") if folder else ():
+        match = re.fullmatch(r"(cifar10|mnist|imagenet)_(\d+)_(\d+)\.(?:png|jpg)", path.name)
+        if match and dataset in (None, match[1]):
+            found.append(Sample(match[1], int(match[2]), int(match[3]), path))
+    if not found:
+        where = f"expected them in {folder}" if folder else "it is not installed"
+        raise MissingFile(f"the sample pictures come with the package foolbox, and {where}; run: pip install foolbox")
+    return sorted(found, key=lambda sample: (SAMPLE_DATASETS.index(sample.dataset), sample.index))
+
+
+def find_sample(name: str) -> Sample:
+    """The sample called ``DATASET/INDEX``.
+
+    Raises
+    ------
+    InvalidInput: another form, an unknown data set, an index out of range.
+
+    Examples
+    --------
+    >>> find_sample("cifar10/0").label  # a cat
+    3
+    """
+    match = re.fullmatch(r"([^/]*)/([0-9]{1,9})", name)
+    if not match:
+        raise InvalidInput(f"a sample is named DATASET/INDEX, such as cifar10/0; got {name!r}")
+    return _sample(match[1], int(match[2]))
+
+
+def load_sample(dataset: str, index: int) -> tuple[Tensor, int]:
+    """A bundled picture at its native size, and its class index.
+
+    Returns
+    -------
+    float32 C×H×W in [0, 1] (cifar10 3×32×32, mnist 1×28×28, imagenet 3×512×512, but for one of
+    3×683×1024), and the label.
+
+    Raises
+    ------
+    InvalidInput: an unknown data set, an index out of range.
+    """
+    sample = _sample(dataset, index)
+    return picture_to_tensor(load_image(sample.path), 1 if dataset == "mnist" else 3), sample.label
+
+
+def _sample(dataset: str, index: int) -> Sample:
+    by_index = {sample.index: sample for sample in samples(dataset)}
+    if index not in by_index:
+        raise InvalidInput(f"the samples of {dataset} are numbered {min(by_index)} to {max(by_index)}; got {index!r}")
+    return by_index[index]
+
+
+def class_names(dataset: str) -> tuple[str, ...]:
+    """The names of the classes by class index: of ``cifar10`` (10), ``mnist`` (10) or ``imagenet`` (1000).
+
+    ImageNet's come from torchvision and are not unique: "crane" and "maillot" occur twice.
+
+    Raises
+    ------
+    InvalidInput: an unknown data set.
+    """
+    if dataset == "imagenet":
+        return _imagenet_names()
+    if dataset not in CLASS_NAMES:
+        known = (*CLASS_NAMES, "imagenet")
+        raise InvalidInput(f"the class names of {dataset!r} are not known{did_you_mean(dataset, known)}")
+    return CLASS_NAMES[dataset]
+
+
+@cache
+def _imagenet_names() -> tuple[str, ...]:
+    from torchvision.models import ResNet18_Weights
+
+    return tuple(ResNet18_Weights.IMAGENET1K_V1.meta["categories"])
+
+
+# ---------------------------------------------------------------------------------------------- files and uploads
+
+
+def load_image(source: str | Path | bytes, name: str | None = None) -> Image.Image:
+    """A fully decoded picture, turned upright as its EXIF data says; of an animation, the first frame.
+
+    Parameters
+    ----------
+    source: a path, or the bytes of a file, in one of FORMATS.
+    name: how error messages call it; by default the path, or "the uploaded file".
+
+    Returns
+    -------
+    A PIL picture of any mode, which no longer depends on the file; see :func:`picture_to_tensor`.
+
+    Raises
+    ------
+    PictureError: anything that is not a whole picture of at least 1×1 and at most MAX_PIXELS pixels. Nothing else.
+    """
+    if isinstance(source, bytes):
+        return _decode(io.BytesIO(source), name or "the uploaded file")
+    label = name or str(source)
+    try:
+        kind = os.stat(source).st_mode
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise PictureError(f"{label} does not exist; expected a picture file ({_READABLE})") from error
+    except (OSError, ValueError) as error:
+        raise PictureError(f"{label!r} cannot be opened ({_reason(error)}); expected the path of a picture") from error
+    if stat.S_ISDIR(kind):
+        raise PictureError(f"{label} is a folder; expected one picture file ({_READABLE})")
+    if not stat.S_ISREG(kind):  # opening a pipe or a device could block for ever
+        raise PictureError(f"{label} is not a plain file; expected one picture file ({_READABLE})")
+    try:
+        with open(source, "rb") as stream:
+            return _decode(stream, label)
+    except OSError as error:
+        raise PictureError(f"{label} cannot be opened ({_reason(error)}); check that it may be read") from error
+
+
+def _decode(stream: BinaryIO, label: str) -> Image.Image:
+    head = stream.read(4096)
+    if not head:
+        raise PictureError(f"{label} is empty (0 bytes); expected a picture file ({_READABLE})")
+    too_large = f"at most {MAX_PIXELS // 10**6} million pixels are read; make it smaller first"
+    # Decoders raise almost any exception on damaged or hostile files (SyntaxError, struct.error, ValueError for text
+    # chunks that unpack to gigabytes, …), hence the broad handlers in this one place.
+    try:
+        with _WARNINGS, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's own remarks about large sizes and odd metadata
+            picture: Image.Image = Image.open(stream, formats=FORMATS)
+    except UnidentifiedImageError as error:
+        raise PictureError(f"{label} {_what_else(head, label)}") from error
+    except Image.DecompressionBombError as error:
+        raise PictureError(f"{label} has hundreds of millions of pixels; {too_large}") from error
+    except Exception as error:
+        raise PictureError(f"{label} cannot be read ({_reason(error)}); save it again as PNG or JPEG") from error
+    width, height = picture.size
+    if width < 1 or height < 1:
+        raise PictureError(f"{label} has {width}×{height} pixels; expected at least 1×1")
+    if width * height > MAX_PIXELS:
+        raise PictureError(f"{label} has {width:,}×{height:,} pixels; {too_large}")
+    try:
+        picture.load()
+    except Exception as error:
+        raise PictureError(
+            f"{label} is damaged or cut short ({_reason(error)}); download or save it again"
+        ) from error
+    with contextlib.suppress(Exception):  # a damaged note about how the camera was held must not cost the picture
+        return ImageOps.exif_transpose(picture)
+    return picture.copy()
+
+
+def _what_else(head: bytes, label: str) -> str:
+    """What a file is that none of the decoders takes, and what to do about it."""
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    vector = text.startswith(b"<") and b"<svg" in text and b"<html" not in text
+    if vector or label.lower().endswith((".svg", ".svgz")):
+        return "is an SVG drawing, and vector pictures are not read; export it as PNG"
+    if head[4:8] == b"ftyp":  # what phones write
+        return "is a HEIC, AVIF or video file, which is not read; export it as JPEG or PNG"
+    if head.startswith(b"%PDF"):
+        return "is a PDF document, which is not read; export the page or the picture as PNG"
+    return f"is not a picture that can be read, or its beginning is damaged; expected {_READABLE}"
+
+
+def _reason(error: BaseException) -> str:
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(str(text).split())[:200]
+
+
+# ---------------------------------------------------------------------------------------------- pictures and tensors
+
+
+def picture_to_tensor(picture: Image.Image, channels: int = 3) -> Tensor:
+    """A PIL picture of any mode as float32 ``channels``×H×W in [0, 1].
+
+    Convention
+    ----------
+    * Transparent parts show white. Palettes and CMYK become RGB; grey is repeated for three channels.
+    * One channel is the luminance of ITU-R 601, as Pillow's mode "L".
+    * 16-bit grey (I;16, I) is divided by 65535. Float pictures (F) that stay within [0, 1] are taken as they are; those
+      that stay within [0, 255] are divided by 255.
+
+    Raises
+    ------
+    InvalidInput: ``channels`` other than 1 and 3.
+    PictureError: values outside these ranges, NaN, no pixels, or a mode that Pillow cannot turn into RGB.
+    """
+    if channels not in (1, 3):
+        raise InvalidInput(f"channels must be 1 (grey) or 3 (RGB); got {channels!r}")
+    flat = _flatten(picture)
+    if flat.mode == "F":
+        return torch.from_numpy(np.array(flat))[None].repeat(channels, 1, 1)
+    values = torch.from_numpy(np.array(flat.convert("L" if channels == 1 else "RGB"))).float().div_(255)
+    return values[None] if channels == 1 else values.permute(2, 0, 1).contiguous()
+
+
+def tensor_to_picture(image: Tensor) -> Image.Image:
+    """A 1×H×W or 3×H×W tensor in [0, 1], on any device, as an 8-bit picture (mode L or RGB), rounded to nearest.
+
+    Raises
+    ------
+    InvalidInput: another shape, no pixels, an integer dtype, values outside [0, 1] (by more than rounding) or NaN.
+    """
+    if image.ndim != 3 or image.shape[0] not in (1, 3) or image.numel() == 0 or not image.is_floating_point():
+        raise InvalidInput(
+            f"image must be a floating 1×H×W or 3×H×W tensor; got {image.dtype} of shape {tuple(image.shape)}"
+        )
+    values = image.detach().to("cpu", torch.float32)
+    low, high = values.min().item(), values.max().item()
+    if not (low >= -1e-3 and high <= 1 + 1e-3):  # written so that NaN fails
+        raise InvalidInput(f"image must have values in [0, 1]; got {low:g} to {high:g}")
+    pixels = (values.clamp(0, 1) * 255).round().to(torch.uint8).numpy()
+    return Image.fromarray(pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0)))
+
+
+def fit(picture: Image.Image, resize: int | tuple[int, int] | None, crop: tuple[int, int]) -> Image.Image:
+    """The centre of a picture at a classifier's input size.
+
+    Convention
+    ----------
+    Antialiased bilinear resizing, then a centre crop; on pictures in mode L or RGB exactly torchvision's
+    ``Resize(resize)`` and ``CenterCrop(crop)``. Other modes are first flattened as :func:`picture_to_tensor` does,
+    because palettes and colour keys cannot be interpolated.
+
+    Parameters
+    ----------
+    picture: H'×W' of any mode and aspect.
+    resize: the length of the SHORT side in pixels, or (H, W) for both sides; None means just large enough to cover the
+        crop, and leaves a picture that already has its size unchanged.
+    crop: (H, W) of the result, in pixels.
+
+    Returns
+    -------
+    A picture of W×H pixels in mode L, RGB or (of deep pictures) F. Memory is bounded by the size of ``picture`` and the
+    result, whatever the aspect.
+
+    Raises
+    ------
+    InvalidInput: sides below 1, or a resize that would not cover the crop.
+    PictureError: a picture without pixels or with values that cannot be understood.
+    """
+    height, width = crop
+    sides = (height, width, *((resize,) if isinstance(resize, int) else resize or ()))
+    if min(sides) < 1:
+        raise InvalidInput(f"resize and crop must be sides of at least 1 pixel; got resize {resize} and crop {crop}")
+    least = (resize, resize) if isinstance(resize, int) else resize or crop
+    if least[0] < height or least[1] < width:
+        raise InvalidInput(f"resize must cover the crop of {height}×{width} pixels; got {resize}")
+    if resize is None and picture.size == (width, height):
+        return picture
+    flat = _flatten(picture)
+    old_width, old_height = flat.size
+    if isinstance(resize, tuple):
+        new_height, new_width = resize
+    elif isinstance(resize, int):  # truncated, as torchvision truncates
+        new_height = resize if old_height <= old_width else int(resize * old_height / old_width)
+        new_width = resize if old_width <= old_height else int(resize * old_width / old_height)
+    else:  # the side that is relatively shorter becomes exact, the other follows
+        tall = height * old_width >= width * old_height
+        new_height = height if tall else max(height, int(width * old_height / old_width))
+        new_width = max(width, int(height * old_width / old_height)) if tall else width
+    top, left = round((new_height - height) / 2), round((new_width - width) / 2)
+    if new_height * new_width <= _LARGEST_RESIZE:
+        resized = flat.resize((new_width, new_height), Image.Resampling.BILINEAR)
+        result = resized.crop((left, top, left + width, top + height))
+    else:
+        # A 1×5000 strip with its short side at 256 would be 256×1,280,000. Compute the kept part only, from the pixels
+        # it can reach: the same values, up to the rounding of the filter's weights.
+        x0, x1, box_left, box_right = _reach(old_width, new_width, left, width)
+        y0, y1, box_top, box_bottom = _reach(old_height, new_height, top, height)
+        box = (box_left, box_top, box_right, box_bottom)
+        result = flat.crop((x0, y0, x1, y1)).resize((width, height), Image.Resampling.BILINEAR, box=box)
+    if result.mode == "F":  # interpolation may leave [0, 1] by a rounding, which would read as a picture in [0, 255]
+        result = Image.fromarray(np.asarray(result).clip(0, 1))
+    return result
+
+
+def _reach(old: int, new: int, start: int, count: int) -> tuple[int, int, float, float]:
+    """Along one axis: which source pixels [first, last) the output pixels [start, start + count) of a resize from
+    ``old`` to ``new`` can depend on, and the source interval they stand for, relative to ``first``."""
+    scale = old / new
+    low, high = start * scale, min((start + count) * scale, old)
+    margin = math.ceil(max(1.0, scale)) + 1  # the bilinear filter reaches one (scaled) pixel beyond
+    first, last = max(0, math.floor(low) - margin), min(old, math.ceil(high) + margin)
+    return first, last, low - first, high - first
+
+
+def _flatten(picture: Image.Image) -> Image.Image:
+    """The same picture in mode L or RGB, or F with values in [0, 1]: no palette, no transparency, nothing clipped."""
+    if min(picture.size) < 1:
+        raise PictureError(f"the picture has {picture.width}×{picture.height} pixels; expected at least 1×1")
+    mode = picture.mode
+    if mode == "F" or mode.startswith("I"):
+        return Image.fromarray(_deep_values(picture))
+    try:
+        if picture.has_transparency_data:
+            straight = picture.convert("LA") if mode == "La" else picture
+            white = Image.new("RGBA", picture.size, "white")
+            return Image.alpha_composite(white, straight.convert("RGBA")).convert("RGB")
+        if mode in ("L", "RGB"):
+            return picture
+        return picture.convert("L" if mode == "1" else "RGB")
+    except (ValueError, TypeError, OSError) as error:
+        raise PictureError(f"a picture in mode {mode} cannot become RGB ({_reason(error)}); save it as RGB") from error
+
+
+def _deep_values(picture: Image.Image) -> np.ndarray:
+    """16-bit and float pictures as float32 H×W in [0, 1]."""
+    values = np.array(picture)
+    low, high = values.min(), values.max()
+    if picture.mode == "F":
+        if not (np.isfinite(low) and np.isfinite(high) and low >= 0 and high <= 255):
+            raise PictureError(
+                f"a float picture must have finite values in [0, 1] or in [0, 255]; got {low:g} to {high:g}; rescale it"
+            )
+        return values if high <= 1 else values / np.float32(255)
+    if low < 0 or high > 65535:
+        raise PictureError(f"a 16-bit picture must have values in 0 to 65535; got {low} to {high}; rescale it")
+    transparent = picture.info.get("transparency")
+    scaled = values.astype(np.float32) / np.float32(65535)
+    return np.where(values == transparent, np.float32(1), scaled) if isinstance(transparent, int) else scaled
+
+
+# ---------------------------------------------------------------------------------------------- folders and data sets
+
+
+def class_folders(root: str | Path) -> tuple[list[str], list[tuple[Path, int]]]:
+    """The classes and pictures of a folder in torchvision's ImageFolder layout ``root/<class>/**/<picture>``.
+
+    Returns
+    -------
+    The class names in sorted order, and (path, class index) by class, then folder, then file name. Extensions count in
+    either case; hidden files and folders do not.
+
+    Raises
+    ------
+    MissingFile: ``root`` does not exist.
+    InvalidInput: a file, a folder without class folders, a folder of splits, a class folder without pictures.
+    """
+    root = Path(root)
+    if not root.exists():
+        raise MissingFile(f"there is no folder {root}; expected one with a folder per class in it")
+    if not root.is_dir():
+        raise InvalidInput(f"{root} is not a folder; expected one with a folder per class in it")
+    classes = sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith("."))
+    if not classes:
+        raise InvalidInput(f"{root} has no class folders; expected a folder per class with its pictures in it")
+    if set(classes) <= set(_SPLITS):
+        raise InvalidInput(f"{root} holds splits ({', '.join(classes)}), not classes; give {root / classes[0]}")
+    found: list[tuple[Path, int]] = []
+    for label, name in enumerate(classes):
+        before = len(found)
+        for folder, _, files in sorted(os.walk(root / name, followlinks=True)):
+            pictures = sorted(file for file in files if file.lower().endswith(EXTENSIONS) and file[0] != ".")
+            found += [(Path(folder, file), label) for file in pictures]
+        if len(found) == before:
+            raise InvalidInput(
+                f"the class folder {root / name} has no pictures; expected files that end in {', '.join(EXTENSIONS)}, "
+                "or remove the folder"
+            )
+    return classes, found
+
+
+def first_per_class(samples: Sequence[tuple[Path, int]], count: int) -> list[tuple[Path, int]]:
+    """"The first N pictures" of a labelled folder: the first ``count`` / classes files of every class.
+
+    Parameters
+    ----------
+    samples: (path, class index) in the order of :func:`class_folders`.
+    count: how many in all; a multiple of the number of classes.
+
+    Raises
+    ------
+    InvalidInput: a count that is no positive multiple of the number of classes, or more than a class has.
+    """
+    groups: dict[int, list[tuple[Path, int]]] = {}
+    for path, label in samples:
+        groups.setdefault(label, []).append((path, label))
+    if not groups:
+        raise InvalidInput("there are no pictures to choose from; expected a list of (path, class index)")
+    if count < 1 or count % len(groups):
+        raise InvalidInput(
+            f"the number of pictures must be a multiple of the {len(groups)} classes, so that each has as many; "
+            f"got {count}, try {max(1, round(count / len(groups))) * len(groups)}"
+        )
+    each = count // len(groups)
+    for group in groups.values():
+        if len(group) < each:
+            raise InvalidInput(
+                f"{count} pictures need {each} of each class, and {group[0][0].parent} has {len(group)}; "
+                f"ask for at most {min(map(len, groups.values())) * len(groups)}"
+            )
+    return [sample for label in sorted(groups) for sample in groups[label][:each]]
+
+
+class PictureFolder(Dataset[tuple[Image.Image, int]]):
+    """A folder in ImageFolder layout as a data set of (PIL picture, class index); errors as :func:`class_folders`.
+
+    Reads through :func:`load_image`, so pictures come upright and a bad file is a PictureError that names it.
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+        self.classes, self.samples = class_folders(root)
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
+        path, label = self.samples[index]
+        return load_image(path), label
+
+
+def load_dataset(
+    name: str, root: str | Path, split: str = "test", download: bool = False
+) -> Dataset[tuple[Image.Image, int]]:
+    """A labelled data set as a torch Dataset of (PIL picture, class index), with ``len``.
+
+    Parameters
+    ----------
+    name: ``cifar10``, ``mnist``, ``imagenette`` (labels 0 to 9, not ImageNet's), or ``folder`` for any labelled folder.
+    root: a folder with ``<split>/<class>/<picture>`` in it, or one that torchvision's own class of that name
+        understands, or for ``folder`` also one with ``<class>/<picture>``.
+    split: ``train`` or ``test``; Imagenette's test pictures are those it calls ``val``. For ``folder``, any name.
+    download: fetch it into ``root`` where it is missing, with a progress bar (Imagenette in its 320-pixel version).
+
+    Raises
+    ------
+    InvalidInput: an unknown name or split, class folders that are not those of the data set, empty class folders.
+    MissingFile: nothing there, something incomplete, or a download that failed.
+    """
+    root = Path(root)
+    if name not in DATASETS:
+        raise InvalidInput(f"there is no data set {name!r}{did_you_mean(name, DATASETS)}")
+    if name == "folder":
+        return PictureFolder(root / split if (root / split).is_dir() else root)
+    splits = {"train": "train", "test": "test"}
+    if name == "imagenette":
+        splits |= {"test": "val", "val": "val"}
+    if split not in splits:
+        raise InvalidInput(f"{name} has no split {split!r}{did_you_mean(split, splits)}")
+    for folder in (root / split, root / splits[split]):
+        if folder.is_dir():
+            listed = PictureFolder(folder)
+            expected = CLASS_NAMES.get(name)
+            if expected and tuple(listed.classes) != expected:  # any other names would give wrong labels silently
+                raise InvalidInput(
+                    f"{folder} should have the class folders of {name} ({', '.join(expected)}); "
+                    f"got {', '.join(listed.classes[:10])}; use the data set 'folder' for pictures of your own"
+                )
+            return listed
+    folder, make = _torchvision_dataset(name, root, splits[split])
+    there = folder.is_dir()
+    try:
+        return make(download)
+    # torchvision raises RuntimeError for what is missing; a failed download or a broken archive raises almost anything.
+    except Exception as error:
+        if download:
+            raise MissingFile(
+                f"{name} could not be downloaded to {root} ({_reason(error)}); "
+                f"check the network, or put its pictures into {root / split}/<class>/"
+            ) from error
+        state = "is incomplete or damaged; remove it and" if there else "is missing;"
+        raise MissingFile(
+            f"{folder} {state} fetch it with download=True, or put the pictures of {name} into {root / split}/<class>/"
+        ) from error
+
+
+def _torchvision_dataset(
+    name: str, root: Path, split: str
+) -> tuple[Path, Callable[[bool], Dataset[tuple[Image.Image, int]]]]:
+    """The folder that torchvision's class reads, and a function of ``download`` that makes it."""
+    from torchvision import datasets
+
+    if name == "imagenette":
+        folders = {"320px": "imagenette2-320", "full": "imagenette2", "160px": "imagenette2-160"}
+        size = next((size for size, folder in folders.items() if (root / folder).is_dir()), "320px")
+        return root / folders[size], lambda download: cast(
+            "Dataset[tuple[Image.Image, int]]", datasets.Imagenette(root, split, size, download)
+        )
+    kind, folder = {
+        "cifar10": (datasets.CIFAR10, root / "cifar-10-batches-py"),
+        "mnist": (datasets.MNIST, root / "MNIST" / "raw"),
+    }[name]
+    return folder, lambda download: cast(
+        "Dataset[tuple[Image.Image, int]]", kind(root, train=split == "train", download=download)
+    )

@@ -1,0 +1,74 @@
+"""Shared fixtures: a toy classifier with a closed-form landscape, and the data beside the project."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from spatial_viz.classifiers import Classifier
+
+SIZE = 32
+RADIUS = 8.0  # pixels from the centre to the blob of the toy picture
+
+
+class Centroid(nn.Module):
+    """Two classes; the second logit is ``a·X + b·Y + c`` of the picture's centre of mass (X right, Y down)."""
+
+    a, b, c = 0.2, 0.5, -2.5
+
+    def forward(self, x: Tensor) -> Tensor:
+        grey = x.mean(1)
+        height, width = grey.shape[1:]
+        columns = torch.arange(width, dtype=x.dtype, device=x.device) - (width - 1) / 2
+        rows = torch.arange(height, dtype=x.dtype, device=x.device) - (height - 1) / 2
+        mass = grey.sum((1, 2))
+        right = (grey * columns).sum((1, 2)) / mass
+        down = (grey * rows[:, None]).sum((1, 2)) / mass
+        second = self.a * right + self.b * down + self.c
+        return torch.stack((torch.zeros_like(second), second), dim=1)
+
+
+@pytest.fixture
+def toy_classifier() -> Classifier:
+    return Classifier(
+        Centroid(), class_names=["left", "right"], input_size=(SIZE, SIZE), mean=(0.0,), std=(1.0,), name="toy"
+    )
+
+
+@pytest.fixture
+def toy_image() -> Tensor:
+    """A smooth blob, RADIUS pixels to the right of the centre; 1×SIZE×SIZE."""
+    return blob(RADIUS, 0.0)
+
+
+def blob(right: float, down: float, size: int = SIZE, width: float = 1.5) -> Tensor:
+    position = torch.arange(size, dtype=torch.float64) - (size - 1) / 2
+    square = (position[None, :] - right) ** 2 + (position[:, None] - down) ** 2
+    return torch.exp(-square / (2 * width**2)).float()[None]
+
+
+def toy_logit(rotation: np.ndarray, dx: np.ndarray, dy: np.ndarray) -> np.ndarray:
+    """The second logit in closed form: the blob turns counter-clockwise about the centre, then moves."""
+    angle = np.deg2rad(rotation)
+    right, down = RADIUS * np.cos(angle) + dx, -RADIUS * np.sin(angle) + dy
+    return Centroid.a * right + Centroid.b * down + Centroid.c
+
+
+def shared_folder() -> Path:
+    return Path(os.environ.get("SPATIAL_VIZ_SHARED", Path(__file__).resolve().parents[2] / "shared"))
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The data beside the project; under CI it has to be there."""
+    folder = shared_folder()
+    if not folder.is_dir():
+        if os.environ.get("CI") == "true":
+            pytest.fail(f"the reference data are missing: {folder}")
+        pytest.skip(f"needs the reference data in {folder} (or the folder that SPATIAL_VIZ_SHARED names)")
+    return folder

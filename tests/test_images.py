@@ -1,0 +1,645 @@
+import ast
+import contextlib
+import io
+import pickle
+import struct
+import urllib.error
+import urllib.request
+import warnings
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision import datasets
+from torchvision.transforms import v2
+from torchvision.transforms.functional import to_tensor
+
+from spatial_viz import images
+from spatial_viz.errors import InvalidInput, MissingFile, PictureError
+from spatial_viz.images import (
+    CLASS_NAMES,
+    PictureFolder,
+    class_folders,
+    class_names,
+    find_sample,
+    first_per_class,
+    fit,
+    load_dataset,
+    load_image,
+    load_sample,
+    picture_to_tensor,
+    samples,
+    tensor_to_picture,
+)
+
+
+def encode(picture: Image.Image, kind: str = "PNG", **options: object) -> bytes:
+    stream = io.BytesIO()
+    picture.save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def noise(width: int, height: int, mode: str = "RGB") -> Image.Image:
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return Image.fromarray(pixels).convert(mode)
+
+
+def png_chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def png_header(width: int, height: int, *chunks: bytes) -> bytes:
+    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + b"".join(chunks) + png_chunk(b"IDAT", b"") + png_chunk(b"IEND", b"")
+
+
+# ---------------------------------------------------------------------------------------------- bundled samples
+
+
+def test_importing_the_module_imports_neither_torchvision_nor_foolbox():
+    tree = ast.parse(Path(images.__file__).read_text(encoding="utf-8"))
+    names = [alias.name for node in tree.body if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module for node in tree.body if isinstance(node, ast.ImportFrom)]
+    assert not {name.split(".")[0] for name in names} & {"torchvision", "foolbox"}
+    assert [name for name in names if name.startswith("spatial_viz")] == ["spatial_viz.errors"]
+
+
+def test_samples_are_twenty_of_each_in_order():
+    every = samples()
+    names = [f"{dataset}/{i}" for dataset in ("cifar10", "mnist", "imagenet") for i in range(20)]
+    assert [sample.name for sample in every] == names
+    assert samples("mnist") == every[20:40]
+    assert all(find_sample(sample.name) == sample for sample in every)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "index", "shape", "name"),
+    [
+        ("cifar10", 0, (3, 32, 32), "cat"),
+        ("cifar10", 19, (3, 32, 32), "frog"),
+        ("mnist", 0, (1, 28, 28), "7"),
+        ("imagenet", 0, (3, 512, 512), "bull mastiff"),
+    ],
+)
+def test_a_sample_has_its_native_size_and_its_class(dataset, index, shape, name):
+    image, label = load_sample(dataset, index)
+    assert image.shape == shape and image.dtype == torch.float32
+    assert 0 <= image.min() < image.max() <= 1
+    assert class_names(dataset)[label] == name
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: samples("cifar"), "no sample pictures of 'cifar'; did you mean 'cifar10'?"),
+        (lambda: load_sample("imagnet", 0), "did you mean 'imagenet'?"),
+        (lambda: load_sample("mnist", 20), "the samples of mnist are numbered 0 to 19; got 20"),
+        (lambda: load_sample("mnist", -1), "0 to 19; got -1"),
+        (lambda: find_sample("cifar10/20"), "0 to 19; got 20"),
+        (lambda: find_sample("cifar10"), "DATASET/INDEX, such as cifar10/0; got 'cifar10'"),
+        (lambda: find_sample("cifar10/x"), "such as cifar10/0; got 'cifar10/x'"),
+        (lambda: find_sample("cifar10/" + "9" * 5000), "such as cifar10/0"),
+        (lambda: find_sample("cat/0"), "no sample pictures of 'cat'"),
+        (lambda: class_names("minst"), "class names of 'minst' are not known; did you mean 'mnist'?"),
+    ],
+)
+def test_wrong_sample_names_are_explained(call, message):
+    with pytest.raises(InvalidInput) as error:
+        call()
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize("installed", [False, True])
+def test_missing_samples_are_explained(installed, tmp_path, monkeypatch):
+    spec = type("Spec", (), {"submodule_search_locations": [str(tmp_path)]})() if installed else None
+    monkeypatch.setattr(images.importlib.util, "find_spec", lambda name: spec)
+    with pytest.raises(MissingFile, match="pip install foolbox"):
+        samples()
+
+
+def test_class_names():
+    assert class_names("cifar10") == CLASS_NAMES["cifar10"]
+    assert class_names("mnist")[7] == "7"
+    assert class_names("imagenet")[0] == "tench" and len(class_names("imagenet")) == 1000
+
+
+# ---------------------------------------------------------------------------------------------- files and uploads
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG"])
+def test_formats_are_read_from_paths_and_bytes(kind, tmp_path):
+    data = encode(noise(9, 5), kind, **({"lossless": True} if kind == "WEBP" else {}))
+    path = tmp_path / "picture.unknown"  # the content decides, not the name
+    path.write_bytes(data)
+    for source in (path, str(path), data):
+        read = load_image(source)
+        assert read.size == (9, 5)
+        if kind not in ("GIF", "JPEG"):
+            assert np.array_equal(read.convert("RGB"), noise(9, 5))
+    path.unlink()
+    read.getpixel((8, 4))  # decoded already
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 5000), (5000, 1)])
+def test_thin_and_tiny_pictures_are_accepted(size):
+    assert load_image(encode(noise(*size))).size == size
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_exif_orientation_is_applied_once(kind):
+    picture = Image.new("RGB", (16, 8), "black")
+    picture.paste("white", (0, 0, 8, 8))  # white on the left
+    exif = Image.Exif()
+    exif[0x0112] = 6  # shown after a quarter turn clockwise: white on top
+    upright = load_image(encode(picture, kind, exif=exif))
+    assert upright.size == (8, 16)
+    column = np.asarray(upright.convert("L"))[:, 4]
+    assert column[2] > 200 and column[-3] < 50
+
+
+def test_broken_exif_does_not_lose_the_picture():
+    data = encode(noise(8, 8), "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff\x01\x12")
+    assert load_image(data).size == (8, 8)
+
+
+def test_the_first_frame_of_an_animation_is_read():
+    frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "lime")]
+    for kind in ("GIF", "PNG", "WEBP", "TIFF"):
+        read = load_image(encode(frames[0], kind, save_all=True, append_images=frames[1:]))
+        assert read.convert("RGB").getpixel((0, 0))[0] > 240, kind
+
+
+JPEG = encode(noise(64, 64), "JPEG")
+PNG = encode(noise(64, 64))
+BOMB_TEXT = png_chunk(b"zTXt", b"key\0\0" + zlib.compress(bytes(80_000_000), 1))
+SVG = b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"/>'
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        pytest.param(b"", "x is empty (0 bytes); expected a picture file (PNG, JPEG", id="empty"),
+        pytest.param(b"hello world", "x is not a picture that can be read", id="text"),
+        pytest.param(SVG, "x is an SVG drawing, and vector pictures are not read; export it as PNG", id="svg"),
+        pytest.param(b"\xef\xbb\xbf \n<SVG/>", "x is an SVG drawing", id="svg with a byte order mark"),
+        pytest.param(b"<html><svg/></html>", "x is not a picture", id="web page"),
+        pytest.param(b"%PDF-1.7", "x is a PDF document", id="pdf"),
+        pytest.param(b"\0\0\0\x18ftypheic" + bytes(20), "x is a HEIC, AVIF or video file", id="heic"),
+        pytest.param(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "x is not a picture", id="eps"),
+        pytest.param(encode(noise(4, 4), "TGA"), "x is not a picture that can be read", id="format not on the list"),
+        pytest.param(JPEG[: len(JPEG) // 2], "x is damaged or cut short", id="half a JPEG"),
+        pytest.param(PNG[: len(PNG) // 2], "x is damaged or cut short", id="half a PNG"),
+        pytest.param(JPEG[:10], "x cannot be read (Truncated File Read); save it again", id="JPEG head"),
+        pytest.param(PNG[:20], "x", id="PNG head"),
+        pytest.param(PNG[:100] + b"!" * 500 + PNG[600:], "x is damaged or cut short", id="scribbled PNG"),
+        pytest.param(encode(noise(64, 64), "WEBP")[:99], "x", id="WEBP head"),
+        pytest.param(png_header(0, 5), "x", id="no width"),
+        pytest.param(png_header(10_000, 5_001), "x has 10,000×5,001 pixels; at most 50 million", id="50.01 megapixels"),
+        pytest.param(png_header(12_000, 12_000), "x has 12,000×12,000 pixels", id="Pillow would warn"),
+        pytest.param(png_header(50_000, 50_000), "x has hundreds of millions of", id="Pillow would stop"),
+        pytest.param(png_header(2**31 - 1, 2**31 - 1), "x has hundreds of millions", id="largest header"),
+        pytest.param(png_header(4, 4, BOMB_TEXT), "x cannot be read (Decompressed data too large", id="text bomb"),
+        pytest.param(PNG[:-12] + BOMB_TEXT + PNG[-12:], "x is damaged or cut short (Decompressed", id="late text bomb"),
+        pytest.param(b"II*\0\x08\0\0\0" + b"\xff" * 40, "x", id="TIFF of nonsense"),
+    ],
+)
+def test_bad_files_are_explained(data, message, tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(data)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # nothing of Pillow's leaks
+        for source in (data, path):
+            with pytest.raises(PictureError) as error:
+                load_image(source, name="x")
+            text = str(error.value)
+            assert text.startswith(message)
+            assert "\n" not in text and len(text) < 300
+
+
+@pytest.mark.parametrize("kind", images.FORMATS)
+def test_damaged_bytes_raise_nothing_but_picture_errors(kind):
+    random = np.random.default_rng(1)
+    whole = np.frombuffer(encode(noise(24, 24), kind), dtype=np.uint8)
+    for _ in range(40):
+        data = whole[: random.integers(1, len(whole) + 1)].copy()
+        data[random.integers(0, len(data), 4)] = random.integers(0, 256, 4)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with contextlib.suppress(PictureError):
+                picture_to_tensor(load_image(data.tobytes()))
+
+
+def test_a_damaged_file_that_is_named_svg_is_called_svg():
+    with pytest.raises(PictureError, match=r"logo\.SVGZ is an SVG drawing"):
+        load_image(b"\x1f\x8b", name="logo.SVGZ")
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("nothing.png", "nothing.png does not exist; expected a picture file (PNG"),
+        ("file/below.png", "does not exist"),
+        (".", "is a folder; expected one picture file"),
+        ("a\0b.png", "cannot be opened (embedded null byte)"),
+        ("long" * 2000, "cannot be opened (File name too long)"),
+    ],
+)
+def test_paths_that_are_no_files_are_explained(source, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+    with pytest.raises(PictureError) as error:
+        load_image(source)
+    assert message in str(error.value)
+
+
+def test_a_pipe_is_not_opened(tmp_path):
+    os = pytest.importorskip("os")
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("this system has no pipes with names")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(PictureError, match="not a plain file"):
+        load_image(tmp_path / "pipe")
+
+
+def test_messages_call_an_upload_by_its_name():
+    with pytest.raises(PictureError, match=r"^the uploaded file is not a picture"):
+        load_image(b"x")
+    with pytest.raises(PictureError, match=r"^holiday\.jpg is not a picture"):
+        load_image(b"x", name="holiday.jpg")
+
+
+# ---------------------------------------------------------------------------------------------- pictures and tensors
+
+
+def of(mode: str, value: object, **info: object) -> Image.Image:
+    picture = Image.new(mode, (2, 1), value)
+    picture.info.update(info)
+    return picture
+
+
+def palette(value: int, **info: object) -> Image.Image:
+    picture = of("P", value, **info)
+    picture.putpalette([255, 0, 0, 0, 0, 255])  # 0 is red, 1 is blue
+    return picture
+
+
+def deep(values: list[float], dtype: type) -> Image.Image:
+    return Image.fromarray(np.array([values], dtype=dtype))
+
+
+RED = [1.0, 0.0, 0.0]
+WHITE = [1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("picture", "colour"),
+    [
+        (of("RGB", (255, 0, 51)), [1, 0, 0.2]),
+        (of("RGBA", (255, 0, 0, 255)), RED),
+        (of("RGBA", (255, 0, 0, 0)), WHITE),
+        (of("RGBA", (255, 0, 0, 51)), [1, 0.8, 0.8]),
+        (of("RGB", (9, 8, 7), transparency=(9, 8, 7)), WHITE),
+        (of("L", 51), [0.2] * 3),
+        (of("L", 51, transparency=51), WHITE),
+        (of("LA", (0, 51)), [0.8] * 3),
+        (of("1", 1), WHITE),
+        (of("1", 0), [0, 0, 0]),
+        (palette(0), RED),
+        (palette(1), [0, 0, 1]),
+        (palette(0, transparency=0), WHITE),
+        (palette(0, transparency=b"\x33\xff"), [1, 0.8, 0.8]),
+        (of("CMYK", (0, 255, 255, 0)), RED),
+        (of("YCbCr", (51, 128, 128)), [0.2] * 3),
+        (of("I;16", 13107), [0.2] * 3),
+        (of("I;16", 13107, transparency=13107), WHITE),
+        (of("I", 13107), [0.2] * 3),
+        (of("F", 0.2), [0.2] * 3),
+        (of("F", 51.0), [0.2] * 3),
+    ],
+    ids=lambda value: value.mode if isinstance(value, Image.Image) else "",
+)
+def test_every_mode_becomes_three_channels_or_its_luminance(picture, colour):
+    three = picture_to_tensor(picture)
+    assert three.shape == (3, 1, 2) and three.dtype == torch.float32 and three.is_contiguous()
+    assert three[:, 0, 0].tolist() == pytest.approx(colour, abs=1e-6)
+    one = picture_to_tensor(picture, 1)
+    assert one.shape == (1, 1, 2)
+    assert one[0, 0, 1].item() == pytest.approx(np.dot(colour, [0.299, 0.587, 0.114]), abs=0.51 / 255)
+
+
+def test_sixteen_bits_are_scaled_and_not_clipped():
+    values = [0, 256, 32768, 65535]
+    read = load_image(encode(deep(values, np.uint16)))
+    assert picture_to_tensor(read, 1)[0, 0].tolist() == pytest.approx([value / 65535 for value in values])
+
+
+def test_real_pictures_are_as_torchvision_reads_them():
+    for name in ("cifar10/3", "imagenet/1"):
+        picture = load_image(find_sample(name).path)
+        assert torch.equal(picture_to_tensor(picture), to_tensor(picture))
+
+
+@pytest.mark.parametrize(
+    ("picture", "message"),
+    [
+        (deep([0.0, np.nan], np.float32), "finite values in [0, 1] or in [0, 255]; got nan"),
+        (deep([0.0, np.inf], np.float32), "got 0 to inf"),
+        (deep([-0.5, 1.0], np.float32), "got -0.5 to 1"),
+        (deep([0.0, 256.0], np.float32), "got 0 to 256; rescale it"),
+        (deep([0, 65536], np.int32), "values in 0 to 65535; got 0 to 65536"),
+        (deep([-1, 5], np.int32), "got -1 to 5"),
+        (of("RGB", 0, transparency="none"), "a picture in mode RGB cannot become RGB"),
+        (Image.new("RGB", (0, 3)), "has 0×3 pixels; expected at least 1×1"),
+    ],
+)
+def test_values_without_a_meaning_are_refused(picture, message):
+    for call in (picture_to_tensor, lambda picture: fit(picture, None, (4, 4))):
+        with pytest.raises(PictureError) as error:
+            call(picture)
+        assert message in str(error.value)
+
+
+def test_channels_are_one_or_three():
+    with pytest.raises(InvalidInput, match=r"channels must be 1 \(grey\) or 3 \(RGB\); got 4"):
+        picture_to_tensor(noise(2, 2), 4)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_a_picture_survives_the_way_to_a_tensor_and_back(mode):
+    picture = noise(17, 9, mode)
+    back = tensor_to_picture(picture_to_tensor(picture, len(picture.getbands())))
+    assert back.mode == mode and np.array_equal(back, picture)
+
+
+def test_tensors_are_rounded_and_tiny_overshoots_clamped():
+    picture = tensor_to_picture(torch.tensor([[[-1e-6, 0.4 / 255, 0.6 / 255, 1 + 1e-6]]], requires_grad=True))
+    assert picture.mode == "L" and np.asarray(picture).tolist() == [[0, 0, 1, 255]]
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (torch.zeros(2, 4, 4), "1×H×W or 3×H×W tensor; got torch.float32 of shape (2, 4, 4)"),
+        (torch.zeros(1, 3, 4, 4), "of shape (1, 3, 4, 4)"),
+        (torch.zeros(3, 0, 4), "of shape (3, 0, 4)"),
+        (torch.zeros(3, 4, 4, dtype=torch.uint8), "got torch.uint8"),
+        (torch.full((3, 4, 4), 255.0), "values in [0, 1]; got 255 to 255"),
+        (torch.full((3, 4, 4), torch.nan), "got nan to nan"),
+    ],
+)
+def test_other_tensors_are_no_pictures(image, message):
+    with pytest.raises(InvalidInput) as error:
+        tensor_to_picture(image)
+    assert message in str(error.value)
+
+
+# ---------------------------------------------------------------------------------------------- fit
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize("size", [(512, 512), (333, 257), (257, 333), (40, 31), (224, 224), (1, 9), (901, 100)])
+@pytest.mark.parametrize(
+    ("resize", "crop"), [(256, (224, 224)), (32, (32, 32)), (57, (56, 33)), ((70, 60), (64, 50)), (1, (1, 1))]
+)
+def test_fit_is_torchvisions_resize_and_centre_crop(size, mode, resize, crop):
+    photo = load_image(find_sample("imagenet/0").path).resize(size).convert(mode)
+    expected = v2.CenterCrop(crop)(v2.Resize(resize)(photo))
+    assert np.array_equal(fit(photo, resize, crop), expected)
+
+
+def test_fit_on_real_photos_is_torchvisions():
+    for sample in samples("imagenet")[:3]:
+        photo = load_image(sample.path)
+        assert np.array_equal(fit(photo, 256, (224, 224)), v2.CenterCrop(224)(v2.Resize(256)(photo)))
+
+
+@pytest.mark.parametrize("size", [(32, 32), (45, 32), (32, 45), (7, 100), (100, 7), (333, 257)])
+@pytest.mark.parametrize("crop", [(32, 32), (28, 28), (24, 50), (50, 24)])
+def test_fit_without_resize_covers_the_crop(size, crop):
+    picture = noise(*size)
+    fitted = fit(picture, None, crop)
+    assert fitted.size == crop[::-1]
+    if size == fitted.size:
+        assert fitted is picture
+    elif crop[0] == crop[1]:
+        assert np.array_equal(fitted, v2.CenterCrop(crop)(v2.Resize(crop[0])(picture)))
+    assert np.asarray(fit(Image.new("L", size, 255), None, crop)).min() == 255  # no black border anywhere
+
+
+@pytest.mark.parametrize("size", [(1, 5000), (5000, 1), (3, 40_000), (200_000, 100), (1, 2_000_000), (40, 50)])
+@pytest.mark.parametrize(("resize", "crop"), [(256, (224, 224)), (None, (224, 224)), (230, (100, 230))])
+def test_extreme_aspects_need_little_memory(size, resize, crop, monkeypatch):
+    largest = []
+    plain = Image.Image.resize
+
+    def watched(picture, size, *rest, **options):
+        largest.append(size[0] * size[1])
+        return plain(picture, size, *rest, **options)
+
+    picture = Image.new("RGB", size)
+    monkeypatch.setattr(Image.Image, "resize", watched)
+    assert fit(picture, resize, crop).size == crop[::-1]
+    assert max(largest) <= images._LARGEST_RESIZE
+
+
+@pytest.mark.parametrize("size", [(3, 700), (700, 3), (901, 100), (2000, 30), (31, 47), (64, 64)])
+@pytest.mark.parametrize(("resize", "crop"), [(64, (56, 56)), (64, (17, 50)), ((70, 300), (64, 11)), (None, (29, 44))])
+def test_the_short_way_for_extreme_aspects_gives_the_same_picture(size, resize, crop, monkeypatch):
+    picture = noise(*size)
+    plain = np.asarray(fit(picture, resize, crop)).astype(int)
+    monkeypatch.setattr(images, "_LARGEST_RESIZE", 0)
+    assert np.abs(np.asarray(fit(picture, resize, crop)).astype(int) - plain).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("picture", "mode"),
+    [
+        (palette(0), "RGB"),
+        (palette(0, transparency=0), "RGB"),
+        (of("1", 1), "L"),
+        (of("RGBA", (0, 0, 0, 0)), "RGB"),
+        (of("CMYK", (0, 0, 0, 0)), "RGB"),
+        (of("I;16", 65535), "F"),
+        (of("F", 255.0), "F"),
+    ],
+    ids=lambda value: getattr(value, "mode", ""),
+)
+def test_fit_keeps_the_meaning_of_other_modes(picture, mode):
+    fitted = fit(picture, 8, (8, 8))
+    assert fitted.mode == mode and fitted.size == (8, 8)
+    assert torch.allclose(picture_to_tensor(fitted), picture_to_tensor(picture)[:, :1, :1].expand(3, 8, 8))
+
+
+def test_transparent_edges_are_blended_with_white_before_resizing():
+    picture = Image.new("RGBA", (4, 4), (0, 0, 0, 0))  # black, but nowhere visible
+    assert np.asarray(fit(picture, 2, (2, 2))).min() == 255
+
+
+@pytest.mark.parametrize(
+    ("resize", "crop", "message"),
+    [
+        (200, (224, 224), "resize must cover the crop of 224×224 pixels; got 200"),
+        ((256, 200), (224, 224), "got (256, 200)"),
+        (0, (1, 1), "sides of at least 1 pixel; got resize 0 and crop (1, 1)"),
+        (None, (0, 4), "sides of at least 1 pixel"),
+    ],
+)
+def test_fit_explains_impossible_sizes(resize, crop, message):
+    with pytest.raises(InvalidInput) as error:
+        fit(noise(8, 8), resize, crop)
+    assert message in str(error.value)
+
+
+# ---------------------------------------------------------------------------------------------- folders and data sets
+
+
+def fill(root: Path, **classes: tuple[str, ...]) -> Path:
+    data = encode(noise(4, 4))
+    for name, files in classes.items():
+        (root / name).mkdir(parents=True)
+        for file in files:
+            path = root / name / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+    return root
+
+
+def test_class_folders_lists_what_torchvision_lists(tmp_path):
+    fill(tmp_path, b=("2.png", "1.JPG", "10.png", "notes.txt"), a=("x.webp", "deep/0.png", "Deep/1.tif"), B=("z.PnG",))
+    classes, listed = class_folders(tmp_path)
+    reference = datasets.ImageFolder(str(tmp_path))
+    assert classes == reference.classes == ["B", "a", "b"]
+    assert [(str(path), label) for path, label in listed] == reference.samples
+    assert [path.name for path, label in listed if label == 2] == ["1.JPG", "10.png", "2.png"]
+
+
+def test_class_folders_passes_over_hidden_things(tmp_path):
+    fill(tmp_path, a=("1.png", "._1.png")) / ".cache"
+    (tmp_path / ".cache").mkdir()
+    assert class_folders(tmp_path) == (["a"], [(tmp_path / "a" / "1.png", 0)])
+
+
+def test_class_folders_explains_what_is_wrong(tmp_path):
+    with pytest.raises(MissingFile, match=r"there is no folder .*nowhere; expected one with a folder per class"):
+        class_folders(tmp_path / "nowhere")
+    (tmp_path / "file").touch()
+    with pytest.raises(InvalidInput, match="file is not a folder"):
+        class_folders(tmp_path / "file")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InvalidInput, match="empty has no class folders; expected a folder per class"):
+        class_folders(tmp_path / "empty")
+    with pytest.raises(InvalidInput, match=r"the class folder .*two has no pictures; expected files that end in \.jpg"):
+        class_folders(fill(tmp_path / "set", one=("1.png",), two=("notes.txt",)))
+    with pytest.raises(InvalidInput, match=r"holds splits \(test, train\), not classes; give .*test$"):
+        class_folders(fill(tmp_path / "splits", train=("a/1.png",), test=("a/1.png",)))
+
+
+LISTED = [(Path("a") / f"{i}.png", 0) for i in range(3)] + [(Path("b") / f"{i}.png", 1) for i in range(5)]
+
+
+def test_the_first_n_pictures_are_the_first_of_every_class():
+    assert first_per_class(LISTED, 4) == [LISTED[0], LISTED[1], LISTED[3], LISTED[4]]
+    assert first_per_class(LISTED, 6) == LISTED[:6]
+
+
+@pytest.mark.parametrize(
+    ("listed", "count", "message"),
+    [
+        (LISTED, 5, "a multiple of the 2 classes, so that each has as many; got 5, try 4"),
+        (LISTED, 0, "got 0, try 2"),
+        (LISTED, -2, "got -2, try 2"),
+        (LISTED, 8, "8 pictures need 4 of each class, and a has 3; ask for at most 6"),
+        ([], 2, "there are no pictures to choose from"),
+    ],
+)
+def test_counts_that_do_not_divide_are_explained(listed, count, message):
+    with pytest.raises(InvalidInput) as error:
+        first_per_class(listed, count)
+    assert message in str(error.value)
+
+
+def cifar_folders(root: Path) -> Path:
+    return fill(root, **{name: ("1.png",) for name in CLASS_NAMES["cifar10"]})
+
+
+def test_load_dataset_reads_labelled_folders(tmp_path):
+    cifar_folders(tmp_path / "test")
+    for name, root in (("cifar10", tmp_path), ("folder", tmp_path), ("folder", tmp_path / "test")):
+        dataset = load_dataset(name, root)
+        assert isinstance(dataset, PictureFolder) and len(dataset) == 10
+        picture, label = dataset[3]
+        assert (picture.size, label, dataset.classes[label]) == ((4, 4), 3, "cat")
+    fill(tmp_path / "nette" / "val", n01440764=("1.JPEG",))
+    assert len(load_dataset("imagenette", tmp_path / "nette", "test")) == 1
+
+
+def test_a_bad_picture_in_a_folder_is_named(tmp_path):
+    fill(tmp_path, a=("1.png",))
+    (tmp_path / "a" / "2.png").write_bytes(b"")
+    with pytest.raises(PictureError, match=r"2\.png is empty"):
+        load_dataset("folder", tmp_path)[1]
+
+
+def test_load_dataset_reads_torchvisions_layouts(tmp_path, monkeypatch):
+    raw = tmp_path / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for part, count in (("train", 2), ("t10k", 1)):
+        (raw / f"{part}-images-idx3-ubyte").write_bytes(struct.pack(">IIII", 2051, count, 28, 28) + bytes(784 * count))
+        (raw / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">II", 2049, count) + b"\x07" * count)
+    assert [len(load_dataset("mnist", tmp_path, split)) for split in ("train", "test")] == [2, 1]
+    picture, label = load_dataset("mnist", tmp_path)[0]
+    assert (picture.mode, picture.size, label) == ("L", (28, 28), 7)
+
+    fill(tmp_path / "imagenette2-160" / "val", n01440764=("1.JPEG",))
+    picture, label = load_dataset("imagenette", tmp_path)[0]
+    assert (picture.mode, label) == ("RGB", 0)
+
+    batches = tmp_path / "cifar-10-batches-py"
+    batches.mkdir()
+    (batches / "test_batch").write_bytes(pickle.dumps({"data": np.zeros((1, 3072), np.uint8), "labels": [5]}))
+    (batches / "batches.meta").write_bytes(pickle.dumps({"label_names": list(CLASS_NAMES["cifar10"])}))
+    with pytest.raises(MissingFile, match="cifar-10-batches-py is incomplete or damaged; remove it and fetch it"):
+        load_dataset("cifar10", tmp_path)
+    monkeypatch.setattr(datasets.CIFAR10, "train_list", [])
+    monkeypatch.setattr(datasets.CIFAR10, "test_list", [["test_batch", None]])
+    monkeypatch.setattr(datasets.CIFAR10, "meta", {"filename": "batches.meta", "key": "label_names", "md5": None})
+    picture, label = load_dataset("cifar10", tmp_path)[0]
+    assert (picture.size, label) == ((32, 32), 5)
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"), [("cifar10", "cifar-10-batches-py"), ("mnist", "raw"), ("imagenette", "imagenette2-320")]
+)
+def test_missing_data_sets_and_failed_downloads_are_explained(name, folder, tmp_path, monkeypatch):
+    with pytest.raises(MissingFile) as error:
+        load_dataset(name, tmp_path / "new")
+    assert f"{folder} is missing; fetch it with download=True, or put the pictures of {name} into" in str(error.value)
+    assert not (tmp_path / "new").exists()
+
+    def offline(*_, **__):
+        raise urllib.error.URLError("Name or service not known")
+
+    monkeypatch.setattr(urllib.request, "urlopen", offline)
+    with pytest.raises(MissingFile) as error:
+        load_dataset(name, tmp_path / "new", download=True)
+    text = str(error.value)
+    assert text.startswith(f"{name} could not be downloaded to {tmp_path / 'new'} (")
+    assert "Name or service not known" in text and "check the network" in text and "\n" not in text
+
+
+@pytest.mark.parametrize(
+    ("name", "split", "message"),
+    [
+        ("cifar", "test", "there is no data set 'cifar'; did you mean 'cifar10'? available: cifar10"),
+        ("mnist", "tset", "mnist has no split 'tset'; did you mean 'test'? available: test, train"),
+        ("cifar10", "train", "should have the class folders of cifar10 (airplane, automobile"),
+    ],
+)
+def test_load_dataset_explains_wrong_names(name, split, message, tmp_path):
+    fill(tmp_path / "train", cat=("1.png",), dog=("1.png",))
+    with pytest.raises(InvalidInput) as error:
+        load_dataset(name, tmp_path, split)
+    assert message in str(error.value)

@@ -1,0 +1,209 @@
+"""The explorer's payload: what travels is what the landscape says, and it is JSON throughout."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+
+from spatial_viz.errors import InvalidInput
+from spatial_viz.explorer.payload import GLOSSARY, Pane, exact_answer, explorer_payload, transform_words
+
+NAMES = ["cat", "<b>dog</b>", "ship", "frog"]
+DIMS = ("rotation", "dy", "dx")
+
+
+def softmax_landscape(
+    rotation: list[float], dy: list[float], dx: list[float], classes: list[int], label: int = 0
+) -> xr.Dataset:
+    """Logits that are linear in the transform: class 0 at the centre, 1 to the left, 3 to the right."""
+    r, y, x = np.meshgrid(rotation, dy, dx, indexing="ij")
+    logits = np.stack([2.0 + 0 * r, r / 10, y, -r / 8 + x], axis=-1)
+    p = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    return xr.Dataset(
+        {
+            "loss": (DIMS, -np.log(p[..., label]).astype(np.float32)),
+            "margin": (DIMS, (logits[..., label] - np.delete(logits, label, -1).max(-1)).astype(np.float32)),
+            "confidence": (DIMS, p.max(-1).astype(np.float32)),
+            "predicted": (DIMS, p.argmax(-1)),
+            "probabilities": ((*DIMS, "class"), p[..., classes].astype(np.float32)),
+            "natural_loss": 0.25,
+            "natural_predicted": 0,
+            "natural_confidence": 0.8,
+        },
+        coords={"rotation": rotation, "dy": dy, "dx": dx, "class": classes},
+    )
+
+
+WORST = {
+    "rotation": 30.0,
+    "dx": -1.5,
+    "dy": 3.0,
+    "loss": 2.5,
+    "predicted": 1,
+    "confidence": 0.6,
+    "misclassified": True,
+}
+
+
+def pane(**changes: Any) -> Pane:
+    settings: dict[str, Any] = {
+        "landscape": softmax_landscape([-30, 0, 30], [-3, 3], [-3, 0, 3], [0, 1, 2, 3]),
+        "image": torch.linspace(0, 1, 3 * 4 * 5).reshape(3, 4, 5),
+        "label": 0,
+        "class_names": NAMES,
+        "worst": WORST,
+    }
+    return Pane(**(settings | changes))
+
+
+def array(text: str, dtype: str, *shape: int) -> np.ndarray:
+    return np.frombuffer(base64.b64decode(text), dtype).reshape(shape)
+
+
+@pytest.mark.parametrize(
+    ("transform", "words"),
+    [
+        ((14, 3, -1.5), "turned 14° left, moved 3 px right and 1.5 px up"),
+        ((-0.5, 0, 0), "turned 0.5° right"),
+        ((0, -24, 0), "moved 24 px left"),
+        ((0, 0, 0.25), "moved 0.25 px down"),
+        ((0, 0, 0), "not moved at all"),
+        ((0.04, 0.004, -0.004), "not moved at all"),
+        ((28 / 3, 0, 0), "turned 9.3° left"),
+    ],
+)
+def test_transform_in_words(transform: tuple[float, float, float], words: str) -> None:
+    assert transform_words(*transform) == words
+
+
+def test_arrays_travel_unchanged_in_the_order_rotation_dy_dx() -> None:
+    ds = softmax_landscape([-30, 0, 30], [-3, 3], [-3, 0, 3], [0, 1, 2, 3])
+    shown = explorer_payload([pane(landscape=ds.transpose("class", "dx", "rotation", "dy"))])["panes"][0]
+    assert shown["axes"] == {"rotation": [-30, 0, 30], "dy": [-3, 3], "dx": [-3, 0, 3]}
+    np.testing.assert_array_equal(array(shown["loss"], "<f4", 3, 2, 3), ds["loss"])
+    np.testing.assert_array_equal(array(shown["probabilities"], "<f4", 3, 2, 3, 4), ds["probabilities"])
+    np.testing.assert_array_equal(array(shown["misclassified"], "u1", 3, 2, 3), ds["predicted"] != 0)
+    assert shown["transforms"] == 18
+    assert shown["misclassified_count"] == int((ds["predicted"] != 0).sum())
+
+
+def test_axes_are_sorted() -> None:
+    ds = softmax_landscape([30, 0, -30], [3, -3], [-3, 0, 3], [0, 1, 2, 3])
+    shown = explorer_payload([pane(landscape=ds)])["panes"][0]
+    assert shown["axes"]["rotation"] == [-30, 0, 30]
+    assert array(shown["loss"], "<f4", 3, 2, 3)[0, 0, 0] == ds["loss"].sel(rotation=-30, dy=-3, dx=-3)
+
+
+def test_it_is_json_and_keeps_markup_as_text() -> None:
+    payload = explorer_payload([pane()], rev=3, pose={"rotation": 5.0}, notes=["a note"])
+    assert json.loads(json.dumps(payload, allow_nan=False)) == payload
+    assert payload["version"] == 1
+    assert payload["rev"] == 3
+    assert payload["pose"] == {"rotation": 5.0, "dx": 0.0, "dy": 0.0}
+    assert payload["limits"] == {"rotation": 30.0, "dx": 3.0, "dy": 3.0}
+    assert payload["exact"] is None
+    assert payload["glossary"] == GLOSSARY
+    assert payload["panes"][0]["classes"][1] == {"index": 1, "name": "<b>dog</b>"}
+
+
+def test_picture_bytes_are_rows_of_pixels() -> None:
+    image = torch.zeros(3, 2, 4)
+    image[0, 1, 3] = 1.0  # red, lower right
+    picture = explorer_payload([pane(image=image, padding="reflect")])["panes"][0]["picture"]
+    assert picture | {"pixels": ""} == {
+        "width": 4,
+        "height": 2,
+        "channels": 3,
+        "pixels": "",
+        "padding": "reflect",
+    }
+    pixels = array(picture["pixels"], "u1", 2, 4, 3)
+    assert pixels[1, 3].tolist() == [255, 0, 0]
+    assert pixels.sum() == 255
+
+
+def test_one_channel_and_single_values() -> None:
+    ds = softmax_landscape([0], [0], [0], [0, 1, 2, 3])
+    payload = explorer_payload([pane(landscape=ds, image=torch.ones(1, 2, 2))])
+    assert payload["limits"] == {"rotation": 0.0, "dx": 0.0, "dy": 0.0}
+    assert payload["panes"][0]["picture"]["channels"] == 1
+    assert payload["panes"][0]["transforms"] == 1
+
+
+def test_colour_scale_reaches_from_chance_to_the_largest_loss_of_all_panes() -> None:
+    mild = softmax_landscape([0], [0], [0], [0, 1, 2, 3])
+    assert explorer_payload([pane(landscape=mild)])["panes"][0]["loss_max"] == pytest.approx(math.log(4))
+    both = explorer_payload([pane(landscape=mild), pane()])
+    largest = float(pane().landscape["loss"].max())
+    assert [p["loss_max"] for p in both["panes"]] == [pytest.approx(largest)] * 2
+
+
+def test_a_predicted_class_that_does_not_travel_gets_a_stand_in() -> None:
+    ds = softmax_landscape([-30, 0, 30], [-3, 3], [-3, 0, 3], [0, 3])
+    shown = explorer_payload([pane(landscape=ds)])["panes"][0]
+    assert [c["index"] for c in shown["classes"]] == [0, 3, -1]
+    probabilities = array(shown["probabilities"], "<f4", 3, 2, 3, 3)
+    misclassified = array(shown["misclassified"], "u1", 3, 2, 3).astype(bool)
+    # The browser, which takes the largest probability, sees every failure.
+    np.testing.assert_array_equal(probabilities.argmax(-1) != 0, misclassified)
+
+
+def test_worst_case_from_an_object() -> None:
+    class Record:
+        rotation, dx, dy, loss, predicted, confidence, misclassified = 30.0, -1.5, 3.0, 2.5, 1, 0.6, True
+
+    for worst in (Record(), WORST):
+        shown = explorer_payload([pane(worst=worst)])["panes"][0]["worst"]
+        assert shown["words"] == "turned 30° left, moved 1.5 px left and 3 px down"
+        assert (shown["name"], shown["loss"], shown["misclassified"]) == ("<b>dog</b>", 2.5, True)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "fixed", "x_axis", "y_axis"),
+    [
+        (([5], [-3, 0, 3], [-3, 3]), "rotation", "dx", "dy"),
+        (([-30, 0, 30], [1.5], [-3, 3]), "dy", "rotation", "dx"),
+        (([-30, 0, 30], [-3, 3], [1]), "dx", "rotation", "dy"),
+    ],
+)
+def test_planes(sizes: tuple[list[float], ...], fixed: str, x_axis: str, y_axis: str) -> None:
+    ds = softmax_landscape(*sizes, [0, 1])
+    plane = explorer_payload([pane(planes=[ds])])["panes"][0]["planes"][0]
+    assert (plane["fixed"], plane["x_axis"], plane["y_axis"]) == (fixed, x_axis, y_axis)
+    assert plane["at"] == float(ds[fixed][0])
+    loss = array(plane["loss"], "<f4", len(plane["y"]), len(plane["x"]))
+    corner = ds["loss"].sel({fixed: plane["at"], x_axis: plane["x"][-1], y_axis: plane["y"][0]})
+    assert loss[0, -1] == float(corner)
+
+
+def test_exact_answers() -> None:
+    answer = exact_answer(pane(), predicted=1, loss=1.5, confidence=0.5, probabilities=[0.2, 0.5, 0.2, 0.1])
+    assert answer["name"] == "<b>dog</b>"
+    assert answer["misclassified"] is True
+    payload = explorer_payload([pane()], exact={"pose": {"rotation": 3, "dx": 0, "dy": 0}, "panes": [answer]})
+    assert payload["exact"]["pose"] == {"rotation": 3.0, "dx": 0.0, "dy": 0.0}
+    assert payload["exact"]["panes"][0]["probabilities"] == pytest.approx([0.2, 0.5, 0.2, 0.1])
+
+
+def test_refusals_say_what_was_expected() -> None:
+    with pytest.raises(InvalidInput, match="one to 4 panes; got 0"):
+        explorer_payload([])
+    with pytest.raises(InvalidInput, match="needs a landscape with probabilities"):
+        explorer_payload([pane(landscape=pane().landscape.drop_vars("probabilities"))])
+    with pytest.raises(InvalidInput, match="expected dimensions"):
+        explorer_payload([pane(landscape=pane().landscape.expand_dims("image"))])
+    with pytest.raises(InvalidInput, match="Unknown padding 'wrap'"):
+        explorer_payload([pane(padding="wrap")])
+    with pytest.raises(InvalidInput, match="1 or 3 channels; got shape"):
+        explorer_payload([pane(image=torch.zeros(2, 4, 4))])
+    with pytest.raises(InvalidInput, match="exactly one of"):
+        explorer_payload([pane(planes=[pane().landscape])])
+    with pytest.raises(InvalidInput, match="one answer for each of the 1 panes; got 0"):
+        explorer_payload([pane()], exact={"pose": {}, "panes": []})
