@@ -1,18 +1,94 @@
-"""``python -m spatial_viz sweep | train | models | samples``."""
+"""``python -m spatial_viz sweep | train | models | samples``.
+
+Results go to stdout, progress and errors to stderr. Bad arguments end with exit code 2 and one sentence.
+"""
 
 from __future__ import annotations
 
+import json
+import sys
+import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-app = typer.Typer(add_completion=False, no_args_is_help=True)
+from spatial_viz.errors import InvalidInput, SpatialVizError
+
+# Torch takes seconds to import, so the commands import what they need: help and bad arguments answer at once.
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
 @app.callback()
 def root_options() -> None:
     """How far can an image classifier be trusted when the picture is merely rotated and shifted?"""
+
+
+@app.command()
+def sweep(
+    picture: Annotated[str, typer.Argument(help="A picture file, or a sample such as sample:cifar10/0.")],
+    classifier: Annotated[str, typer.Option(help="See the command models.")] = "cifar10/standard",
+    label: Annotated[
+        str | None, typer.Option(help="True class, name or index. Default: the sample's; else the natural prediction.")
+    ] = None,
+    rotation: Annotated[float | None, typer.Option(help="Limit in degrees. Default: 30.")] = None,
+    translation: Annotated[
+        float | None, typer.Option(help="Limit in pixels of the model's input. Default: about 10 %.")
+    ] = None,
+    granularity: Annotated[str, typer.Option(help="Number of rotations, dx and dy.")] = "31,5,5",
+    padding: Annotated[str, typer.Option(help="black, reflect or edge.")] = "black",
+    precision: Annotated[str, typer.Option(help="auto, bf16 or fp32.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    out: Annotated[Path | None, typer.Option(help="Write the landscape (NetCDF).")] = None,
+    figure: Annotated[Path | None, typer.Option(help="Write the figures (HTML that opens offline).")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+) -> None:
+    """Sweep one picture over the grid and report its worst case."""
+    import numpy as np
+
+    from spatial_viz import cache, images, landscape, sweeps
+    from spatial_viz.classifiers import load_classifier
+    from spatial_viz.grids import TransformGrid
+
+    for path in (out, figure):
+        if path is not None and not path.resolve().parent.is_dir():
+            raise InvalidInput(f"cannot write {path}: there is no folder {path.resolve().parent}")
+    model = load_classifier(classifier)
+    paper = TransformGrid.paper(model.input_size)
+    grid = TransformGrid(
+        paper.rotation if rotation is None else rotation,
+        paper.dx if translation is None else translation,
+        paper.dy if translation is None else translation,
+        parse_granularity(granularity),
+    )
+    if picture.startswith("sample:"):
+        sample = images.find_sample(picture.removeprefix("sample:"))
+        source = images.load_image(sample.path)
+        if label is None and sample.dataset == classifier.split("/")[0]:
+            label = str(sample.label)
+    else:
+        source = images.load_image(picture)
+    image = model.prepare(source)
+    index = None if label is None else model.label_index(label)
+    sweeps.warm_up(model, device, precision)  # type: ignore[arg-type]
+    axes = {dim: np.array(grid.values(dim)) for dim in landscape.DIMS}
+    started = time.perf_counter()
+    with _progress(len(grid), hidden=as_json) as advance:
+        swept = sweeps.sweep_axes(model, image, index, axes, device, precision, advance, padding)  # type: ignore[arg-type]
+    seconds = time.perf_counter() - started
+    cache.remember(model, image, index, axes, swept)
+    if out is not None:
+        landscape.save(swept, out)
+    if figure is not None:
+        _write_figures(figure, image, swept)
+    card = landscape.card_of(swept)
+    result = {"schema": 1, **landscape.summary(swept), "seconds": round(seconds, 4)}
+    result |= {"device": card["device"], "precision": card["precision"]}
+    if as_json:
+        print(json.dumps(result, ensure_ascii=False))
+    else:
+        print(_in_words(result, card))
 
 
 @app.command()
@@ -22,7 +98,7 @@ def train(
     root: Annotated[Path, typer.Option(help="Folder with train/<class>/*.")] = Path("data/cifar10"),
     epochs: Annotated[int, typer.Option(min=1)] = 20,
     batch: Annotated[int, typer.Option(min=2)] = 256,
-    learning_rate: Annotated[float, typer.Option()] = 0.25,
+    learning_rate: Annotated[float, typer.Option(help="Its peak.")] = 0.25,
     seed: Annotated[int, typer.Option()] = 0,
     validation: Annotated[int, typer.Option(min=0, help="Training pictures held out.")] = 5000,
     initial: Annotated[Path | None, typer.Option(help="Weights (safetensors) to start from.")] = None,
@@ -41,5 +117,121 @@ def train(
     run(plan, read_folder(root / "train"), out or Path("runs") / data / recipe, resume=resume)
 
 
+@app.command()
+def models(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
+    """List the classifiers, and whether their weights are on this machine."""
+    from spatial_viz.classifiers import catalogue
+
+    entries = catalogue()
+    if as_json:
+        print(json.dumps([{"name": e.name, "available": e.available, **e.card} for e in entries], ensure_ascii=False))
+        return
+    for entry in entries:
+        facts = entry.missing or "weights on this machine"
+        if "natural_accuracy" in entry.card:
+            facts = (
+                f"natural {entry.card['natural_accuracy']:.1%} ({entry.card['natural_pictures']:,} pictures), "
+                f"grid {entry.card['grid_accuracy']:.1%} ({entry.card['grid_pictures']:,} pictures)"
+            )
+        print(f"{entry.name:28} {facts}")
+
+
+@app.command()
+def samples(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
+    """List the labelled pictures that are at hand without a network."""
+    from spatial_viz.images import class_names
+    from spatial_viz.images import samples as listed
+
+    rows = [
+        {"name": f"sample:{entry.name}", "label": entry.label, "class": class_names(entry.dataset)[entry.label]}
+        for entry in listed()
+    ]
+    if as_json:
+        print(json.dumps(rows, ensure_ascii=False))
+        return
+    for row in rows:
+        print(f"{row['name']:22} {row['label']:>4}  {row['class']}")
+
+
+def parse_granularity(text: str) -> tuple[int, int, int]:
+    parts = text.split(",")
+    if len(parts) != 3 or not all(part.strip().isdigit() for part in parts):
+        raise InvalidInput(f"--granularity takes three whole numbers, rotations,dx,dy, such as 31,5,5; got {text!r}")
+    rotations, dxs, dys = (int(part) for part in parts)
+    return rotations, dxs, dys
+
+
+def _write_figures(path: Path, image: Any, swept: Any) -> None:
+    from spatial_viz import figures, landscape
+
+    card = landscape.card_of(swept)
+    parts = [figures.worst_case_figure(image, swept)]
+    moving = [dim for dim in landscape.DIMS if swept.sizes[dim] > 1]
+    if {"dx", "dy"} <= set(moving):
+        parts.append(figures.heatmap(swept, "dx", "dy"))
+    if {"rotation", "dx"} <= set(moving):
+        parts.append(figures.heatmap(swept, "rotation", "dx"))
+    if len(moving) > 1:
+        parts.append(figures.surface(swept, moving[0], moving[-1]))
+    try:
+        path.write_text(figures.to_html(parts, f"{card['classifier']}: loss landscape"), encoding="utf-8")
+    except OSError as error:
+        raise InvalidInput(f"cannot write {path}: {error.strerror}; choose another place") from error
+
+
+def _in_words(result: dict[str, Any], card: dict[str, Any]) -> str:
+    from spatial_viz.landscape import transform_words
+
+    natural, worst = result["natural"], result["worst_case"]
+    true_name = card["names"][str(result["label"])]
+    verdict = "misclassified" if worst["misclassified"] else "still correct"
+    share = result["misclassified"] / result["transforms"]
+    held = f"label            {true_name}" if card["labelled"] else f"no label given   held against its own prediction, {true_name}"
+    return "\n".join(
+        (
+            f"classifier       {card['classifier']} ({card['device']}, {card['precision']})",
+            held,
+            f"natural          {natural['name']}, confidence {natural['confidence']:.1%}, loss {natural['loss']:.3f} nats",
+            f"worst case       {transform_words(worst['rotation'], worst['dx'], worst['dy'])}",
+            f"                 rotation {worst['rotation']:g}°, dx {worst['dx']:g} px, dy {worst['dy']:g} px",
+            f"                 {worst['name']}, confidence {worst['confidence']:.1%}, loss {worst['loss']:.3f} nats: {verdict}",
+            f"grid             {result['misclassified']} of {result['transforms']} transforms fail ({share:.0%})",
+            f"time             {result['seconds']:.2f} s",
+        )
+    )
+
+
+class _progress:  # noqa: N801
+    """A progress bar on stderr, as a context that gives the callback of a sweep."""
+
+    def __init__(self, total: int, hidden: bool) -> None:
+        from tqdm import tqdm
+
+        self.bar = tqdm(total=total, unit="transform", disable=hidden or not sys.stderr.isatty(), leave=False)
+
+    def __enter__(self) -> Any:
+        return lambda done, total: self.bar.update(done - self.bar.n)
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.close()
+
+
 def main() -> None:
-    app()
+    """The entry point: every foreseen error is one sentence on stderr and exit code 2."""
+    import click
+
+    command = typer.main.get_command(app)
+    try:
+        sys.exit(command.main(standalone_mode=False) or 0)
+    except click.ClickException as error:
+        _fail(error.format_message())
+    except SpatialVizError as error:
+        _fail(str(error))
+    except (click.Abort, KeyboardInterrupt):
+        print("stopped", file=sys.stderr)
+        sys.exit(130)
+
+
+def _fail(message: str) -> None:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(2)

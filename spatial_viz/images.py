@@ -1,4 +1,4 @@
-"""Where pictures come from: bundled samples, files, uploads, folders, data sets → PIL pictures or [0, 1] tensors."""
+"""Where pictures come from: bundled samples, files and uploads → PIL pictures or [0, 1] tensors."""
 
 from __future__ import annotations
 
@@ -11,25 +11,21 @@ import re
 import stat
 import threading
 import warnings
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from spatial_viz.errors import InvalidInput, MissingFile, PictureError, did_you_mean
 
 # torchvision is imported inside the functions that need it: it doubles the time that importing this module takes.
 
-SAMPLE_DATASETS = ("cifar10", "mnist", "imagenet")
-DATASETS = ("cifar10", "mnist", "imagenette", "folder")
-CLASS_NAMES: dict[str, tuple[str, ...]] = {
+SAMPLE_CLASS_NAMES: dict[str, tuple[str, ...]] = {
     "cifar10": ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
     "mnist": tuple("0123456789"),
 }
@@ -37,11 +33,7 @@ MAX_PIXELS = 50_000_000
 """Larger pictures are refused by the size in their header, before anything is decoded."""
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 """The only decoders that ever see an upload; Pillow has fifty, some of which start other programs."""
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
-"""What counts as a picture in a class folder: exactly torchvision's list, so that both see the same data set."""
-
 _READABLE = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
-_SPLITS = ("train", "test", "val", "valid", "validation")
 _LARGEST_RESIZE = 16_000_000  # pixels; a 1:16 panorama at short side 1000 still takes the plain way
 _WARNINGS = threading.Lock()  # warnings.catch_warnings swaps global state, and an app decodes on several threads
 
@@ -180,7 +172,7 @@ def load_image(source: str | Path | bytes, name: str | None = None) -> Image.Ima
     except (FileNotFoundError, NotADirectoryError) as error:
         raise PictureError(f"{label} does not exist; expected a picture file ({_READABLE})") from error
     except (OSError, ValueError) as error:
-        raise PictureError(f"{label!r} cannot be opened ({_reason(error)}); expected the path of a picture") from error
+        raise PictureError(f"{label!r} cannot be opened ({reason(error)}); expected the path of a picture") from error
     if stat.S_ISDIR(kind):
         raise PictureError(f"{label} is a folder; expected one picture file ({_READABLE})")
     if not stat.S_ISREG(kind):  # opening a pipe or a device could block for ever
@@ -189,7 +181,7 @@ def load_image(source: str | Path | bytes, name: str | None = None) -> Image.Ima
         with open(source, "rb") as stream:
             return _decode(stream, label)
     except OSError as error:
-        raise PictureError(f"{label} cannot be opened ({_reason(error)}); check that it may be read") from error
+        raise PictureError(f"{label} cannot be opened ({reason(error)}); check that it may be read") from error
 
 
 def _decode(stream: BinaryIO, label: str) -> Image.Image:
@@ -208,7 +200,7 @@ def _decode(stream: BinaryIO, label: str) -> Image.Image:
     except Image.DecompressionBombError as error:
         raise PictureError(f"{label} has hundreds of millions of pixels; {too_large}") from error
     except Exception as error:
-        raise PictureError(f"{label} cannot be read ({_reason(error)}); save it again as PNG or JPEG") from error
+        raise PictureError(f"{label} cannot be read ({reason(error)}); save it again as PNG or JPEG") from error
     width, height = picture.size
     if width < 1 or height < 1:
         raise PictureError(f"{label} has {width}×{height} pixels; expected at least 1×1")
@@ -218,7 +210,7 @@ def _decode(stream: BinaryIO, label: str) -> Image.Image:
         picture.load()
     except Exception as error:
         raise PictureError(
-            f"{label} is damaged or cut short ({_reason(error)}); download or save it again"
+            f"{label} is damaged or cut short ({reason(error)}); download or save it again"
         ) from error
     with contextlib.suppress(Exception):  # a damaged note about how the camera was held must not cost the picture
         return ImageOps.exif_transpose(picture)
@@ -238,7 +230,7 @@ def _what_else(head: bytes, label: str) -> str:
     return f"is not a picture that can be read, or its beginning is damaged; expected {_READABLE}"
 
 
-def _reason(error: BaseException) -> str:
+def reason(error: BaseException) -> str:
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return " ".join(str(text).split())[:200]
 
@@ -289,12 +281,14 @@ def tensor_to_picture(image: Tensor) -> Image.Image:
     return Image.fromarray(pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0)))
 
 
-def fit(picture: Image.Image, resize: int | tuple[int, int] | None, crop: tuple[int, int]) -> Image.Image:
+def fit(
+    picture: Image.Image, resize: int | tuple[int, int] | None, crop: tuple[int, int], interpolation: str = "bilinear"
+) -> Image.Image:
     """The centre of a picture at a classifier's input size.
 
     Convention
     ----------
-    Antialiased bilinear resizing, then a centre crop; on pictures in mode L or RGB exactly torchvision's
+    Antialiased resizing, then a centre crop; on pictures in mode L or RGB exactly torchvision's
     ``Resize(resize)`` and ``CenterCrop(crop)``. Other modes are first flattened as :func:`picture_to_tensor` does,
     because palettes and colour keys cannot be interpolated.
 
@@ -304,6 +298,7 @@ def fit(picture: Image.Image, resize: int | tuple[int, int] | None, crop: tuple[
     resize: the length of the SHORT side in pixels, or (H, W) for both sides; None means just large enough to cover the
         crop, and leaves a picture that already has its size unchanged.
     crop: (H, W) of the result, in pixels.
+    interpolation: ``bilinear`` or ``bicubic``, as the weights ask.
 
     Returns
     -------
@@ -324,6 +319,7 @@ def fit(picture: Image.Image, resize: int | tuple[int, int] | None, crop: tuple[
         raise InvalidInput(f"resize must cover the crop of {height}×{width} pixels; got {resize}")
     if resize is None and picture.size == (width, height):
         return picture
+    method = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}[interpolation]
     flat = _flatten(picture)
     old_width, old_height = flat.size
     if isinstance(resize, tuple):
@@ -337,7 +333,7 @@ def fit(picture: Image.Image, resize: int | tuple[int, int] | None, crop: tuple[
         new_width = max(width, int(height * old_width / old_height)) if tall else width
     top, left = round((new_height - height) / 2), round((new_width - width) / 2)
     if new_height * new_width <= _LARGEST_RESIZE:
-        resized = flat.resize((new_width, new_height), Image.Resampling.BILINEAR)
+        resized = flat.resize((new_width, new_height), method)
         result = resized.crop((left, top, left + width, top + height))
     else:
         # A 1×5000 strip with its short side at 256 would be 256×1,280,000. Compute the kept part only, from the pixels
@@ -345,7 +341,7 @@ def fit(picture: Image.Image, resize: int | tuple[int, int] | None, crop: tuple[
         x0, x1, box_left, box_right = _reach(old_width, new_width, left, width)
         y0, y1, box_top, box_bottom = _reach(old_height, new_height, top, height)
         box = (box_left, box_top, box_right, box_bottom)
-        result = flat.crop((x0, y0, x1, y1)).resize((width, height), Image.Resampling.BILINEAR, box=box)
+        result = flat.crop((x0, y0, x1, y1)).resize((width, height), method, box=box)
     if result.mode == "F":  # interpolation may leave [0, 1] by a rounding, which would read as a picture in [0, 255]
         result = Image.fromarray(np.asarray(result).clip(0, 1))
     return result
@@ -356,7 +352,7 @@ def _reach(old: int, new: int, start: int, count: int) -> tuple[int, int, float,
     ``old`` to ``new`` can depend on, and the source interval they stand for, relative to ``first``."""
     scale = old / new
     low, high = start * scale, min((start + count) * scale, old)
-    margin = math.ceil(max(1.0, scale)) + 1  # the bilinear filter reaches one (scaled) pixel beyond
+    margin = 2 * math.ceil(max(1.0, scale)) + 1  # the widest filter, bicubic, reaches two (scaled) pixels beyond
     first, last = max(0, math.floor(low) - margin), min(old, math.ceil(high) + margin)
     return first, last, low - first, high - first
 
@@ -377,7 +373,7 @@ def _flatten(picture: Image.Image) -> Image.Image:
             return picture
         return picture.convert("L" if mode == "1" else "RGB")
     except (ValueError, TypeError, OSError) as error:
-        raise PictureError(f"a picture in mode {mode} cannot become RGB ({_reason(error)}); save it as RGB") from error
+        raise PictureError(f"a picture in mode {mode} cannot become RGB ({reason(error)}); save it as RGB") from error
 
 
 def _deep_values(picture: Image.Image) -> np.ndarray:
@@ -395,169 +391,3 @@ def _deep_values(picture: Image.Image) -> np.ndarray:
     transparent = picture.info.get("transparency")
     scaled = values.astype(np.float32) / np.float32(65535)
     return np.where(values == transparent, np.float32(1), scaled) if isinstance(transparent, int) else scaled
-
-
-# ---------------------------------------------------------------------------------------------- folders and data sets
-
-
-def class_folders(root: str | Path) -> tuple[list[str], list[tuple[Path, int]]]:
-    """The classes and pictures of a folder in torchvision's ImageFolder layout ``root/<class>/**/<picture>``.
-
-    Returns
-    -------
-    The class names in sorted order, and (path, class index) by class, then folder, then file name. Extensions count in
-    either case; hidden files and folders do not.
-
-    Raises
-    ------
-    MissingFile: ``root`` does not exist.
-    InvalidInput: a file, a folder without class folders, a folder of splits, a class folder without pictures.
-    """
-    root = Path(root)
-    if not root.exists():
-        raise MissingFile(f"there is no folder {root}; expected one with a folder per class in it")
-    if not root.is_dir():
-        raise InvalidInput(f"{root} is not a folder; expected one with a folder per class in it")
-    classes = sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith("."))
-    if not classes:
-        raise InvalidInput(f"{root} has no class folders; expected a folder per class with its pictures in it")
-    if set(classes) <= set(_SPLITS):
-        raise InvalidInput(f"{root} holds splits ({', '.join(classes)}), not classes; give {root / classes[0]}")
-    found: list[tuple[Path, int]] = []
-    for label, name in enumerate(classes):
-        before = len(found)
-        for folder, _, files in sorted(os.walk(root / name, followlinks=True)):
-            pictures = sorted(file for file in files if file.lower().endswith(EXTENSIONS) and file[0] != ".")
-            found += [(Path(folder, file), label) for file in pictures]
-        if len(found) == before:
-            raise InvalidInput(
-                f"the class folder {root / name} has no pictures; expected files that end in {', '.join(EXTENSIONS)}, "
-                "or remove the folder"
-            )
-    return classes, found
-
-
-def first_per_class(samples: Sequence[tuple[Path, int]], count: int) -> list[tuple[Path, int]]:
-    """"The first N pictures" of a labelled folder: the first ``count`` / classes files of every class.
-
-    Parameters
-    ----------
-    samples: (path, class index) in the order of :func:`class_folders`.
-    count: how many in all; a multiple of the number of classes.
-
-    Raises
-    ------
-    InvalidInput: a count that is no positive multiple of the number of classes, or more than a class has.
-    """
-    groups: dict[int, list[tuple[Path, int]]] = {}
-    for path, label in samples:
-        groups.setdefault(label, []).append((path, label))
-    if not groups:
-        raise InvalidInput("there are no pictures to choose from; expected a list of (path, class index)")
-    if count < 1 or count % len(groups):
-        raise InvalidInput(
-            f"the number of pictures must be a multiple of the {len(groups)} classes, so that each has as many; "
-            f"got {count}, try {max(1, round(count / len(groups))) * len(groups)}"
-        )
-    each = count // len(groups)
-    for group in groups.values():
-        if len(group) < each:
-            raise InvalidInput(
-                f"{count} pictures need {each} of each class, and {group[0][0].parent} has {len(group)}; "
-                f"ask for at most {min(map(len, groups.values())) * len(groups)}"
-            )
-    return [sample for label in sorted(groups) for sample in groups[label][:each]]
-
-
-class PictureFolder(Dataset[tuple[Image.Image, int]]):
-    """A folder in ImageFolder layout as a data set of (PIL picture, class index); errors as :func:`class_folders`.
-
-    Reads through :func:`load_image`, so pictures come upright and a bad file is a PictureError that names it.
-    """
-
-    def __init__(self, root: str | Path) -> None:
-        self.root = Path(root)
-        self.classes, self.samples = class_folders(root)
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
-        path, label = self.samples[index]
-        return load_image(path), label
-
-
-def load_dataset(
-    name: str, root: str | Path, split: str = "test", download: bool = False
-) -> Dataset[tuple[Image.Image, int]]:
-    """A labelled data set as a torch Dataset of (PIL picture, class index), with ``len``.
-
-    Parameters
-    ----------
-    name: ``cifar10``, ``mnist``, ``imagenette`` (labels 0 to 9, not ImageNet's), or ``folder`` for any labelled folder.
-    root: a folder with ``<split>/<class>/<picture>`` in it, or one that torchvision's own class of that name
-        understands, or for ``folder`` also one with ``<class>/<picture>``.
-    split: ``train`` or ``test``; Imagenette's test pictures are those it calls ``val``. For ``folder``, any name.
-    download: fetch it into ``root`` where it is missing, with a progress bar (Imagenette in its 320-pixel version).
-
-    Raises
-    ------
-    InvalidInput: an unknown name or split, class folders that are not those of the data set, empty class folders.
-    MissingFile: nothing there, something incomplete, or a download that failed.
-    """
-    root = Path(root)
-    if name not in DATASETS:
-        raise InvalidInput(f"there is no data set {name!r}{did_you_mean(name, DATASETS)}")
-    if name == "folder":
-        return PictureFolder(root / split if (root / split).is_dir() else root)
-    splits = {"train": "train", "test": "test"}
-    if name == "imagenette":
-        splits |= {"test": "val", "val": "val"}
-    if split not in splits:
-        raise InvalidInput(f"{name} has no split {split!r}{did_you_mean(split, splits)}")
-    for folder in (root / split, root / splits[split]):
-        if folder.is_dir():
-            listed = PictureFolder(folder)
-            expected = CLASS_NAMES.get(name)
-            if expected and tuple(listed.classes) != expected:  # any other names would give wrong labels silently
-                raise InvalidInput(
-                    f"{folder} should have the class folders of {name} ({', '.join(expected)}); "
-                    f"got {', '.join(listed.classes[:10])}; use the data set 'folder' for pictures of your own"
-                )
-            return listed
-    folder, make = _torchvision_dataset(name, root, splits[split])
-    there = folder.is_dir()
-    try:
-        return make(download)
-    # torchvision raises RuntimeError for what is missing; a failed download or a broken archive raises almost anything.
-    except Exception as error:
-        if download:
-            raise MissingFile(
-                f"{name} could not be downloaded to {root} ({_reason(error)}); "
-                f"check the network, or put its pictures into {root / split}/<class>/"
-            ) from error
-        state = "is incomplete or damaged; remove it and" if there else "is missing;"
-        raise MissingFile(
-            f"{folder} {state} fetch it with download=True, or put the pictures of {name} into {root / split}/<class>/"
-        ) from error
-
-
-def _torchvision_dataset(
-    name: str, root: Path, split: str
-) -> tuple[Path, Callable[[bool], Dataset[tuple[Image.Image, int]]]]:
-    """The folder that torchvision's class reads, and a function of ``download`` that makes it."""
-    from torchvision import datasets
-
-    if name == "imagenette":
-        folders = {"320px": "imagenette2-320", "full": "imagenette2", "160px": "imagenette2-160"}
-        size = next((size for size, folder in folders.items() if (root / folder).is_dir()), "320px")
-        return root / folders[size], lambda download: cast(
-            "Dataset[tuple[Image.Image, int]]", datasets.Imagenette(root, split, size, download)
-        )
-    kind, folder = {
-        "cifar10": (datasets.CIFAR10, root / "cifar-10-batches-py"),
-        "mnist": (datasets.MNIST, root / "MNIST" / "raw"),
-    }[name]
-    return folder, lambda download: cast(
-        "Dataset[tuple[Image.Image, int]]", kind(root, train=split == "train", download=download)
-    )

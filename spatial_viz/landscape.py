@@ -159,6 +159,28 @@ def plane(landscape: xr.Dataset, fixed: str, at: float | None = None) -> xr.Data
     )
 
 
+def transform_words(rotation: float, dx: float, dy: float) -> str:
+    """The transform as one says it.
+
+    >>> transform_words(14, 3, -1.5)
+    'turned 14° left, moved 3 px right and 1.5 px up'
+    >>> transform_words(0, 0, 0)
+    'not moved at all'
+    """
+    turn, right, down = round(float(rotation), 1), round(float(dx), 2), round(float(dy), 2)
+    moves = []
+    if right:
+        moves.append(f"{abs(right):g} px {'right' if right > 0 else 'left'}")
+    if down:
+        moves.append(f"{abs(down):g} px {'down' if down > 0 else 'up'}")
+    parts = []
+    if turn:
+        parts.append(f"turned {abs(turn):g}° {'left' if turn > 0 else 'right'}")
+    if moves:
+        parts.append("moved " + " and ".join(moves))
+    return ", ".join(parts) or "not moved at all"
+
+
 def summary(landscape: xr.Dataset) -> dict[str, Any]:
     """The result in one JSON-ready object: ``label``, ``natural``, ``worst_case``, ``misclassified``, ``transforms``."""
     predicted = int(landscape["natural_predicted"])

@@ -135,6 +135,15 @@ def sweep_axes(
     )
 
 
+def warm_up(classifier: Classifier, device: str = "auto", precision: Precision = "auto") -> None:
+    """One batch through every network that a sweep would use, so that the first sweep is as fast as the next."""
+    runner = runner_for(classifier, device, precision)
+    image = torch.zeros(classifier.channels, *classifier.input_size)
+    for name in runner.networks:
+        size = fast_batch(runner.device, name, classifier.input_size)
+        runner._pass(name, image, torch.zeros(size, 3), "black", None)
+
+
 def exact_logits(
     classifier: Classifier, image: Tensor, transforms: Tensor, device: str = "auto", padding: Padding = "black"
 ) -> Tensor:

@@ -1,10 +1,7 @@
 import ast
 import contextlib
 import io
-import pickle
 import struct
-import urllib.error
-import urllib.request
 import warnings
 import zlib
 from pathlib import Path
@@ -13,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torchvision import datasets
 from torchvision.transforms import v2
 from torchvision.transforms.functional import to_tensor
 
@@ -21,13 +17,9 @@ from spatial_viz import images
 from spatial_viz.errors import InvalidInput, MissingFile, PictureError
 from spatial_viz.images import (
     CLASS_NAMES,
-    PictureFolder,
-    class_folders,
     class_names,
     find_sample,
-    first_per_class,
     fit,
-    load_dataset,
     load_image,
     load_sample,
     picture_to_tensor,
@@ -490,156 +482,4 @@ def test_transparent_edges_are_blended_with_white_before_resizing():
 def test_fit_explains_impossible_sizes(resize, crop, message):
     with pytest.raises(InvalidInput) as error:
         fit(noise(8, 8), resize, crop)
-    assert message in str(error.value)
-
-
-# ---------------------------------------------------------------------------------------------- folders and data sets
-
-
-def fill(root: Path, **classes: tuple[str, ...]) -> Path:
-    data = encode(noise(4, 4))
-    for name, files in classes.items():
-        (root / name).mkdir(parents=True)
-        for file in files:
-            path = root / name / file
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(data)
-    return root
-
-
-def test_class_folders_lists_what_torchvision_lists(tmp_path):
-    fill(tmp_path, b=("2.png", "1.JPG", "10.png", "notes.txt"), a=("x.webp", "deep/0.png", "Deep/1.tif"), B=("z.PnG",))
-    classes, listed = class_folders(tmp_path)
-    reference = datasets.ImageFolder(str(tmp_path))
-    assert classes == reference.classes == ["B", "a", "b"]
-    assert [(str(path), label) for path, label in listed] == reference.samples
-    assert [path.name for path, label in listed if label == 2] == ["1.JPG", "10.png", "2.png"]
-
-
-def test_class_folders_passes_over_hidden_things(tmp_path):
-    fill(tmp_path, a=("1.png", "._1.png")) / ".cache"
-    (tmp_path / ".cache").mkdir()
-    assert class_folders(tmp_path) == (["a"], [(tmp_path / "a" / "1.png", 0)])
-
-
-def test_class_folders_explains_what_is_wrong(tmp_path):
-    with pytest.raises(MissingFile, match=r"there is no folder .*nowhere; expected one with a folder per class"):
-        class_folders(tmp_path / "nowhere")
-    (tmp_path / "file").touch()
-    with pytest.raises(InvalidInput, match="file is not a folder"):
-        class_folders(tmp_path / "file")
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(InvalidInput, match="empty has no class folders; expected a folder per class"):
-        class_folders(tmp_path / "empty")
-    with pytest.raises(InvalidInput, match=r"the class folder .*two has no pictures; expected files that end in \.jpg"):
-        class_folders(fill(tmp_path / "set", one=("1.png",), two=("notes.txt",)))
-    with pytest.raises(InvalidInput, match=r"holds splits \(test, train\), not classes; give .*test$"):
-        class_folders(fill(tmp_path / "splits", train=("a/1.png",), test=("a/1.png",)))
-
-
-LISTED = [(Path("a") / f"{i}.png", 0) for i in range(3)] + [(Path("b") / f"{i}.png", 1) for i in range(5)]
-
-
-def test_the_first_n_pictures_are_the_first_of_every_class():
-    assert first_per_class(LISTED, 4) == [LISTED[0], LISTED[1], LISTED[3], LISTED[4]]
-    assert first_per_class(LISTED, 6) == LISTED[:6]
-
-
-@pytest.mark.parametrize(
-    ("listed", "count", "message"),
-    [
-        (LISTED, 5, "a multiple of the 2 classes, so that each has as many; got 5, try 4"),
-        (LISTED, 0, "got 0, try 2"),
-        (LISTED, -2, "got -2, try 2"),
-        (LISTED, 8, "8 pictures need 4 of each class, and a has 3; ask for at most 6"),
-        ([], 2, "there are no pictures to choose from"),
-    ],
-)
-def test_counts_that_do_not_divide_are_explained(listed, count, message):
-    with pytest.raises(InvalidInput) as error:
-        first_per_class(listed, count)
-    assert message in str(error.value)
-
-
-def cifar_folders(root: Path) -> Path:
-    return fill(root, **{name: ("1.png",) for name in CLASS_NAMES["cifar10"]})
-
-
-def test_load_dataset_reads_labelled_folders(tmp_path):
-    cifar_folders(tmp_path / "test")
-    for name, root in (("cifar10", tmp_path), ("folder", tmp_path), ("folder", tmp_path / "test")):
-        dataset = load_dataset(name, root)
-        assert isinstance(dataset, PictureFolder) and len(dataset) == 10
-        picture, label = dataset[3]
-        assert (picture.size, label, dataset.classes[label]) == ((4, 4), 3, "cat")
-    fill(tmp_path / "nette" / "val", n01440764=("1.JPEG",))
-    assert len(load_dataset("imagenette", tmp_path / "nette", "test")) == 1
-
-
-def test_a_bad_picture_in_a_folder_is_named(tmp_path):
-    fill(tmp_path, a=("1.png",))
-    (tmp_path / "a" / "2.png").write_bytes(b"")
-    with pytest.raises(PictureError, match=r"2\.png is empty"):
-        load_dataset("folder", tmp_path)[1]
-
-
-def test_load_dataset_reads_torchvisions_layouts(tmp_path, monkeypatch):
-    raw = tmp_path / "MNIST" / "raw"
-    raw.mkdir(parents=True)
-    for part, count in (("train", 2), ("t10k", 1)):
-        (raw / f"{part}-images-idx3-ubyte").write_bytes(struct.pack(">IIII", 2051, count, 28, 28) + bytes(784 * count))
-        (raw / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">II", 2049, count) + b"\x07" * count)
-    assert [len(load_dataset("mnist", tmp_path, split)) for split in ("train", "test")] == [2, 1]
-    picture, label = load_dataset("mnist", tmp_path)[0]
-    assert (picture.mode, picture.size, label) == ("L", (28, 28), 7)
-
-    fill(tmp_path / "imagenette2-160" / "val", n01440764=("1.JPEG",))
-    picture, label = load_dataset("imagenette", tmp_path)[0]
-    assert (picture.mode, label) == ("RGB", 0)
-
-    batches = tmp_path / "cifar-10-batches-py"
-    batches.mkdir()
-    (batches / "test_batch").write_bytes(pickle.dumps({"data": np.zeros((1, 3072), np.uint8), "labels": [5]}))
-    (batches / "batches.meta").write_bytes(pickle.dumps({"label_names": list(CLASS_NAMES["cifar10"])}))
-    with pytest.raises(MissingFile, match="cifar-10-batches-py is incomplete or damaged; remove it and fetch it"):
-        load_dataset("cifar10", tmp_path)
-    monkeypatch.setattr(datasets.CIFAR10, "train_list", [])
-    monkeypatch.setattr(datasets.CIFAR10, "test_list", [["test_batch", None]])
-    monkeypatch.setattr(datasets.CIFAR10, "meta", {"filename": "batches.meta", "key": "label_names", "md5": None})
-    picture, label = load_dataset("cifar10", tmp_path)[0]
-    assert (picture.size, label) == ((32, 32), 5)
-
-
-@pytest.mark.parametrize(
-    ("name", "folder"), [("cifar10", "cifar-10-batches-py"), ("mnist", "raw"), ("imagenette", "imagenette2-320")]
-)
-def test_missing_data_sets_and_failed_downloads_are_explained(name, folder, tmp_path, monkeypatch):
-    with pytest.raises(MissingFile) as error:
-        load_dataset(name, tmp_path / "new")
-    assert f"{folder} is missing; fetch it with download=True, or put the pictures of {name} into" in str(error.value)
-    assert not (tmp_path / "new").exists()
-
-    def offline(*_, **__):
-        raise urllib.error.URLError("Name or service not known")
-
-    monkeypatch.setattr(urllib.request, "urlopen", offline)
-    with pytest.raises(MissingFile) as error:
-        load_dataset(name, tmp_path / "new", download=True)
-    text = str(error.value)
-    assert text.startswith(f"{name} could not be downloaded to {tmp_path / 'new'} (")
-    assert "Name or service not known" in text and "check the network" in text and "\n" not in text
-
-
-@pytest.mark.parametrize(
-    ("name", "split", "message"),
-    [
-        ("cifar", "test", "there is no data set 'cifar'; did you mean 'cifar10'? available: cifar10"),
-        ("mnist", "tset", "mnist has no split 'tset'; did you mean 'test'? available: test, train"),
-        ("cifar10", "train", "should have the class folders of cifar10 (airplane, automobile"),
-    ],
-)
-def test_load_dataset_explains_wrong_names(name, split, message, tmp_path):
-    fill(tmp_path / "train", cat=("1.png",), dog=("1.png",))
-    with pytest.raises(InvalidInput) as error:
-        load_dataset(name, tmp_path, split)
     assert message in str(error.value)

@@ -21,6 +21,7 @@ const KNOB_SPACE = 24; // above the picture, for the rotation handle
 const PLAY_MS = 2500;
 const DEBOUNCE_MS = 200;
 const HINT_KEY = "spatial-viz-dragged";
+const HATCH = 4; // points of the drawn field between two lines
 const FEW = 4; // bars per pane where several panes are compared
 
 // Magma, the anchors that Plotly uses, so that maps and exported figures have the same colours.
@@ -452,7 +453,7 @@ function drawWorst(context, x, y, inPlane) {
 
 // ---------------------------------------------------------------------------------------------- maps and curve
 
-const MARGIN = { left: 46, right: 14, top: 6, bottom: 36 };
+const MARGIN = { left: 46, right: 14, top: 10, bottom: 36 }; // room for a mark that sits on the frame
 const SCALE_SPACE = 66; // right of the square map: the colour bar with its ticks and title
 
 function range(limits, axis) {
@@ -594,6 +595,21 @@ function makeMap(kindName, node, scaleSpace = SCALE_SPACE) {
     context.fillStyle = `rgba(255, 255, 255, ${swept ? 0.95 : 0.5})`;
     context.fill(dots);
 
+    // Hatched where misclassified, so that the outline has an inside.
+    const [stepX, stepY] = [box.w / (nx - 1), box.h / (ny - 1)];
+    const hatch = new Path2D();
+    for (let start = HATCH; start < nx + ny - 1; start += HATCH) {
+      for (let i = Math.max(start - ny + 1, 0); i < Math.min(start, nx - 1); i++) {
+        const j = start - i;
+        if (margin[j * nx + i] >= 0 || margin[(j - 1) * nx + i + 1] >= 0) continue;
+        hatch.moveTo(box.x + i * stepX, box.y + j * stepY);
+        hatch.lineTo(box.x + (i + 1) * stepX, box.y + (j - 1) * stepY);
+      }
+    }
+    context.lineWidth = 1;
+    context.strokeStyle = "rgba(255, 255, 255, 0.3)";
+    context.stroke(hatch);
+
     const path = new Path2D();
     for (let i = 0; i < lines.length; i += 4) {
       path.moveTo(box.x + (lines[i] / (nx - 1)) * box.w, box.y + (lines[i + 1] / (ny - 1)) * box.h);
@@ -647,7 +663,8 @@ function makeCurve(node, map) {
     const space = begin(node);
     if (!space) return;
     const { context, w, h } = space;
-    const box = { x: MARGIN.left, y: 8, w: w - MARGIN.left - MARGIN.right, h: h - 8 - MARGIN.bottom };
+    const [left, top] = [MARGIN.left, MARGIN.top];
+    const box = { x: left, y: top, w: w - left - MARGIN.right, h: h - top - MARGIN.bottom };
     view.box = box;
     map.curve(limits, pose.dx, values);
     const [lo, hi] = range(limits, "rotation");
@@ -663,9 +680,11 @@ function makeCurve(node, map) {
     context.fillStyle = theme.shade; // where misclassified
     for (let i = 0; i < n; i++) {
       if (values.margin[i] >= 0) continue;
-      const left = Math.max(box.x + ((i - 0.5) / (n - 1)) * box.w, box.x);
-      const right = Math.min(box.x + ((i + 0.5) / (n - 1)) * box.w, box.x + box.w);
-      context.fillRect(left, box.y, right - left, box.h);
+      const first = i;
+      while (i + 1 < n && values.margin[i + 1] < 0) i++;
+      const from = box.x + (Math.max(first - 0.5, 0) / (n - 1)) * box.w;
+      const to = box.x + (Math.min(i + 0.5, n - 1) / (n - 1)) * box.w;
+      context.fillRect(from, box.y, to - from, box.h);
     }
     context.strokeStyle = theme.text;
     context.lineWidth = 1.75;
@@ -929,14 +948,15 @@ function makeStrip(pane, help) {
       setText(part.lines[0], `${one.misclassified ? "✕" : "✓"} ${verdictWord(now, one.misclassified)}`);
       part.node.classList.toggle("sv-wrong", one.misclassified);
       part.lines[0].hidden = part === left && !now.labelled; // nothing to compare the original with
-      setText(part.lines[1], `${one.name}, ${percent(one.confidence)}`);
+      setText(part.lines[1], one.name);
       part.lines[1].title = one.name;
     }
-    setText(left.lines[2], `loss ${number(natural.loss, 2)}`);
+    const figures = ({ confidence, loss }) => `confidence ${percent(confidence)}, loss ${number(loss, 2)}`;
+    setText(left.lines[2], figures(natural));
     const still = now.labelled ? "correct" : "the same";
     setText(right.heading, worst.misclassified ? "Worst case" : `Strongest transform (still ${still})`);
-    setText(right.lines[2], worst.words);
-    setText(right.lines[3], `loss ${number(worst.loss, 2)}`);
+    setText(right.lines[2], figures(worst));
+    setText(right.lines[3], worst.words);
     const { misclassified_count: failed, transforms } = now;
     const verb = now.labelled ? "fail" : "change the prediction";
     setText(right.lines[4], `${failed} of ${transforms} transforms ${verb} (${percent(failed / transforms)})`);

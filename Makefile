@@ -1,0 +1,33 @@
+# `make app` and `make test` set up everything they need in .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: app share test check bench clean
+
+app: .venv/ready
+	$(BIN)/streamlit run app.py
+
+# Listens on every network interface: anybody who can reach this machine can use the app.
+share: .venv/ready
+	$(BIN)/streamlit run app.py --server.address 0.0.0.0
+
+test: .venv/ready
+	$(BIN)/python -m pytest
+
+check: .venv/ready
+	$(BIN)/python -m pip install --quiet --requirement requirements-dev.txt
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: .venv/ready
+	$(BIN)/python -m benchmarks.speed
+
+.venv/ready: requirements.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; this is " + sys.version)'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --requirement requirements.txt
+	touch .venv/ready
+
+clean:
+	rm -rf .venv

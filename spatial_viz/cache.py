@@ -1,0 +1,85 @@
+"""Bounded on-disk cache of landscapes, shared by command line and app. No pictures are kept, only what they led to."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import platformdirs
+import xarray as xr
+from torch import Tensor
+
+from spatial_viz.classifiers import Classifier
+from spatial_viz.errors import SpatialVizError
+from spatial_viz.landscape import DIMS, SCHEMA, card_of, load, save
+from spatial_viz.sweeps import Progress, package_version, pixel_hash, runner_for, sweep_axes
+
+MAX_BYTES = 200_000_000
+"""The least recently used landscapes go beyond this; one of 775 transforms has about 100 kB."""
+
+
+def cache_folder() -> Path:
+    """The user's cache folder, or the one that SPATIAL_VIZ_CACHE names."""
+    named = os.environ.get("SPATIAL_VIZ_CACHE")
+    return Path(named) if named else Path(platformdirs.user_cache_dir("spatial_viz")) / "landscapes"
+
+
+def cached_sweep(
+    classifier: Classifier,
+    image: Tensor,
+    label: int | None,
+    axes: dict[str, np.ndarray],
+    padding: str = "black",
+    device: str = "auto",
+    precision: Any = "auto",
+    progress: Progress | None = None,
+) -> xr.Dataset:
+    """`spatial_viz.sweeps.sweep_axes`, from the cache where the same question was answered before."""
+    path = _path(classifier, image, label, axes, padding, runner_for(classifier, device, precision).precision)
+    try:
+        landscape = load(path)
+        path.touch()
+        return landscape
+    except (SpatialVizError, OSError):
+        pass  # not there, or broken: either way it is computed
+    landscape = sweep_axes(classifier, image, label, axes, device, precision, progress, padding)  # type: ignore[arg-type]
+    remember(classifier, image, label, axes, landscape)
+    return landscape
+
+
+def remember(
+    classifier: Classifier, image: Tensor, label: int | None, axes: dict[str, np.ndarray], landscape: xr.Dataset
+) -> None:
+    """Keep a landscape under the question that it answers; a cache that cannot be written is no reason to fail."""
+    card = card_of(landscape)
+    path = _path(classifier, image, label, axes, card["padding"], card["precision"])
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save(landscape, path)
+        _trim(path.parent)
+    except (SpatialVizError, OSError):
+        return
+
+
+def _path(
+    classifier: Classifier, image: Tensor, label: int | None, axes: dict[str, np.ndarray], padding: str, precision: str
+) -> Path:
+    question = [
+        SCHEMA, package_version(), classifier.name, classifier.hash, classifier.margin_error, pixel_hash(image), label,
+        [[float(value) for value in axes[dim]] for dim in DIMS], padding, precision,
+    ]  # fmt: skip
+    return cache_folder() / f"{hashlib.sha256(json.dumps(question).encode()).hexdigest()}.nc"
+
+
+def _trim(folder: Path) -> None:
+    files = sorted((entry.stat().st_mtime, entry.stat().st_size, entry) for entry in folder.glob("*.nc"))
+    excess = sum(size for _, size, _ in files) - MAX_BYTES
+    for _, size, entry in files:
+        if excess <= 0:
+            return
+        entry.unlink(missing_ok=True)
+        excess -= size

@@ -1,0 +1,183 @@
+"""Labelled pictures by the thousand: folders in ImageFolder layout and torchvision's data sets."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import cast
+
+from PIL import Image
+from torch.utils.data import Dataset
+
+from spatial_viz.errors import InvalidInput, MissingFile, did_you_mean
+from spatial_viz.images import CLASS_NAMES, load_image, reason
+
+DATASETS = ("cifar10", "mnist", "imagenet")
+DATASETS = ("cifar10", "mnist", "imagenette", "folder")
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+"""What counts as a picture in a class folder: exactly torchvision's list, so that both see the same data set."""
+_SPLITS = ("train", "test", "val", "valid", "validation")
+
+
+def class_folders(root: str | Path) -> tuple[list[str], list[tuple[Path, int]]]:
+    """The classes and pictures of a folder in torchvision's ImageFolder layout ``root/<class>/**/<picture>``.
+
+    Returns
+    -------
+    The class names in sorted order, and (path, class index) by class, then folder, then file name. Extensions count in
+    either case; hidden files and folders do not.
+
+    Raises
+    ------
+    MissingFile: ``root`` does not exist.
+    InvalidInput: a file, a folder without class folders, a folder of splits, a class folder without pictures.
+    """
+    root = Path(root)
+    if not root.exists():
+        raise MissingFile(f"there is no folder {root}; expected one with a folder per class in it")
+    if not root.is_dir():
+        raise InvalidInput(f"{root} is not a folder; expected one with a folder per class in it")
+    classes = sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and not entry.name.startswith("."))
+    if not classes:
+        raise InvalidInput(f"{root} has no class folders; expected a folder per class with its pictures in it")
+    if set(classes) <= set(_SPLITS):
+        raise InvalidInput(f"{root} holds splits ({', '.join(classes)}), not classes; give {root / classes[0]}")
+    found: list[tuple[Path, int]] = []
+    for label, name in enumerate(classes):
+        before = len(found)
+        for folder, _, files in sorted(os.walk(root / name, followlinks=True)):
+            pictures = sorted(file for file in files if file.lower().endswith(EXTENSIONS) and file[0] != ".")
+            found += [(Path(folder, file), label) for file in pictures]
+        if len(found) == before:
+            raise InvalidInput(
+                f"the class folder {root / name} has no pictures; expected files that end in {', '.join(EXTENSIONS)}, "
+                "or remove the folder"
+            )
+    return classes, found
+
+
+def first_per_class(samples: Sequence[tuple[Path, int]], count: int) -> list[tuple[Path, int]]:
+    """"The first N pictures" of a labelled folder: the first ``count`` / classes files of every class.
+
+    Parameters
+    ----------
+    samples: (path, class index) in the order of :func:`class_folders`.
+    count: how many in all; a multiple of the number of classes.
+
+    Raises
+    ------
+    InvalidInput: a count that is no positive multiple of the number of classes, or more than a class has.
+    """
+    groups: dict[int, list[tuple[Path, int]]] = {}
+    for path, label in samples:
+        groups.setdefault(label, []).append((path, label))
+    if not groups:
+        raise InvalidInput("there are no pictures to choose from; expected a list of (path, class index)")
+    if count < 1 or count % len(groups):
+        raise InvalidInput(
+            f"the number of pictures must be a multiple of the {len(groups)} classes, so that each has as many; "
+            f"got {count}, try {max(1, round(count / len(groups))) * len(groups)}"
+        )
+    each = count // len(groups)
+    for group in groups.values():
+        if len(group) < each:
+            raise InvalidInput(
+                f"{count} pictures need {each} of each class, and {group[0][0].parent} has {len(group)}; "
+                f"ask for at most {min(map(len, groups.values())) * len(groups)}"
+            )
+    return [sample for label in sorted(groups) for sample in groups[label][:each]]
+
+
+class PictureFolder(Dataset[tuple[Image.Image, int]]):
+    """A folder in ImageFolder layout as a data set of (PIL picture, class index); errors as :func:`class_folders`.
+
+    Reads through :func:`load_image`, so pictures come upright and a bad file is a PictureError that names it.
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = Path(root)
+        self.classes, self.samples = class_folders(root)
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
+        path, label = self.samples[index]
+        return load_image(path), label
+
+
+def load_dataset(
+    name: str, root: str | Path, split: str = "test", download: bool = False
+) -> Dataset[tuple[Image.Image, int]]:
+    """A labelled data set as a torch Dataset of (PIL picture, class index), with ``len``.
+
+    Parameters
+    ----------
+    name: ``cifar10``, ``mnist``, ``imagenette`` (labels 0 to 9, not ImageNet's), or ``folder`` for any labelled folder.
+    root: a folder with ``<split>/<class>/<picture>`` in it, or one that torchvision's own class of that name
+        understands, or for ``folder`` also one with ``<class>/<picture>``.
+    split: ``train`` or ``test``; Imagenette's test pictures are those it calls ``val``. For ``folder``, any name.
+    download: fetch it into ``root`` where it is missing, with a progress bar (Imagenette in its 320-pixel version).
+
+    Raises
+    ------
+    InvalidInput: an unknown name or split, class folders that are not those of the data set, empty class folders.
+    MissingFile: nothing there, something incomplete, or a download that failed.
+    """
+    root = Path(root)
+    if name not in DATASETS:
+        raise InvalidInput(f"there is no data set {name!r}{did_you_mean(name, DATASETS)}")
+    if name == "folder":
+        return PictureFolder(root / split if (root / split).is_dir() else root)
+    splits = {"train": "train", "test": "test"}
+    if name == "imagenette":
+        splits |= {"test": "val", "val": "val"}
+    if split not in splits:
+        raise InvalidInput(f"{name} has no split {split!r}{did_you_mean(split, splits)}")
+    for folder in (root / split, root / splits[split]):
+        if folder.is_dir():
+            listed = PictureFolder(folder)
+            expected = CLASS_NAMES.get(name)
+            if expected and tuple(listed.classes) != expected:  # any other names would give wrong labels silently
+                raise InvalidInput(
+                    f"{folder} should have the class folders of {name} ({', '.join(expected)}); "
+                    f"got {', '.join(listed.classes[:10])}; use the data set 'folder' for pictures of your own"
+                )
+            return listed
+    folder, make = _torchvision_dataset(name, root, splits[split])
+    there = folder.is_dir()
+    try:
+        return make(download)
+    # torchvision raises RuntimeError for what is missing; a failed download or a broken archive raises almost anything.
+    except Exception as error:
+        if download:
+            raise MissingFile(
+                f"{name} could not be downloaded to {root} ({reason(error)}); "
+                f"check the network, or put its pictures into {root / split}/<class>/"
+            ) from error
+        state = "is incomplete or damaged; remove it and" if there else "is missing;"
+        raise MissingFile(
+            f"{folder} {state} fetch it with download=True, or put the pictures of {name} into {root / split}/<class>/"
+        ) from error
+
+
+def _torchvision_dataset(
+    name: str, root: Path, split: str
+) -> tuple[Path, Callable[[bool], Dataset[tuple[Image.Image, int]]]]:
+    """The folder that torchvision's class reads, and a function of ``download`` that makes it."""
+    from torchvision import datasets
+
+    if name == "imagenette":
+        folders = {"320px": "imagenette2-320", "full": "imagenette2", "160px": "imagenette2-160"}
+        size = next((size for size, folder in folders.items() if (root / folder).is_dir()), "320px")
+        return root / folders[size], lambda download: cast(
+            "Dataset[tuple[Image.Image, int]]", datasets.Imagenette(root, split, size, download)
+        )
+    kind, folder = {
+        "cifar10": (datasets.CIFAR10, root / "cifar-10-batches-py"),
+        "mnist": (datasets.MNIST, root / "MNIST" / "raw"),
+    }[name]
+    return folder, lambda download: cast(
+        "Dataset[tuple[Image.Image, int]]", kind(root, train=split == "train", download=download)
+    )
