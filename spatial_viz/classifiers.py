@@ -229,7 +229,9 @@ def _load_own(card: dict[str, Any]) -> Classifier:
         raise MissingFile(f"{path} is missing; install the package again")
     content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != card["sha256"]:
-        raise CorruptFile(f"{path} is corrupted: its SHA-256 is not the one on its card. Restore it (git checkout) or reinstall")
+        raise CorruptFile(
+            f"{path} is corrupted: its SHA-256 is not the one on its card. Restore it (git checkout) or reinstall"
+        )
     network = build_network(card["network"], classes=len(card["class_names"]), channels=len(card["mean"]))
     try:
         state = {key: value.float() for key, value in load_safetensors(content).items()}
@@ -266,7 +268,11 @@ def _weight_file(weights: Any) -> Path:
 def _imagenet_entry(name: str) -> Entry:
     weights = _torchvision_weights(name)
     path = _weight_file(weights)
-    missing = "" if path.is_file() else f"fetched on first use ({weights.meta['_file_size']:.0f} MB), or put {path.name} into {path.parent}"
+    missing = (
+        ""
+        if path.is_file()
+        else f"fetched on first use ({weights.meta['_file_size']:.0f} MB), or put {path.name} into {path.parent}"
+    )
     return Entry(name, "imagenet", path.is_file(), missing, {"parameters": weights.meta["num_params"]})
 
 
@@ -284,7 +290,9 @@ def _load_imagenet(name: str) -> Classifier:
             f"Download {weights.url} elsewhere and put it at {path}"
         ) from error
     except Exception as error:  # torch.load raises whatever the broken file makes it raise
-        raise CorruptFile(f"{path} cannot be read as weights ({type(error).__name__}); delete it and try again") from error
+        raise CorruptFile(
+            f"{path} cannot be read as weights ({type(error).__name__}); delete it and try again"
+        ) from error
     options: dict[str, Any] = {"aux_logits": False} if name.endswith(("inception_v3", "googlenet")) else {}
     network = models.get_model(name.removeprefix("imagenet/"), weights=None, **options)
     try:

@@ -1,4 +1,4 @@
-"""``python -m spatial_viz sweep | train | models | samples``.
+"""``python -m spatial_viz sweep | train | publish | models | samples``.
 
 Results go to stdout, progress and errors to stderr. Bad arguments end with exit code 2 and one sentence.
 """
@@ -118,6 +118,18 @@ def train(
 
 
 @app.command()
+def publish(
+    run: Annotated[Path, typer.Argument(help="The --out folder of a finished training.")],
+    root: Annotated[Path, typer.Option(help="Folder with train/ and test/.")] = Path("data/cifar10"),
+    pictures: Annotated[int, typer.Option(min=1, help="Test pictures for the grid accuracy.")] = 1000,
+) -> None:
+    """Measure trained weights and put them into pretrained/, with their card."""
+    from spatial_viz.training.publish import publish as measure
+
+    print(json.dumps(measure(run, root, pictures), indent=2, ensure_ascii=False))
+
+
+@app.command()
 def models(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
     """List the classifiers, and whether their weights are on this machine."""
     from spatial_viz.classifiers import catalogue
@@ -186,7 +198,11 @@ def _in_words(result: dict[str, Any], card: dict[str, Any]) -> str:
     true_name = card["names"][str(result["label"])]
     verdict = "misclassified" if worst["misclassified"] else "still correct"
     share = result["misclassified"] / result["transforms"]
-    held = f"label            {true_name}" if card["labelled"] else f"no label given   held against its own prediction, {true_name}"
+    held = (
+        f"label            {true_name}"
+        if card["labelled"]
+        else f"no label given   held against its own prediction, {true_name}"
+    )
     return "\n".join(
         (
             f"classifier       {card['classifier']} ({card['device']}, {card['precision']})",
@@ -218,18 +234,18 @@ class _progress:  # noqa: N801
 
 def main() -> None:
     """The entry point: every foreseen error is one sentence on stderr and exit code 2."""
-    import click
-
-    command = typer.main.get_command(app)
     try:
-        sys.exit(command.main(standalone_mode=False) or 0)
-    except click.ClickException as error:
-        _fail(error.format_message())
+        sys.exit(typer.main.get_command(app).main(standalone_mode=False) or 0)
     except SpatialVizError as error:
         _fail(str(error))
-    except (click.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         print("stopped", file=sys.stderr)
         sys.exit(130)
+    except Exception as error:
+        # Typer's own complaints about the arguments have this method, and no public base class.
+        if not hasattr(error, "format_message"):
+            raise
+        _fail(error.format_message())
 
 
 def _fail(message: str) -> None:

@@ -13,7 +13,6 @@ from torch.utils.data import Dataset
 from spatial_viz.errors import InvalidInput, MissingFile, did_you_mean
 from spatial_viz.images import CLASS_NAMES, load_image, reason
 
-DATASETS = ("cifar10", "mnist", "imagenet")
 DATASETS = ("cifar10", "mnist", "imagenette", "folder")
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 """What counts as a picture in a class folder: exactly torchvision's list, so that both see the same data set."""
@@ -58,7 +57,7 @@ def class_folders(root: str | Path) -> tuple[list[str], list[tuple[Path, int]]]:
 
 
 def first_per_class(samples: Sequence[tuple[Path, int]], count: int) -> list[tuple[Path, int]]:
-    """"The first N pictures" of a labelled folder: the first ``count`` / classes files of every class.
+    """ "The first N pictures" of a labelled folder: the first ``count`` / classes files of every class.
 
     Parameters
     ----------

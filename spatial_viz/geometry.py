@@ -63,8 +63,7 @@ def warp(images: Tensor, transforms: Tensor, padding: Padding = "black") -> Tens
         )
     if transforms.ndim != 2 or transforms.shape[1] != 3:
         raise InvalidInput(
-            "transforms must be an N×3 tensor of (rotation, dx, dy); "
-            f"got shape {tuple(transforms.shape)}"
+            f"transforms must be an N×3 tensor of (rotation, dx, dy); got shape {tuple(transforms.shape)}"
         )
     count = max(len(images), len(transforms))
     if len(images) not in (1, count) or len(transforms) not in (1, count):

@@ -25,7 +25,8 @@ from spatial_viz.errors import InvalidInput, MissingFile, PictureError, did_you_
 
 # torchvision is imported inside the functions that need it: it doubles the time that importing this module takes.
 
-SAMPLE_CLASS_NAMES: dict[str, tuple[str, ...]] = {
+SAMPLE_DATASETS = ("cifar10", "mnist", "imagenet")
+CLASS_NAMES: dict[str, tuple[str, ...]] = {
     "cifar10": ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
     "mnist": tuple("0123456789"),
 }
@@ -209,9 +210,7 @@ def _decode(stream: BinaryIO, label: str) -> Image.Image:
     try:
         picture.load()
     except Exception as error:
-        raise PictureError(
-            f"{label} is damaged or cut short ({reason(error)}); download or save it again"
-        ) from error
+        raise PictureError(f"{label} is damaged or cut short ({reason(error)}); download or save it again") from error
     with contextlib.suppress(Exception):  # a damaged note about how the camera was held must not cost the picture
         return ImageOps.exif_transpose(picture)
     return picture.copy()

@@ -91,7 +91,7 @@ def sweep_axes(
 
     rotation, dy, dx = np.meshgrid(*(np.asarray(axes[dim], np.float64) for dim in DIMS), indexing="ij")
     transforms = torch.from_numpy(np.stack([rotation.ravel(), dx.ravel(), dy.ravel()], 1).astype(np.float32))
-    logits, in_fp32 = runner.logits(tensor, transforms, label_index, padding, progress)
+    logits, in_fp32 = runner.logits(tensor, transforms, padding, label_index, progress)
     check_finite(logits, transforms, classifier.name)
 
     labels = torch.full((len(logits),), label_index)
@@ -200,17 +200,26 @@ class Runner:
         return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else str(self.device)
 
     def logits(
-        self, image: Tensor, transforms: Tensor, label: int, padding: Padding, progress: Progress | None
+        self,
+        image: Tensor,
+        transforms: Tensor,
+        padding: Padding,
+        label: int | None = None,
+        progress: Progress | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """N×K logits on the CPU, and which of the N rows were computed in fp32: all that decide a verdict."""
+        """N×K logits on the CPU, and which of the N rows were computed in fp32.
+
+        In fp32 are all rows that decide a predicted class and, where ``label`` is given, all that may be the worst case.
+        """
         if self.precision == "fp32":
             logits = self._pass("fp32", image, transforms, padding, progress)
             return logits, torch.ones(len(logits), dtype=torch.bool)
         logits = self.approximate(image, transforms, padding, progress)
         exact = torch.zeros(len(logits), dtype=torch.bool)
         self._again(close_calls(logits, self.margin_error or 0.0), logits, exact, image, transforms, padding)
-        for rows in _could_be_worst(logits, exact, label, self.margin_error or 0.0):
-            self._again(rows, logits, exact, image, transforms, padding)
+        if label is not None:
+            for rows in _could_be_worst(logits, exact, label, self.margin_error or 0.0):
+                self._again(rows, logits, exact, image, transforms, padding)
         return logits, exact
 
     def approximate(self, image: Tensor, transforms: Tensor, padding: Padding, progress: Progress | None) -> Tensor:
@@ -249,7 +258,9 @@ class Runner:
                     if not _out_of_memory(error):
                         raise SpatialVizError(f"{self.name} failed on {tuple(part.shape)} pictures: {error}") from error
                     if batch == 1:
-                        raise SpatialVizError(f"not enough memory on {self.device} for a single picture of {self.name}") from error
+                        raise SpatialVizError(
+                            f"not enough memory on {self.device} for a single picture of {self.name}"
+                        ) from error
                     batch = self.batch[precision] = batch // 2
                     if self.device.type == "cuda":
                         torch.cuda.empty_cache()
@@ -272,7 +283,9 @@ def runner_for(classifier: Classifier, device: str = "auto", precision: Precisio
     if precision not in DTYPES:
         raise InvalidInput(f"precision must be auto, bf16 or fp32; got {precision!r}")
     if precision == "bf16" and classifier.margin_error is None:
-        raise InvalidInput(f"{classifier.name} is not calibrated for bf16; use fp32, or set margin_error by calibrate()")
+        raise InvalidInput(
+            f"{classifier.name} is not calibrated for bf16; use fp32, or set margin_error by calibrate()"
+        )
     runners = _RUNNERS.setdefault(classifier, {})
     key = (str(chosen), precision)
     if key not in runners:

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import scipy.ndimage
 import torch
+from conftest import blob
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as tv
 
-from conftest import blob
 from spatial_viz.errors import InvalidInput
 from spatial_viz.geometry import warp
 from spatial_viz.images import load_sample
@@ -110,8 +110,12 @@ def test_pictures_and_transforms_pair_up() -> None:
     paired = warp(images, transforms)
     for index in range(3):
         torch.testing.assert_close(paired[index], warp(images[index : index + 1], transforms[index : index + 1])[0])
-        torch.testing.assert_close(warp(images[:1], transforms)[index], warp(images[:1], transforms[index : index + 1])[0])
-        torch.testing.assert_close(warp(images, transforms[:1])[index], warp(images[index : index + 1], transforms[:1])[0])
+        torch.testing.assert_close(
+            warp(images[:1], transforms)[index], warp(images[:1], transforms[index : index + 1])[0]
+        )
+        torch.testing.assert_close(
+            warp(images, transforms[:1])[index], warp(images[index : index + 1], transforms[:1])[0]
+        )
 
 
 def test_there_and_back_inside_the_disc() -> None:

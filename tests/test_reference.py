@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from third_party import resnet20
 from torch import Tensor
 
 from spatial_viz.classifiers import Classifier
@@ -21,7 +22,6 @@ from spatial_viz.grids import TransformGrid
 from spatial_viz.images import CLASS_NAMES, picture_to_tensor
 from spatial_viz.landscape import WorstCase, misclassified, summary, worst_case
 from spatial_viz.sweeps import calibrate, exact_logits, fast_at_bf16, pick_device, sweep
-from third_party import resnet20
 
 COUNT = 500 if os.environ.get("CI") == "true" else 60
 

@@ -18,11 +18,11 @@ import torch
 import xarray as xr
 
 from spatial_viz.errors import InvalidInput
+from spatial_viz.geometry import PADDINGS
+from spatial_viz.landscape import DIMS, transform_words
 
 VERSION = 1
 MAX_PANES = 4
-DIMS = ("rotation", "dy", "dx")
-PADDINGS = ("black", "reflect", "edge")
 OTHER_CLASS = -1  # index of the stand-in for predicted classes whose probabilities do not travel
 
 GLOSSARY: dict[str, str] = {
@@ -144,28 +144,6 @@ def exact_answer(
         if _hidden(pane.landscape).any():
             answer["probabilities"].append(0.0 if int(predicted) in shown else float(confidence))
     return answer
-
-
-def transform_words(rotation: float, dx: float, dy: float) -> str:
-    """The transform as one says it.
-
-    >>> transform_words(14, 3, -1.5)
-    'turned 14° left, moved 3 px right and 1.5 px up'
-    >>> transform_words(0, 0, 0)
-    'not moved at all'
-    """
-    turn, right, down = round(float(rotation), 1), round(float(dx), 2), round(float(dy), 2)
-    moves = []
-    if right:
-        moves.append(f"{abs(right):g} px {'right' if right > 0 else 'left'}")
-    if down:
-        moves.append(f"{abs(down):g} px {'down' if down > 0 else 'up'}")
-    parts = []
-    if turn:
-        parts.append(f"turned {abs(turn):g}° {'left' if turn > 0 else 'right'}")
-    if moves:
-        parts.append("moved " + " and ".join(moves))
-    return ", ".join(parts) or "not moved at all"
 
 
 def _checked(pane: Pane) -> xr.Dataset:

@@ -72,7 +72,9 @@ def train(plan: TrainingPlan, data: PictureSet, out: Path, device: str = "cpu", 
     optimiser = _optimiser(network, plan)
     steps_per_epoch = len(training) // plan.batch
     state = _start(out, plan, network, optimiser, resume)
-    limits = TransformGrid(recipe.rotation, recipe.translation * width / 32, recipe.translation * height / 32, (1, 1, 1))
+    limits = TransformGrid(
+        recipe.rotation, recipe.translation * width / 32, recipe.translation * height / 32, (1, 1, 1)
+    )
 
     saved_at = time.monotonic()
     seconds = state["seconds"]
@@ -181,7 +183,9 @@ def save_weights(network: nn.Module, path: Path) -> None:
     _replace(path, lambda partial: save_file(state, partial))
 
 
-def _step(network: nn.Module, optimiser: torch.optim.Optimizer, images: Tensor, labels: Tensor, smoothing: float) -> float:
+def _step(
+    network: nn.Module, optimiser: torch.optim.Optimizer, images: Tensor, labels: Tensor, smoothing: float
+) -> float:
     network.train()
     with torch.autocast(images.device.type, torch.bfloat16):
         logits = network(images)

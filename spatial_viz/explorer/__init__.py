@@ -1,0 +1,1 @@
+"""The live explorer: payload, browser code, Streamlit adapter."""

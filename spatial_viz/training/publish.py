@@ -1,0 +1,130 @@
+"""From a finished training to a file in ``pretrained/`` and its card; every number is measured with that file."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from spatial_viz.classifiers import Classifier, load_classifier, manifest, pretrained_folder
+from spatial_viz.datasets import class_folders, first_per_class
+from spatial_viz.errors import InvalidInput
+from spatial_viz.grids import TransformGrid
+from spatial_viz.images import load_image, picture_to_tensor
+from spatial_viz.sweeps import calibrate, package_version, runner_for
+from spatial_viz.training.data import read_folder, split_validation, to_images
+from spatial_viz.training.loop import channel_statistics
+
+CALIBRATION_PICTURES, CALIBRATION_TRANSFORMS = 200, 50
+CHUNK = 128
+
+
+def publish(run: Path, root: Path, pictures: int = 1000) -> dict[str, Any]:
+    """Copy the weights of ``run`` into ``pretrained/``, measure them, and put their card into the manifest.
+
+    Parameters
+    ----------
+    run: the ``--out`` folder of a finished training.
+    root: the data set's folder with ``train/`` and ``test/``.
+    pictures: how many test pictures the grid accuracy is measured on; the first of every class.
+    """
+    weights = run / "weights.safetensors"
+    if not weights.is_file():
+        raise InvalidInput(f"{run} holds no finished training: there is no {weights.name} in it")
+    plan = json.loads((run / "plan.json").read_text())
+    metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    name = f"{plan['data']}/{plan['recipe']}"
+    data = read_folder(root / "train")
+    training, validation = split_validation(data, plan["validation"], plan["seed"])
+    mean, std = channel_statistics(training.pictures)
+    file = f"{name.replace('/', '-')}.safetensors"
+    shutil.copyfile(weights, pretrained_folder() / file)
+    (pretrained_folder() / file).chmod(0o644)
+    card: dict[str, Any] = {
+        "name": name,
+        "file": file,
+        "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+        "network": plan["network"],
+        "class_names": list(data.class_names),
+        "input_size": list(data.pictures.shape[1:3]),
+        "mean": mean,
+        "std": std,
+        "data": plan["data"],
+        "recipe": plan["recipe"],
+        "seed": plan["seed"],
+        "epochs": plan["epochs"],
+        "command": command_of(plan),
+        "hours": round(metrics[-1]["seconds"] / 3600, 2),
+        "validation_accuracy": metrics[-1]["validation_accuracy"],
+        "versions": {"spatial_viz": package_version(), "torch": torch.__version__},
+    }
+    _write(card)
+    classifier = load_classifier(name)
+    draws = TransformGrid.paper(classifier.input_size).draw(CALIBRATION_TRANSFORMS, seed=1)
+    held_out = to_images(validation.pictures[: CALIBRATION_PICTURES * 3 : 3]).contiguous()
+    card["margin_error"] = classifier.margin_error = round(calibrate(classifier, held_out, draws) + 5e-4, 3)
+
+    _, samples = class_folders(root / "test")
+    card["natural_pictures"] = len(samples)
+    card["natural_accuracy"] = _natural(classifier, samples)
+    some = first_per_class(samples, pictures)
+    card["grid"] = "31,5,5 within ±30°, ±3 px, black"
+    card["grid_pictures"] = len(some)
+    card["grid_accuracy"] = _grid(classifier, some)
+    _write(card)
+    return card
+
+
+def command_of(plan: dict[str, Any]) -> str:
+    """The command line that trains by ``plan``."""
+    words = ["python -m spatial_viz train"]
+    for option in ("recipe", "data", "epochs", "batch", "learning_rate", "seed", "validation", "initial"):
+        if plan[option] is not None:
+            words.append(f"--{option.replace('_', '-')} {plan[option]}")
+    return " ".join(words)
+
+
+def _natural(classifier: Classifier, samples: list[tuple[Path, int]]) -> float:
+    runner = runner_for(classifier, precision="fp32")
+    identity = torch.zeros(1, 3)
+    correct = 0
+    for path, label in tqdm(samples, desc="natural"):
+        correct += int(runner.exact(_read(classifier, path), identity, "black", warped=False).argmax()) == label
+    return correct / len(samples)
+
+
+def _grid(classifier: Classifier, samples: list[tuple[Path, int]]) -> float:
+    """Share of the pictures that no transform of the paper's grid breaks; a picture is done once it is broken."""
+    grid = TransformGrid.paper(classifier.input_size)
+    transforms = grid.transforms()
+    # The extremes break most pictures, so they come first.
+    reach = (transforms.abs() / torch.tensor([grid.rotation, grid.dx, grid.dy])).sum(1)
+    transforms = transforms[reach.argsort(descending=True, stable=True)]
+    runner = runner_for(classifier)
+    robust = 0
+    for path, label in tqdm(samples, desc="grid"):
+        image = _read(classifier, path)
+        parts = transforms.split([16] + [CHUNK] * ((len(transforms) - 16) // CHUNK) + [(len(transforms) - 16) % CHUNK])
+        robust += all(
+            bool((runner.logits(image, part, "black")[0].argmax(1) == label).all()) for part in parts if len(part)
+        )
+    return robust / len(samples)
+
+
+def _read(classifier: Classifier, path: Path) -> Tensor:
+    return picture_to_tensor(load_image(path), classifier.channels)
+
+
+def _write(card: dict[str, Any]) -> None:
+    """Put a card into the manifest, in the place of an earlier one of that name."""
+    path = pretrained_folder() / "manifest.json"
+    cards = {entry["name"]: entry for entry in (manifest() if path.is_file() else ())}
+    cards[card["name"]] = card
+    text = json.dumps({"schema": 1, "models": list(cards.values())}, indent=2, ensure_ascii=False)
+    path.write_text(text + "\n", encoding="utf-8")
