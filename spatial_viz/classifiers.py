@@ -230,7 +230,7 @@ def _load_own(card: dict[str, Any]) -> Classifier:
     content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != card["sha256"]:
         raise CorruptFile(
-            f"{path} is corrupted: its SHA-256 is not the one on its card. Restore it (git checkout) or reinstall"
+            f"{path} is corrupted: its SHA-256 is not the one on its card. Restore it or install the package again"
         )
     network = build_network(card["network"], classes=len(card["class_names"]), channels=len(card["mean"]))
     try:
@@ -286,8 +286,8 @@ def _load_imagenet(name: str) -> Classifier:
         state = weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
     except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
         raise MissingFile(
-            f"the weights of {name} are not on this machine and could not be fetched ({getattr(error, 'reason', error)}). "
-            f"Download {weights.url} elsewhere and put it at {path}"
+            f"the weights of {name} are not on this machine and could not be fetched "
+            f"({getattr(error, 'reason', error)}). Download {weights.url} elsewhere and put it at {path}"
         ) from error
     except Exception as error:  # torch.load raises whatever the broken file makes it raise
         raise CorruptFile(

@@ -195,6 +195,9 @@ def _in_words(result: dict[str, Any], card: dict[str, Any]) -> str:
     from spatial_viz.landscape import transform_words
 
     natural, worst = result["natural"], result["worst_case"]
+    at_natural, at_worst = (
+        f"{at['name']}, confidence {at['confidence']:.1%}, loss {at['loss']:.3f} nats" for at in (natural, worst)
+    )
     true_name = card["names"][str(result["label"])]
     verdict = "misclassified" if worst["misclassified"] else "still correct"
     share = result["misclassified"] / result["transforms"]
@@ -207,10 +210,10 @@ def _in_words(result: dict[str, Any], card: dict[str, Any]) -> str:
         (
             f"classifier       {card['classifier']} ({card['device']}, {card['precision']})",
             held,
-            f"natural          {natural['name']}, confidence {natural['confidence']:.1%}, loss {natural['loss']:.3f} nats",
+            f"natural          {at_natural}",
             f"worst case       {transform_words(worst['rotation'], worst['dx'], worst['dy'])}",
             f"                 rotation {worst['rotation']:g}°, dx {worst['dx']:g} px, dy {worst['dy']:g} px",
-            f"                 {worst['name']}, confidence {worst['confidence']:.1%}, loss {worst['loss']:.3f} nats: {verdict}",
+            f"                 {at_worst}: {verdict}",
             f"grid             {result['misclassified']} of {result['transforms']} transforms fail ({share:.0%})",
             f"time             {result['seconds']:.2f} s",
         )
@@ -235,7 +238,7 @@ class _progress:  # noqa: N801
 def main() -> None:
     """The entry point: every foreseen error is one sentence on stderr and exit code 2."""
     try:
-        sys.exit(typer.main.get_command(app).main(standalone_mode=False) or 0)
+        sys.exit(typer.main.get_command(app).main(sys.argv[1:] or ["--help"], standalone_mode=False) or 0)
     except SpatialVizError as error:
         _fail(str(error))
     except (typer.Abort, KeyboardInterrupt):

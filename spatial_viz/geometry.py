@@ -27,7 +27,7 @@ def warp(images: Tensor, transforms: Tensor, padding: Padding = "black") -> Tens
     * A transform is ``(rotation, dx, dy)``: rotation in degrees, positive turns the picture counter-clockwise
       as displayed; ``dx`` and ``dy`` in pixels, positive moves the picture right and down.
     * The picture is rotated about its centre ``((W-1)/2, (H-1)/2)`` first and translated second. Pixel centres lie on
-      integers, axis order is N×C×H×W, and one unit of x is as long as one unit of y, so non-square pictures do not shear.
+      integers, axis order is N×C×H×W, and a unit of x is as long as a unit of y: non-square pictures do not shear.
     * One bilinear resampling. Outside the picture: ``black`` is 0, ``edge`` repeats the border pixel, ``reflect``
       mirrors about the centre of the border pixel (no pixel twice).
 

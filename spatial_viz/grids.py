@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -65,7 +66,7 @@ class TransformGrid:
         if len(self) > MAX_TRANSFORMS:
             raise InvalidInput(
                 f"granularity {','.join(map(str, granularity))} means {len(self):,} forward passes for every picture; "
-                f"at most {MAX_TRANSFORMS:,} are allowed. Choose fewer values per axis (the paper's grid is 31,5,5 = 775)"
+                f"at most {MAX_TRANSFORMS:,} are allowed. Choose fewer values per axis (the paper: 31,5,5 = 775)"
             )
 
     @classmethod
@@ -100,7 +101,7 @@ class TransformGrid:
         return torch.stack((rotation.flatten(), dx.flatten(), dy.flatten()), dim=1)
 
     def transforms(self) -> Tensor:
-        """All transforms, float32 len×3 of (rotation, dx, dy), in grid order: dx runs fastest, then dy, then rotation."""
+        """All transforms, float32 len×3 of (rotation, dx, dy), in grid order: dx runs fastest, then dy."""
         return self._table.clone()
 
     def draw(self, count: int, seed: int = 0, picture: int = 0) -> Tensor:
@@ -138,7 +139,7 @@ def keyed_uniform(seed: int, *keys: np.ndarray) -> np.ndarray:
     return (state >> np.uint64(11)).astype(np.float64) / float(1 << 53)
 
 
-def _mix(x: np.ndarray | np.uint64) -> np.ndarray:
+def _mix(x: Any) -> Any:
     with np.errstate(over="ignore"):
         x = np.asarray(x, dtype=np.uint64) + np.uint64(0x9E3779B97F4A7C15)
         x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

@@ -55,7 +55,7 @@ def build_landscape(
     Parameters
     ----------
     axes: ascending values of ``rotation`` (degrees), ``dy`` and ``dx`` (pixels).
-    cells: ``loss``, ``margin``, ``predicted``, ``confidence``, ``fp32``; each rotation × dy × dx, or flat in grid order.
+    cells: ``loss``, ``margin``, ``predicted``, ``confidence``, ``fp32``; rotation × dy × dx, or flat in grid order.
     probabilities: the same × class, for the class indices ``classes``.
     natural: ``loss``, ``predicted`` and ``confidence`` of the picture as it is.
     card: everything else that a reader of the result needs, as JSON; has at least ``label`` and ``names``
@@ -182,7 +182,7 @@ def transform_words(rotation: float, dx: float, dy: float) -> str:
 
 
 def summary(landscape: xr.Dataset) -> dict[str, Any]:
-    """The result in one JSON-ready object: ``label``, ``natural``, ``worst_case``, ``misclassified``, ``transforms``."""
+    """The result, ready for JSON: ``label``, ``natural``, ``worst_case``, ``misclassified``, ``transforms``."""
     predicted = int(landscape["natural_predicted"])
     return {
         "label": label_of(landscape),
@@ -218,6 +218,11 @@ def save(landscape: xr.Dataset, path: str | Path) -> None:
         raise InvalidInput(f"cannot write {path}: {error.strerror or error}; choose another place") from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def to_bytes(landscape: xr.Dataset) -> bytes:
+    """The content of the file that `save` writes."""
+    return bytes(landscape.to_netcdf(engine="h5netcdf"))
 
 
 def load(path: str | Path) -> xr.Dataset:

@@ -101,6 +101,6 @@ def fold_batch_norm(network: nn.Module) -> nn.Module:
     network.eval()
     try:
         with torch.no_grad():
-            return torch.fx.experimental.optimization.fuse(network)  # type: ignore[attr-defined]
+            return torch.fx.experimental.optimization.fuse(network)
     except Exception:  # tracing runs the user's own code: whatever it raises, the network itself still works
         return network

@@ -1,9 +1,9 @@
 """classifier × picture × transforms → landscape: batching, precision, device, progress.
 
 bf16 is used for speed, never for truth. A bf16 pass moves every gap between two logits by at most ``margin_error``
-(calibrated per classifier, see `calibrate`). So in a bf16 sweep every cell whose two best classes are closer than that, and
-every cell that could hold the highest loss, is computed again in fp32: predicted classes, verdicts and the worst
-case are those of a sweep in fp32. The variable ``fp32`` of the landscape says which cells were.
+(calibrated per classifier, see `calibrate`). So in a bf16 sweep every cell whose two best classes are closer than
+that, and every cell that could hold the highest loss, is computed again in fp32: predicted classes, verdicts and the
+worst case are those of a sweep in fp32. The variable ``fp32`` of the landscape says which cells were.
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ def calibrate(classifier: Classifier, images: Tensor, transforms: Tensor, device
 class Runner:
     """One classifier on one device at one precision: folded, laid out and batched for speed.
 
-    ``precision`` is ``fp32`` or ``bf16``; the latter needs a finite ``margin_error`` unless only `approximate` is asked for.
+    ``precision`` is ``fp32`` or ``bf16``; the latter needs a finite ``margin_error`` for all but `approximate`.
     """
 
     def __init__(self, classifier: Classifier, device: str, precision: str, margin_error: float | None) -> None:
@@ -209,7 +209,7 @@ class Runner:
     ) -> tuple[Tensor, Tensor]:
         """N×K logits on the CPU, and which of the N rows were computed in fp32.
 
-        In fp32 are all rows that decide a predicted class and, where ``label`` is given, all that may be the worst case.
+        In fp32 are all rows that decide a predicted class and, with a ``label``, all that may be the worst case.
         """
         if self.precision == "fp32":
             logits = self._pass("fp32", image, transforms, padding, progress)
@@ -241,7 +241,7 @@ class Runner:
         self, precision: str, image: Tensor, transforms: Tensor | None, padding: Padding, progress: Progress | None
     ) -> Tensor:
         """Warp and classify in batches of a size that is fast; out of memory halves it and goes on."""
-        batch = self.batch.setdefault(precision, fast_batch(self.device, precision, tuple(image.shape[-2:])))
+        batch = self.batch.setdefault(precision, fast_batch(self.device, precision, (image.shape[-2], image.shape[-1])))
         image = image.to(self.device)[None]
         count = 1 if transforms is None else len(transforms)
         done, parts = 0, []
@@ -334,8 +334,8 @@ def close_calls(logits: Tensor, margin_error: float) -> Tensor:
 def _could_be_worst(logits: Tensor, exact: Tensor, label: int, margin_error: float) -> Iterator[Tensor]:
     """Rows to compute again, a few at a time, until no approximate row can hold the highest loss.
 
-    The loss is log(1 + S) with S = Σ exp(z_j - z_label). If no gap is off by more than ``margin_error``, the true loss is
-    at most log(1 + S·exp(margin_error)). The caller replaces the rows of ``logits`` and sets ``exact`` between steps.
+    The loss is log(1 + S) with S = Σ exp(z_j - z_label). If no gap is off by more than ``margin_error``, the true
+    loss is at most log(1 + S·exp(margin_error)). The caller replaces the rows of ``logits`` and sets ``exact`` between steps.
     """
     labels = torch.full((len(logits),), label)
     candidates = logits.argmax(1) != label  # certain: the close calls have been computed again

@@ -68,7 +68,7 @@ def train(plan: TrainingPlan, data: PictureSet, out: Path, device: str = "cpu", 
     core = build_network(plan.network, classes=len(data.class_names), channels=channels)
     if plan.initial:
         core.load_state_dict({name: value.float() for name, value in load_file(plan.initial).items()})
-    network = nn.Sequential(Normalise(mean, std), core).to(device, memory_format=torch.channels_last)
+    network = nn.Sequential(Normalise(mean, std), core).to(device).to(memory_format=torch.channels_last)
     optimiser = _optimiser(network, plan)
     steps_per_epoch = len(training) // plan.batch
     state = _start(out, plan, network, optimiser, resume)
@@ -99,8 +99,8 @@ def train(plan: TrainingPlan, data: PictureSet, out: Path, device: str = "cpu", 
             loss = _step(network, optimiser, images, labels, plan.label_smoothing)
             if not math.isfinite(loss):
                 raise SpatialVizError(
-                    f"the loss became {loss} in epoch {epoch + 1}, step {state['step']}; the last good checkpoint is in "
-                    f"{out}. Lower --learning-rate"
+                    f"the loss became {loss} in epoch {epoch + 1}, step {state['step']}; "
+                    f"the last good checkpoint is in {out}. Lower --learning-rate"
                 )
             state["step"] += 1
             state["loss"] = 0.98 * state["loss"] + 0.02 * loss if state["loss"] else loss
