@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: app share test check bench clean
+.PHONY: app share test check bench picture clean
 
 app: .venv/ready
 	$(BIN)/streamlit run app.py
@@ -22,6 +22,10 @@ check: .venv/ready
 
 bench: .venv/ready
 	$(BIN)/python -m benchmarks.speed
+
+# The picture of the app in the README.
+picture: .venv/ready
+	$(BIN)/python -m docs.picture
 
 .venv/ready: requirements.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; this is " + sys.version)'

@@ -174,7 +174,7 @@ def parse_granularity(text: str) -> tuple[int, int, int]:
 
 
 def _write_figures(path: Path, image: Any, swept: Any) -> None:
-    from spatial_viz import figures, landscape
+    from spatial_viz import exports, figures, landscape
 
     card = landscape.card_of(swept)
     parts = [figures.worst_case_figure(image, swept)]
@@ -186,7 +186,7 @@ def _write_figures(path: Path, image: Any, swept: Any) -> None:
     if len(moving) > 1:
         parts.append(figures.surface(swept, moving[0], moving[-1]))
     try:
-        path.write_text(figures.to_html(parts, f"{card['classifier']}: loss landscape"), encoding="utf-8")
+        path.write_text(exports.to_html(parts, f"{card['classifier']}: loss landscape"), encoding="utf-8")
     except OSError as error:
         raise InvalidInput(f"cannot write {path}: {error.strerror}; choose another place") from error
 

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +22,7 @@ from torch import Tensor, nn
 
 from spatial_viz.classifiers import Classifier
 
+ROOT = Path(__file__).resolve().parents[1]
 SIZE = 32
 RADIUS = 8.0  # pixels from the centre to the blob of the toy picture
 
@@ -60,7 +71,7 @@ def toy_logit(rotation: np.ndarray, dx: np.ndarray, dy: np.ndarray) -> np.ndarra
 
 
 def shared_folder() -> Path:
-    return Path(os.environ.get("SPATIAL_VIZ_SHARED", Path(__file__).resolve().parents[2] / "shared"))
+    return Path(os.environ.get("SPATIAL_VIZ_SHARED", ROOT.parent / "shared"))
 
 
 @pytest.fixture(scope="session")
@@ -72,3 +83,64 @@ def shared() -> Path:
             pytest.fail(f"the reference data are missing: {folder}")
         pytest.skip(f"needs the reference data in {folder} (or the folder that SPATIAL_VIZ_SHARED names)")
     return folder
+
+
+CHROMIUM = next(
+    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
+)
+CHROMIUM_ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--enable-unsafe-swiftshader",
+]
+
+
+@dataclass
+class App:
+    """A running app: its address, its log, and the folder it takes for HOME."""
+
+    url: str
+    log: Path
+    home: Path
+
+
+@pytest.fixture(scope="session")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    """The app as a visitor meets it: another process, an empty HOME, a cache of its own."""
+    home = tmp_path_factory.mktemp("home")
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    running = App(f"http://localhost:{port}", home / "app.log", home)
+    environment = os.environ | {"HOME": str(home), "SPATIAL_VIZ_CACHE": str(home / "landscapes")}
+    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless=true", f"--server.port={port}"]
+    with open(running.log, "w") as log:
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
+    try:
+        for _ in range(300):
+            with contextlib.suppress(OSError), urllib.request.urlopen(f"{running.url}/_stcore/health", timeout=5):
+                break
+            time.sleep(0.2)
+        else:
+            pytest.fail(f"the app did not start:\n{running.log.read_text()}")
+        yield running
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    if CHROMIUM is None:
+        pytest.skip("needs Chromium; install it with your system's package manager (Debian: apt-get install chromium)")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
+        yield launched
+        launched.close()

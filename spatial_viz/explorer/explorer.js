@@ -1105,6 +1105,7 @@ export function mount(element, firstPayload, callbacks = {}) {
       predicted: views[0].said.name,
       exact: String(Boolean(exact)),
       frames: String(frames),
+      rev: String(payload.rev),
     });
   }
 

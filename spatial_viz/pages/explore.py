@@ -17,7 +17,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from spatial_viz import figures
+from spatial_viz import exports, figures
 from spatial_viz.cache import cached_sweep
 from spatial_viz.classifiers import Classifier, Entry, catalogue, load_classifier
 from spatial_viz.errors import SpatialVizError
@@ -100,9 +100,15 @@ def choose() -> View | None:
 
 def _choose_classifier() -> Classifier | None:
     entries = {entry.name: entry for entry in catalogue()}
-    name = st.selectbox("Classifier", list(entries), format_func=lambda name: _marked(entries[name]), key="classifier",
-                        bind="query-params")  # fmt: skip
-    entry = entries[name or next(iter(entries))]
+    # Not bound to the URL by Streamlit, which would put the marked label there: a link has to outlive a download.
+    linked = st.query_params.get("classifier")
+    if "classifier" not in st.session_state and linked in entries:
+        st.session_state["classifier"] = linked
+    name = st.selectbox(
+        "Classifier", list(entries), format_func=lambda name: _marked(entries[name]), key="classifier",
+        on_change=lambda: st.query_params.update(classifier=st.session_state["classifier"]),
+    )  # fmt: skip
+    entry = entries[name]
     if "natural_accuracy" in entry.card:
         st.caption(
             f"{entry.card['natural_accuracy']:.1%} of the test pictures right as they are, "
@@ -233,7 +239,8 @@ def _refine(view: View, pose: dict[str, float] | None = None) -> bool:
     """Compute the display planes of the explorer's pose; whether there was anything to do."""
     pose = pose or _pose()
     planes: dict[tuple[str, float], xr.Dataset] = st.session_state["planes"]
-    wanted = {("rotation", pose["rotation"]), ("dy", pose["dy"])}
+    moving = {dim for dim, values in zip(DIMS, view.grid.shape, strict=True) if values > 1}
+    wanted = {(fixed, pose[fixed]) for fixed in ("rotation", "dy") if moving >= set(DIMS) - {fixed}}
     missing = sorted(wanted - planes.keys())
     for fixed, value in missing:
         axes = refined_axes(view.grid, DISPLAY, **{fixed: value})
@@ -334,7 +341,7 @@ def _notes(view: View, landscape: xr.Dataset) -> list[str]:
     if not broken:
         notes.append("The picture survives the whole grid: no transform changes the verdict.")
     steps = [np.diff(landscape[dim].values[:2]) for dim in ("rotation", "dx")]
-    apart = [f"{float(step[0]):g} {unit}" for step, unit in zip(steps, ("°", "px"), strict=True) if len(step)]
+    apart = [f"{float(step[0]):g}{unit}" for step, unit in zip(steps, ("°", " px"), strict=True) if len(step)]
     notes.append(f"Grid cells are {' and '.join(apart)} apart. {_hardware(landscape)}")
     return notes
 
@@ -410,7 +417,7 @@ def _downloads(view: View, landscape: xr.Dataset) -> None:
         axes = next((axes for axes in SLICES.values() if all(landscape.sizes[dim] > 1 for dim in axes)), None)
         if axes:
             parts += [figures.heatmap(landscape, *axes), figures.surface(landscape, *axes)]
-        return figures.to_html(parts, f"{view.classifier.name}: {view.title}")
+        return exports.to_html(parts, f"{view.classifier.name}: {view.title}")
 
     st.caption(f"Take it along. Worst case: {transform_words(worst.rotation, worst.dx, worst.dy)}.")
     with st.container(horizontal=True):

@@ -1,0 +1,1 @@
+"""Speed against the bare forward pass, against the peers, and in the browser: `make bench`."""

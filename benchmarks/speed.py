@@ -1,0 +1,161 @@
+"""How fast is a sweep? `python -m benchmarks.speed` prints one table, measured in one run.
+
+Every round times the sweep, the bare forward pass and foolbox one after the other, so that ratios hold on a machine whose
+speed drifts; the median over the rounds is printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import platform
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from itertools import product
+from statistics import median
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from spatial_viz.classifiers import Classifier, load_classifier
+from spatial_viz.grids import TransformGrid
+from spatial_viz.images import load_sample, samples
+from spatial_viz.landscape import misclassified
+from spatial_viz.networks import fold_batch_norm
+from spatial_viz.sweeps import runner_for, sweep, warm_up
+
+BATCHES = (16, 32, 64, 128, 256, 512)
+TARGETS = {"sweep / bare": (1.4, "at most"), "foolbox / sweep": (5.0, "at least"), "peak memory": (1.5, "at most")}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--no-browser", action="store_true", help="leave the measurements in Chromium out")
+    parser.add_argument("--memory", metavar="CLASSIFIER", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.memory:
+        print(json.dumps(_peak_memory(options.memory)))
+        return
+
+    classifier = load_classifier("cifar10/worst-of-10-30")  # robust, so that some sample survives foolbox's whole grid
+    image, label = _survivor(classifier)
+    grid = TransformGrid.paper(classifier.input_size)
+    warm_up(classifier)
+    print(f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
+    print(
+        f"{classifier.name}, {runner_for(classifier).precision} on {runner_for(classifier).device}, {len(grid)} transforms\n"
+    )
+
+    fastest, name = _fastest_forward(classifier, len(grid))
+    contenders: dict[str, Callable[[], Any]] = {
+        "sweep": lambda: sweep(classifier, image, label, grid),
+        "bare": fastest,
+        "foolbox": _foolbox(classifier, image, label, grid),
+    }
+    for contender in contenders.values():
+        contender()
+    times: dict[str, list[float]] = {key: [] for key in contenders}
+    for _ in range(options.rounds):
+        for key, contender in contenders.items():
+            times[key].append(_seconds(contender))
+    _row("sweep of one picture", f"{median(times['sweep']):.3f} s")
+    _row(f"bare forward pass ({name})", f"{median(times['bare']):.3f} s")
+    _row("foolbox SpatialAttack, same grid, surviving picture", f"{median(times['foolbox']):.3f} s")
+    _ratio("sweep / bare", times["sweep"], times["bare"])
+    _ratio("foolbox / sweep", times["foolbox"], times["sweep"])
+    command = [sys.executable, "-m", "benchmarks.speed", "--memory", classifier.name]
+    memory = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    _row("peak memory of a process that sweeps", f"{memory:.2f} GB", "peak memory")
+    if not options.no_browser:
+        from benchmarks.browser import measure
+
+        for text, value in measure().items():
+            _row(text, value)
+
+
+def _survivor(classifier: Classifier) -> tuple[Tensor, int]:
+    """A sample that is classified correctly at every transform, by our sweep and by foolbox."""
+    for sample in samples("cifar10"):
+        image, label = load_sample("cifar10", sample.index)
+        grid = TransformGrid.paper(classifier.input_size)
+        if (
+            not bool(misclassified(sweep(classifier, image, label, grid)).any())
+            and not _foolbox(classifier, image, label, grid)()
+        ):
+            return image, label
+    raise SystemExit("no sample survives both grids; nothing to compare")
+
+
+def _foolbox(classifier: Classifier, image: Tensor, label: int, grid: TransformGrid) -> Callable[[], bool]:
+    """foolbox's exhaustive search with the same limits and granularity; whether it fooled the classifier."""
+    import foolbox
+
+    preprocessing = {"mean": list(classifier.mean), "std": list(classifier.std), "axis": -3}
+    model = foolbox.PyTorchModel(classifier.network.eval(), bounds=(0, 1), preprocessing=preprocessing, device="cpu")
+    attack = foolbox.attacks.SpatialAttack(
+        max_translation=grid.dx, max_rotation=grid.rotation, num_translations=grid.granularity[1],
+        num_rotations=grid.granularity[0], grid_search=True,
+    )  # fmt: skip
+    labels = torch.tensor([label])
+    return lambda: bool(attack(model, image[None], labels)[2].item())
+
+
+def _fastest_forward(classifier: Classifier, count: int) -> tuple[Callable[[], None], str]:
+    """The bare network on ``count`` random inputs, at the fastest of all batch sizes, precisions and layouts."""
+    best: tuple[float, Callable[[], None], str] = (float("inf"), lambda: None, "")
+    for dtype, folded, batch in product((torch.float32, torch.bfloat16), (False, True), BATCHES):
+        network = copy.deepcopy(classifier.network).eval()
+        network = (fold_batch_norm(network) if folded else network).to(dtype).to(memory_format=torch.channels_last)
+        forward = _forward(network, classifier, count, batch, dtype)
+        forward()
+        seconds = median(_seconds(forward) for _ in range(3))
+        name = f"batch {batch}, {str(dtype).removeprefix('torch.')}{', batch norm folded' if folded else ''}"
+        if seconds < best[0]:
+            best = (seconds, forward, name)
+    return best[1], best[2]
+
+
+def _forward(
+    network: nn.Module, classifier: Classifier, count: int, batch: int, dtype: torch.dtype
+) -> Callable[[], None]:
+    inputs = torch.randn(count, classifier.channels, *classifier.input_size).to(dtype)
+    parts = [part.contiguous(memory_format=torch.channels_last) for part in inputs.split(batch)]
+
+    def run() -> None:
+        with torch.inference_mode():
+            for part in parts:
+                network(part)
+
+    return run
+
+
+def _peak_memory(name: str) -> float:
+    """Of this whole process, in GB, after one sweep."""
+    image, label = load_sample("cifar10", 0)
+    sweep(load_classifier(name), image, label)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+
+
+def _seconds(call: Callable[[], Any]) -> float:
+    started = time.perf_counter()
+    call()
+    return time.perf_counter() - started
+
+
+def _ratio(name: str, above: list[float], below: list[float]) -> None:
+    _row(name, f"{median(a / b for a, b in zip(above, below, strict=True)):.2f}", name)
+
+
+def _row(name: str, value: str, target: str = "") -> None:
+    wanted = f"  (reach: {TARGETS[target][1]} {TARGETS[target][0]:g})" if target in TARGETS else ""
+    print(f"{name:58} {value:>10}{wanted}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

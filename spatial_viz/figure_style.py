@@ -1,0 +1,206 @@
+"""What all figures share: theme, scales, and the words and numbers they show."""
+
+from __future__ import annotations
+
+import html
+import math
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import plotly.graph_objects as go
+import xarray as xr
+from plotly.colors import get_colorscale, hex_to_rgb
+
+from spatial_viz.errors import InvalidInput, did_you_mean
+from spatial_viz.landscape import WorstCase, card_of, class_name, label_of, misclassified, transform_words, worst_case
+
+Theme = Literal["light", "dark"]
+
+# Magma: sequential, legible to colour-blind people, the anchors of the explorer's maps. Written as rgb(…), because
+# Streamlit puts the colours of its own theme wherever a figure says #000001 to #000040, and Magma begins at #000004.
+LOSS_SCALE = [[at, f"rgb{hex_to_rgb(colour)}"] for at, colour in get_colorscale("Magma")]
+MARGIN_SCALE = get_colorscale("RdBu")  # diverging: red is negative (misclassified), blue is positive
+ACCENT = "#d1495b"  # of lines on the page's background; at least 3:1 against both
+HALO, WHITE = "rgba(0,0,0,0.8)", "#ffffff"
+
+PALETTE: dict[str, dict[str, str]] = {
+    "light": {"text": "#262730", "muted": "#5d5f6b", "grid": "#dcdde1", "page": "#ffffff"},
+    "dark": {"text": "#fafafa", "muted": "#a9aebb", "grid": "#383c46", "page": "#0e1117"},
+}
+ORDER = ("rotation", "dx", "dy")  # as a reader names them; DIMS is the order of the arrays
+HOVER = "%{text}<extra></extra>"
+_WORDS = {"rotation": "rotation", "dx": "shift right dx", "dy": "shift down dy"}
+_SIGNS = {"degree": "°", "pixel": "px"}
+_WRAP = 44  # characters of 12 px that fit a telephone's width
+
+
+def palette(theme: str) -> dict[str, str]:
+    if theme not in PALETTE:
+        raise InvalidInput(f"unknown theme {theme!r}{did_you_mean(str(theme), PALETTE)}")
+    return PALETTE[theme]
+
+
+def template(theme: Theme) -> go.layout.Template:
+    """The look of all figures, in one place."""
+    colours = palette(theme)
+    axis = {
+        "gridcolor": colours["grid"], "zerolinecolor": colours["grid"], "linecolor": colours["grid"],
+        "tickcolor": colours["grid"], "ticks": "outside", "ticklen": 4, "tickfont": {"color": colours["muted"]},
+        "title": {"standoff": 8}, "automargin": True,
+    }  # fmt: skip
+    solid = {"gridcolor": colours["grid"], "zerolinecolor": colours["grid"], "showbackground": False,
+             "tickfont": {"color": colours["muted"], "size": 11}, "title": {"font": {"size": 12}}}  # fmt: skip
+    return go.layout.Template(
+        layout={
+            "paper_bgcolor": "rgba(0,0,0,0)",
+            "plot_bgcolor": "rgba(0,0,0,0)",
+            "font": {"family": "Source Sans, system-ui, sans-serif", "size": 13, "color": colours["text"]},
+            # Plotly puts the first of several lines with its baseline, a single line with its top, at this distance.
+            "title": {"x": 0, "xref": "container", "y": 1, "yref": "container", "yanchor": "top",
+                      "pad": {"t": 26, "l": 8}, "font": {"size": 15}},
+            "xaxis": axis,
+            "yaxis": axis,
+            "scene": {"xaxis": solid, "yaxis": solid, "zaxis": solid},
+            "hoverlabel": {"bgcolor": colours["page"], "bordercolor": colours["muted"], "align": "left",
+                           "font": {"color": colours["text"]}},
+            "showlegend": False,
+            "colorway": [ACCENT],
+        }
+    )  # fmt: skip
+
+
+def new_figure(
+    traces: Sequence[Any], landscape: xr.Dataset, theme: Theme, title: str, notes: Sequence[str], height: int
+) -> go.Figure:
+    """Traces with theme, title and subtitle. ``meta`` has the theme and what a screen reader says."""
+    lines = [line for note in notes for line in wrapped(note)]
+    layout: dict[str, Any] = {
+        "template": template(theme),
+        "height": height + 17 * len(lines),
+        "margin": {"l": 56, "r": 12, "t": 46 + 17 * len(lines), "b": 48},
+        "meta": {"theme": theme, "alt": alt_text(landscape)},
+    }
+    if title:
+        # Plotly's own subtitle moves with the number of its lines.
+        small = [f"<span style='font-size:12px;color:{palette(theme)['muted']}'>{line}</span>" for line in lines]
+        layout["title"] = {"text": "<br>".join([title, *small])}
+    return go.Figure(list(traces), layout)
+
+
+def colour_bar(landscape: xr.Dataset, quantity: str, colours: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "title": {"text": axis_title(landscape, quantity), "side": "right", "font": {"size": 12}},
+        "thickness": 12, "outlinewidth": 0, "xpad": 6, "tickfont": {"color": colours["muted"], "size": 11}, "nticks": 6,
+    }  # fmt: skip
+
+
+def loss_max(landscape: xr.Dataset, *others: xr.Dataset) -> float:
+    """The upper end of the loss scale: the largest loss, but no less than that of guessing, ln(number of classes)."""
+    losses = (float(each["loss"].max()) for each in (landscape, *others))
+    return max(math.log(int(card_of(landscape)["classes"])), *losses)
+
+
+def scale_end(value_max: float | None, default: float) -> float:
+    if value_max is None:
+        return default
+    if not (math.isfinite(value_max) and value_max > 0):
+        raise InvalidInput(f"value_max must be a positive number; got {value_max!r}")
+    return float(value_max)
+
+
+def axis_of(landscape: xr.Dataset, dim: str, ends: np.ndarray) -> dict[str, Any]:
+    """Title, range and ticks of an axis; where there are few computed values, the ticks are these."""
+    values = landscape[dim].values
+    ticks = {"tickvals": values, "ticktext": [short(value) for value in values]} if len(values) <= 7 else {}
+    return {"title": {"text": axis_title(landscape, dim)}, "range": list(ends), **ticks}
+
+
+def axis_title(landscape: xr.Dataset, name: str) -> str:
+    """Of a dimension or a variable, with its unit: ``"shift right dx (px)"``, ``"loss (nats)"``."""
+    units = str(landscape[name].attrs.get("units", ""))
+    words = _WORDS.get(name, name)
+    return f"{words} ({_SIGNS.get(units, units)})" if units else words
+
+
+def alt_text(landscape: xr.Dataset) -> str:
+    """One plain sentence for screen readers, not escaped: what was swept, how much fails, the worst case."""
+    card, worst = card_of(landscape), worst_case(landscape)
+    of = "of class" if card.get("labelled", True) else "taken for"
+    low, high = float(landscape["loss"].min()), float(landscape["loss"].max())
+    ranges = ", ".join(f"{dim} {_range(landscape, dim)}" for dim in ORDER)
+    kind = "worst case" if worst.misclassified else "strongest transform"
+    return (
+        f"Loss landscape of the classifier {card.get('classifier', 'unnamed')} on a picture {of} "
+        f"{class_name(landscape, label_of(landscape))}: over {landscape['loss'].size} transforms ({ranges}) "
+        f"the loss runs from {decimal(low)} to {decimal(high)} nats, {failure_words(landscape)}, and the {kind}, "
+        f"{transform_words(worst.rotation, worst.dx, worst.dy)}, is predicted as {worst.name} "
+        f"with {percent(worst.confidence)} confidence."
+    )
+
+
+def failure_words(landscape: xr.Dataset) -> str:
+    wrong = misclassified(landscape).values
+    verb = "fail" if has_label(landscape) else "change the prediction"
+    return f"{int(wrong.sum())} of {wrong.size} transforms {verb} ({percent(float(wrong.mean()))})"
+
+
+def has_label(landscape: xr.Dataset) -> bool:
+    return bool(card_of(landscape).get("labelled", True))
+
+
+def verdict_words(labelled: bool, wrong: bool) -> str:
+    if labelled:
+        return "misclassified" if wrong else "correct"
+    return "another prediction" if wrong else "same prediction"
+
+
+def worst_case_words(worst: WorstCase) -> str:
+    return "worst case" if worst.misclassified else "strongest transform"
+
+
+def worst_case_hover(worst: WorstCase) -> str:
+    return (
+        f"{transform_words(worst.rotation, worst.dx, worst.dy)}<br>"
+        f"loss {decimal(worst.loss)} nats<br><b>{escaped(worst.name)}</b>, {percent(worst.confidence)}"
+    )
+
+
+def decimal(value: float, digits: int = 2) -> str:
+    """With a real minus sign, and no minus before a zero."""
+    text = f"{value:.{digits}f}"
+    return text.replace("-", "" if float(text) == 0 else "−")
+
+
+def short(value: float) -> str:
+    text = decimal(value)
+    return text.rstrip("0").rstrip(".")
+
+
+def amount(landscape: xr.Dataset, dim: str, value: float) -> str:
+    units = str(landscape[dim].attrs.get("units", ""))
+    return f"{short(value)}{'' if units == 'degree' else ' '}{_SIGNS.get(units, units)}".strip()
+
+
+def _range(landscape: xr.Dataset, dim: str) -> str:
+    values = landscape[dim].values
+    ends = [amount(landscape, dim, value) for value in (values[0], values[-1])]
+    return ends[0] if len(values) == 1 else f"{ends[0]} to {ends[1]}"
+
+
+def percent(share: float) -> str:
+    """Never rounded to a clean 0 or 100; number and unit stay on one line."""
+    text = "< 1" if 0 < share < 0.005 else "> 99" if 0.995 < share < 1 else str(round(100 * share))
+    return f"{text} %".replace(" ", "\u00a0")
+
+
+def escaped(text: str) -> str:
+    """For Plotly, which reads tags in every text; it does not know ``&quot;``, so quotes stay."""
+    return html.escape(text, quote=False)
+
+
+def wrapped(text: str, width: int = _WRAP) -> list[str]:
+    """Wrapped to lines of about one length, so that no word is left over; Plotly does not wrap."""
+    count = -(-len(text) // width)
+    return textwrap.wrap(text, min(width, len(text) // max(count, 1) + 6))

@@ -1,0 +1,127 @@
+"""The app without a browser: bad input, and how it starts."""
+
+from __future__ import annotations
+
+import os
+import pty
+import socket
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, App
+from streamlit.testing.v1 import AppTest
+
+
+def open_page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **parameters: str) -> AppTest:
+    monkeypatch.setenv("SPATIAL_VIZ_CACHE", str(tmp_path))
+    page = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120)
+    for name, value in parameters.items():
+        page.query_params[name] = value
+    return page.run()
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {},
+        {"classifier": "no/such", "picture": "cifar10/999", "pose": "a,b,c"},
+        {"pose": "nan,inf,0", "granularity": "<script>", "padding": "../../etc/passwd"},
+        {"pose": "1e9,-1e9,1e9", "rotation": "-5", "shift": "100000"},
+        {"picture": "/etc/passwd", "source": "Elsewhere", "slice": "x", "third": "y"},
+        {"rotation": "0", "shift": "0"},
+    ],
+)
+def test_nonsense_in_the_url_leaves_a_working_page(
+    parameters: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    page = open_page(monkeypatch, tmp_path, **parameters)
+    assert not page.exception
+    assert not page.error
+    assert len(page.get("bidi_component")) == 2  # the gallery and the explorer
+    assert page.selectbox(key="classifier").value == "cifar10/standard"
+
+
+def test_a_pose_beyond_the_limits_is_brought_within(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    page = open_page(monkeypatch, tmp_path, pose="1e9,-1e9,2")
+    assert page.session_state["home"] == {"rotation": 30.0, "dx": -3.0, "dy": 2.0}
+
+
+def test_missing_weights_are_explained_and_the_page_stays_usable(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    page = open_page(monkeypatch, tmp_path, classifier="imagenet/resnet18")
+    assert not page.exception
+    assert len(page.error) == 1 and "resnet18" in page.error[0].value and "not on this machine" in page.error[0].value
+    page.selectbox(key="classifier").select("cifar10/standard").run()
+    assert not page.error and not page.exception
+    assert len(page.get("bidi_component")) == 2
+
+
+@pytest.mark.parametrize("case", ["truncated", "empty", "svg", "text", "bomb"])
+def test_bad_uploads_are_one_sentence(case: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from test_images import png_header
+
+    from spatial_viz.images import samples
+
+    content = {
+        "truncated": samples("cifar10")[0].path.read_bytes()[:200],
+        "empty": b"",
+        "svg": b'<svg xmlns="http://www.w3.org/2000/svg"/>',
+        "text": b"hello",
+        "bomb": png_header(50_000, 50_000),
+    }[case]
+    page = open_page(monkeypatch, tmp_path, source="Upload")
+    page.file_uploader(key="upload").upload(f"*{case}*_[x](y).png", content, "image/png").run()
+    assert not page.exception
+    assert len(page.error) == 1
+    assert r"\*" + case in page.error[0].value  # the name arrives as text, not as Markdown
+    page.segmented_control(key="source").set_value("Samples").run()
+    assert not page.error and not page.exception
+
+
+def test_the_configuration_is_private_and_bounded() -> None:
+    config = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text())
+    assert config["server"]["address"] == "localhost"
+    assert config["server"]["maxUploadSize"] == 20
+    assert config["server"]["enableXsrfProtection"] is True
+    assert config["server"]["showEmailPrompt"] is False
+    assert config["browser"]["gatherUsageStats"] is False
+
+
+def test_the_first_start_on_a_terminal_asks_nothing(tmp_path: Path) -> None:
+    """With an empty HOME, not headless, on a terminal: it serves at once and prompts for nothing."""
+    ours, theirs = pty.openpty()
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless=false", f"--server.port={port}"]
+    environment = os.environ | {"HOME": str(tmp_path), "BROWSER": "true"}
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    shown = ""
+    deadline = time.monotonic() + 90
+    try:
+        while "You can now view" not in shown and time.monotonic() < deadline:
+            shown += os.read(ours, 4096).decode(errors="replace")
+    finally:
+        process.terminate()
+        process.wait(20)
+        os.close(ours)
+    assert "You can now view" in shown
+    assert "mail" not in shown.lower()
+
+
+def test_it_listens_on_localhost_only(app: App) -> None:
+    port = int(app.url.rsplit(":", 1)[1])
+    listening = []
+    for table, length in (("tcp", 8), ("tcp6", 32)):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            address, state = line.split()[1], line.split()[3]
+            if state == "0A" and int(address.split(":")[1], 16) == port:
+                listening.append(address.split(":")[0][-length:])
+    assert listening and all(address in ("0100007F", "00000000000000000000000001000000") for address in listening)

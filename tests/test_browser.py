@@ -1,0 +1,179 @@
+"""The Explore page in a real browser."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from conftest import App
+from PIL import Image
+
+from spatial_viz.images import samples
+
+pytestmark = pytest.mark.browser
+PATIENCE = 30_000  # milliseconds; the machine may be busy with other tests
+
+
+@dataclass
+class Visit:
+    """A page, what its console complained about, and the messages it sent to the server."""
+
+    page: Any
+    complaints: list[str] = field(default_factory=list)
+    sent: list[Any] = field(default_factory=list)
+
+    def open(self, url: str) -> None:
+        self.page.goto(url)
+        self.root.wait_for(timeout=PATIENCE)
+        self.settle()
+
+    def settle(self) -> None:
+        """Until the server has nothing left to do."""
+        self.page.wait_for_function(
+            "() => !document.querySelector('[data-testid=stStatusWidget]') "
+            "&& document.querySelector('[data-testid=stApp]')?.dataset.testScriptState !== 'running'",
+            timeout=PATIENCE,
+        )
+        self.page.wait_for_timeout(300)
+
+    @property
+    def root(self) -> Any:
+        return self.page.locator(".sv-explorer")
+
+    def data(self, name: str) -> str:
+        return str(self.root.get_attribute(f"data-{name}"))
+
+    def wait_exact(self) -> None:
+        self.page.locator('.sv-explorer[data-exact="true"]').wait_for(timeout=PATIENCE)
+
+    def bars(self) -> str:
+        return str(self.page.locator(".sv-bars").inner_text())
+
+
+@pytest.fixture
+def visit(app: App, browser: Any) -> Iterator[Visit]:
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    page = context.new_page()
+    visit = Visit(page)
+    page.on("console", lambda message: visit.complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: visit.complaints.append(str(error)))
+    page.on("websocket", lambda socket: socket.on("framesent", lambda frame: visit.sent.append(frame)))
+    yield visit
+    assert visit.complaints == []
+    context.close()
+
+
+def test_the_first_screen_tells_the_whole_story(visit: Visit, app: App) -> None:
+    visit.open(app.url)
+    for part in (".sv-picture", ".sv-map-shift", ".sv-map-rotation", ".sv-curve", ".sv-bars", ".sv-jump-worst"):
+        box = visit.page.locator(part).first.bounding_box()
+        assert box and box["y"] + box["height"] <= 900, f"{part} is not on the first screen: {box}"
+    text = visit.root.inner_text()
+    assert "Original" in text and ("Worst case" in text or "Strongest transform" in text)
+    assert "of 775 transforms fail" in text
+    assert visit.page.locator("[data-testid=stException]").count() == 0
+
+
+def test_dragging_needs_no_server_and_letting_go_brings_the_exact_answer(visit: Visit, app: App) -> None:
+    visit.open(app.url)
+    before, bars = len(visit.sent), visit.bars()
+    frames = int(visit.data("frames"))
+    box = visit.page.locator(".sv-picture").bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    visit.page.mouse.move(x, y)
+    visit.page.mouse.down()
+    visit.page.mouse.move(x + 20, y - 12, steps=20)
+    visit.page.wait_for_timeout(200)
+    assert float(visit.data("dx")) > 0.5 and float(visit.data("dy")) < -0.3
+    assert visit.data("exact") == "false" and "interpolated" in visit.root.inner_text()
+    assert visit.bars() != bars, "the probabilities should follow the drag"
+    assert int(visit.data("frames")) > frames
+    assert len(visit.sent) == before, "a drag must not send anything"
+    visit.page.mouse.up()
+    visit.wait_exact()
+    assert len(visit.sent) == before + 1
+    assert "exact" in visit.root.inner_text()
+    visit.settle()
+    assert "pose=" in visit.page.url
+
+
+def test_keys_and_the_map_move_the_pose(visit: Visit, app: App) -> None:
+    visit.open(app.url)
+    visit.page.locator(".sv-picture").focus()
+    for key in ("ArrowRight", "ArrowDown", "["):
+        visit.page.keyboard.press(key)
+    visit.wait_exact()
+    assert float(visit.data("dx")) > 0 and float(visit.data("dy")) > 0 and float(visit.data("rotation")) != 0
+    visit.page.keyboard.press("0")
+    visit.page.wait_for_timeout(600)
+    assert float(visit.data("rotation")) == float(visit.data("dx")) == 0
+    box = visit.page.locator(".sv-map-shift").bounding_box()
+    visit.page.mouse.click(box["x"] + 0.35 * box["width"], box["y"] + 0.3 * box["height"])
+    visit.wait_exact()
+    assert float(visit.data("dx")) != 0 or float(visit.data("dy")) != 0
+
+
+def test_the_worst_case_is_one_click_away(visit: Visit, app: App) -> None:
+    visit.open(app.url)
+    visit.page.locator(".sv-jump-worst").click()
+    visit.wait_exact()
+    named = visit.page.locator(".sv-jump-name").last.inner_text()
+    assert visit.data("predicted") == named
+
+
+def test_another_picture_and_another_classifier(visit: Visit, app: App) -> None:
+    visit.open(app.url)
+    visit.page.locator(".sv-thumb").nth(4).click()
+    visit.page.wait_for_url("**picture=cifar10*4*", timeout=PATIENCE)
+    visit.settle()
+    assert "frog" in visit.page.locator(".sv-jump-name").first.inner_text() or "frog" in visit.root.inner_text()
+    visit.page.get_by_role("combobox", name="Classifier").click()
+    visit.page.get_by_role("option", name="cifar10/worst-of-10-30").click()
+    visit.page.wait_for_url("**classifier=cifar10*worst*", timeout=PATIENCE)
+    visit.settle()
+    assert visit.page.locator(".sv-thumb").count() == 20
+
+
+def test_an_uploaded_photo_is_held_against_its_own_prediction(visit: Visit, app: App) -> None:
+    visit.open(f"{app.url}/?source=Samples")
+    visit.page.get_by_role("button", name="Upload", exact=True).first.click()
+    chooser = visit.page.locator('input[type="file"]')
+    chooser.wait_for(state="attached", timeout=PATIENCE)
+    photo = next(sample for sample in samples("imagenet")).path
+    chooser.set_input_files(str(photo))
+    visit.page.get_by_text("Nobody labelled this picture").wait_for(timeout=PATIENCE)
+    visit.settle()
+    # A file that is no picture: one sentence, and the page goes on.
+    chooser.set_input_files([{"name": "<b>x</b>.png", "mimeType": "image/png", "buffer": b"not a picture"}])
+    visit.page.get_by_text("<b>x</b>.png").first.wait_for(timeout=PATIENCE)
+    visit.page.locator("[data-testid=stAlert]").first.wait_for(timeout=PATIENCE)
+    assert visit.page.locator("[data-testid=stException]").count() == 0
+    stream = io.BytesIO()
+    Image.new("RGB", (50, 40), "green").save(stream, "PNG")
+    chooser.set_input_files([{"name": "green.png", "mimeType": "image/png", "buffer": stream.getvalue()}])
+    visit.page.get_by_text("Nobody labelled this picture").wait_for(timeout=PATIENCE)
+
+
+def test_a_deep_link_opens_the_same_view(visit: Visit, app: App) -> None:
+    link = "/?classifier=cifar10%2Fworst-of-10-30&picture=cifar10%2F7&pose=12.5%2C1.5%2C-2"
+    visit.open(app.url + link)
+    assert [float(visit.data(axis)) for axis in ("rotation", "dx", "dy")] == [12.5, 1.5, -2]
+    assert "cifar10/worst-of-10-30" in visit.page.locator("[data-testid=stSidebar]").inner_text()
+    assert visit.page.locator('.sv-thumb[aria-pressed="true"]').get_attribute("data-id") == "cifar10/7"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_narrow_screens_do_not_scroll_sideways(browser: Any, app: App, scheme: str) -> None:
+    context = browser.new_context(
+        viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True, color_scheme=scheme
+    )
+    page = context.new_page()
+    visit = Visit(page)
+    visit.open(app.url)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    box = visit.root.bounding_box()
+    assert box["x"] >= 0 and box["x"] + box["width"] <= 390
+    context.close()
