@@ -1,7 +1,7 @@
 """How fast is a sweep? `python -m benchmarks.speed` prints one table, measured in one run.
 
-Every round times the sweep, the bare forward pass and foolbox one after the other, so that ratios hold on a machine whose
-speed drifts; the median over the rounds is printed.
+Every round times the sweep, the bare forward pass and foolbox one after the other, so that ratios hold on a machine
+whose speed drifts; the median over the rounds is printed.
 """
 
 from __future__ import annotations
@@ -48,9 +48,8 @@ def main() -> None:
     grid = TransformGrid.paper(classifier.input_size)
     warm_up(classifier)
     print(f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
-    print(
-        f"{classifier.name}, {runner_for(classifier).precision} on {runner_for(classifier).device}, {len(grid)} transforms\n"
-    )
+    runner = runner_for(classifier)
+    print(f"{classifier.name}, {runner.precision} on {runner.device}, {len(grid)} transforms\n")
 
     fastest, name = _fastest_forward(classifier, len(grid))
     contenders: dict[str, Callable[[], Any]] = {

@@ -335,7 +335,8 @@ def _could_be_worst(logits: Tensor, exact: Tensor, label: int, margin_error: flo
     """Rows to compute again, a few at a time, until no approximate row can hold the highest loss.
 
     The loss is log(1 + S) with S = Σ exp(z_j - z_label). If no gap is off by more than ``margin_error``, the true
-    loss is at most log(1 + S·exp(margin_error)). The caller replaces the rows of ``logits`` and sets ``exact`` between steps.
+    loss is at most log(1 + S·exp(margin_error)). Between steps the caller replaces these rows of ``logits`` and sets
+    ``exact``.
     """
     labels = torch.full((len(logits),), label)
     candidates = logits.argmax(1) != label  # certain: the close calls have been computed again

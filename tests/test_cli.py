@@ -1,0 +1,155 @@
+"""The command line: its JSON, its words, its files, and its refusals."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import xarray as xr
+from conftest import ROOT
+from PIL import Image
+
+from spatial_viz.classifiers import load_classifier
+from spatial_viz.cli import main
+from spatial_viz.grids import TransformGrid
+from spatial_viz.images import load_sample
+from spatial_viz.landscape import load, summary
+from spatial_viz.sweeps import sweep
+
+SMALL = ["--granularity", "3,3,3"]
+
+
+def run(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> tuple[int, str, str]:
+    monkeypatch.setattr(sys, "argv", ["spatial_viz", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    printed = capsys.readouterr()
+    return int(ended.value.code or 0), printed.out, printed.err
+
+
+@pytest.fixture(autouse=True)
+def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SPATIAL_VIZ_CACHE", str(tmp_path / "cache"))
+
+
+def test_json_is_one_object_with_the_numbers_of_the_library(monkeypatch, capsys) -> None:
+    code, out, _ = run(["sweep", "sample:cifar10/0", "--classifier", "cifar10/standard", "--json"], monkeypatch, capsys)
+    result = json.loads(out)
+    assert code == 0 and out.count("\n") == 1
+    image, label = load_sample("cifar10", 0)
+    expected = summary(sweep(load_classifier("cifar10/standard"), image, label))
+    assert {key: result[key] for key in expected} == expected
+    assert result["schema"] == 1 and result["transforms"] == 775 and result["label"] == 3
+    assert result["seconds"] > 0 and result["precision"] in ("bf16", "fp32") and result["device"]
+
+
+def test_words(monkeypatch, capsys) -> None:
+    code, out, _ = run(["sweep", "sample:cifar10/0", *SMALL], monkeypatch, capsys)
+    assert code == 0
+    for part in ("natural          cat", "worst case", "of 27 transforms fail", "rotation", "nats", "time"):
+        assert part in out
+
+
+def test_files(monkeypatch, capsys, tmp_path: Path) -> None:
+    landscape, figure = tmp_path / "landscape.nc", tmp_path / "landscape.html"
+    options = [*SMALL, "--out", str(landscape), "--figure", str(figure), "--json"]
+    code, out, _ = run(["sweep", "sample:cifar10/3", *options], monkeypatch, capsys)
+    assert code == 0
+    assert summary(load(landscape))["worst_case"] == json.loads(out)["worst_case"]
+    page = figure.read_text(encoding="utf-8")
+    assert "Plotly.newPlot" in page and 'src="http' not in page and len(page) > 1_000_000
+
+
+def test_a_photo_of_ones_own_has_no_label(monkeypatch, capsys, tmp_path: Path) -> None:
+    Image.new("RGB", (80, 60), "teal").save(tmp_path / "<b>teal.png")
+    code, out, _ = run(["sweep", str(tmp_path / "<b>teal.png"), *SMALL], monkeypatch, capsys)
+    assert code == 0 and "held against its own prediction" in out
+
+
+def test_a_label_by_name(monkeypatch, capsys) -> None:
+    code, out, _ = run(["sweep", "sample:cifar10/0", *SMALL, "--label", "dog", "--json"], monkeypatch, capsys)
+    assert code == 0 and json.loads(out)["label"] == 5
+
+
+def test_limits(monkeypatch, capsys, tmp_path: Path) -> None:
+    path = tmp_path / "a.nc"
+    options = ["--rotation", "12", "--translation", "2", *SMALL, "--padding", "reflect", "--out", str(path)]
+    assert run(["sweep", "sample:cifar10/0", *options], monkeypatch, capsys)[0] == 0
+    landscape: xr.Dataset = load(path)
+    grid = TransformGrid(12, 2, 2, (3, 3, 3))
+    assert landscape["rotation"].values.tolist() == list(grid.values("rotation"))
+    assert landscape["dx"].values.tolist() == list(grid.values("dx"))
+    assert json.loads(landscape.attrs["card"])["padding"] == "reflect"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["sweep", "missing.png"], "missing.png does not exist"),
+        (["sweep", "sample:cifar10/20"], "0 to 19"),
+        (["sweep", "sample:cifar11/0"], "did you mean 'cifar10'"),
+        (["sweep", "sample:cifar10/0", "--classifier", "cifar10/standart"], "did you mean 'cifar10/standard'"),
+        (["sweep", "sample:cifar10/0", "--label", "12"], "0 to 9"),
+        (["sweep", "sample:cifar10/0", "--label", "katze"], "has no class 'katze'"),
+        (["sweep", "sample:cifar10/0", "--rotation", "nan"], "rotation must be a number of degrees"),
+        (["sweep", "sample:cifar10/0", "--rotation", "-3"], "0 or more; got -3"),
+        (["sweep", "sample:cifar10/0", "--translation", "inf"], "number of pixels"),
+        (["sweep", "sample:cifar10/0", "--granularity", "0,5,5"], "at least 1"),
+        (["sweep", "sample:cifar10/0", "--granularity", "1000000,5,5"], "25,000,000 forward passes"),
+        (["sweep", "sample:cifar10/0", "--granularity", "31x5x5"], "three whole numbers"),
+        (["sweep", "sample:cifar10/0", "--padding", "white"], "black, reflect, edge"),
+        (["sweep", "sample:cifar10/0", "--precision", "fp8"], "auto, bf16 or fp32"),
+        (["sweep", "sample:cifar10/0", "--device", "quantum"], "unknown device"),
+        (["sweep", "sample:cifar10/0", "--out", "no/such/folder/a.nc"], "there is no folder"),
+        (["sweep", "sample:cifar10/0", "--bogus"], "No such option"),
+        (["sweep"], "Missing argument"),
+        (["fly"], "No such command"),
+        (["train", "--recipe", "standrad", "--root", "nowhere"], "nowhere"),
+        (["publish", "nowhere"], "no finished training"),
+    ],
+)
+def test_bad_arguments_end_with_2_and_one_sentence(arguments: list[str], message: str, monkeypatch, capsys) -> None:
+    code, out, err = run(arguments, monkeypatch, capsys)
+    assert code == 2
+    assert out == ""
+    assert message in err and err.startswith("error: ") and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("case", ["truncated", "empty", "svg", "bomb", "folder"])
+def test_bad_pictures(case: str, monkeypatch, capsys, tmp_path: Path) -> None:
+    from test_images import png_header
+
+    from spatial_viz.images import samples
+
+    path = tmp_path / "picture.png"
+    content = {
+        "truncated": samples("imagenet")[0].path.read_bytes()[:900],
+        "empty": b"",
+        "svg": b"<svg/>",
+        "bomb": png_header(50_000, 50_000),
+    }
+    if case == "folder":
+        path.mkdir()
+    else:
+        path.write_bytes(content[case])
+    code, out, err = run(["sweep", str(path)], monkeypatch, capsys)
+    assert code == 2 and out == "" and err.count("\n") == 1 and "picture.png" in err
+
+
+def test_lists(monkeypatch, capsys) -> None:
+    code, out, _ = run(["models"], monkeypatch, capsys)
+    assert code == 0 and "cifar10/standard" in out and "imagenet/resnet50" in out
+    code, out, _ = run(["samples"], monkeypatch, capsys)
+    assert code == 0 and len(out.splitlines()) == 60 and "sample:cifar10/0" in out and "cat" in out
+    code, out, _ = run(["samples", "--json"], monkeypatch, capsys)
+    assert len(json.loads(out)) == 60
+
+
+def test_as_a_module() -> None:
+    done = subprocess.run([sys.executable, "-m", "spatial_viz"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and "sweep" in done.stdout and "error" not in done.stderr
