@@ -138,8 +138,8 @@ def test_another_picture_and_another_classifier(visit: Visit, app: App) -> None:
 
 
 def test_an_uploaded_photo_is_held_against_its_own_prediction(visit: Visit, app: App) -> None:
-    visit.open(f"{app.url}/?source=Samples")
-    visit.page.get_by_role("button", name="Upload", exact=True).first.click()
+    visit.open(app.url)
+    visit.page.locator("[data-testid=stSidebar]").get_by_text("Upload", exact=True).first.click()
     chooser = visit.page.locator('input[type="file"]')
     chooser.wait_for(state="attached", timeout=PATIENCE)
     photo = next(sample for sample in samples("imagenet")).path
@@ -161,7 +161,7 @@ def test_a_deep_link_opens_the_same_view(visit: Visit, app: App) -> None:
     link = "/?classifier=cifar10%2Fworst-of-10-30&picture=cifar10%2F7&pose=12.5%2C1.5%2C-2"
     visit.open(app.url + link)
     assert [float(visit.data(axis)) for axis in ("rotation", "dx", "dy")] == [12.5, 1.5, -2]
-    assert "cifar10/worst-of-10-30" in visit.page.locator("[data-testid=stSidebar]").inner_text()
+    assert visit.page.get_by_role("combobox", name="Classifier").input_value() == "cifar10/worst-of-10-30"
     assert visit.page.locator('.sv-thumb[aria-pressed="true"]').get_attribute("data-id") == "cifar10/7"
 
 
