@@ -9,7 +9,7 @@ from playwright.sync_api import sync_playwright
 
 from benchmarks.browser import PATIENCE, running_app
 
-VIEW = "?classifier=cifar10%2Fstandard&picture=cifar10%2F4&pose=18,1.5,-1"
+VIEW = "?classifier=cifar10%2Fstandard&picture=cifar10%2F6&pose=18,1.5,-1"
 
 
 def main() -> None:

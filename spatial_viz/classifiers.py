@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from spatial_viz import images as pictures
 from spatial_viz.errors import CorruptFile, InvalidInput, MissingFile, did_you_mean
-from spatial_viz.networks import build_network
+from spatial_viz.networks import build_network, load_weights
 
 IMAGENET_MODELS = (
     "squeezenet1_1", "mobilenet_v3_small", "mobilenet_v3_large", "resnet18", "resnet50", "densenet121",
@@ -234,10 +234,7 @@ def _load_own(card: dict[str, Any]) -> Classifier:
         )
     network = build_network(card["network"], classes=len(card["class_names"]), channels=len(card["mean"]))
     try:
-        state = {key: value.float() for key, value in load_safetensors(content).items()}
-        missing, unexpected = network.load_state_dict(state, strict=False)
-        if unexpected or any(not key.endswith("num_batches_tracked") for key in missing):
-            raise RuntimeError(f"missing {missing}, unexpected {unexpected}")
+        load_weights(network, load_safetensors(content))
     except (SafetensorError, RuntimeError) as error:
         raise CorruptFile(f"{path} does not hold the weights of a {card['network']}: {error}") from error
     return Classifier(

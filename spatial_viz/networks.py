@@ -92,6 +92,13 @@ def count_parameters(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
+def load_weights(network: nn.Module, state: dict[str, Tensor]) -> None:
+    """Load weights of any precision, with or without batch norm's counters; a RuntimeError says what does not fit."""
+    missing, unexpected = network.load_state_dict({name: v.float() for name, v in state.items()}, strict=False)
+    if unexpected or any(not name.endswith("num_batches_tracked") for name in missing):
+        raise RuntimeError(f"missing {missing}, unexpected {unexpected}")
+
+
 def fold_batch_norm(network: nn.Module) -> nn.Module:
     """A copy in evaluation mode whose batch norms are folded into the convolutions before them.
 

@@ -161,6 +161,7 @@ def test_a_deep_link_opens_the_same_view(visit: Visit, app: App) -> None:
     link = "/?classifier=cifar10%2Fworst-of-10-30&picture=cifar10%2F7&pose=12.5%2C1.5%2C-2"
     visit.open(app.url + link)
     assert [float(visit.data(axis)) for axis in ("rotation", "dx", "dy")] == [12.5, 1.5, -2]
+    visit.wait_exact()
     assert visit.page.get_by_role("combobox", name="Classifier").input_value() == "cifar10/worst-of-10-30"
     assert visit.page.locator('.sv-thumb[aria-pressed="true"]').get_attribute("data-id") == "cifar10/7"
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import plotly.graph_objects as go
 import pytest
-
 from conftest import ROOT
 from test_cli import run
 

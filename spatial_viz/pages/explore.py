@@ -44,6 +44,7 @@ EXPLORER = "explorer"  # the key of the component; its state holds the pose last
 EXPLORER_HEIGHT = 645  # pixels, of the component and of the skeleton that keeps its place
 GRANULARITIES = {"paper: 31 × 5 × 5": (31, 5, 5), "coarse: 11 × 3 × 3": (11, 3, 3), "fine: 61 × 9 × 9": (61, 9, 9)}
 DISPLAY = (61, 25, 25)  # values of rotation, dy and dx on a display plane
+OPENING = {"cifar10": "cifar10/6"}  # the picture a first visitor sees: right as it is, wrong on a third of the grid
 SOURCES = ("Samples", "Upload", "Camera")
 
 
@@ -153,7 +154,7 @@ def _choose_sample(classifier: Classifier) -> tuple[Tensor, int, str]:
     items = _thumbnails(dataset)
     names = [item["id"] for item in items]
     wanted = st.query_params.get("picture")
-    chosen = wanted if wanted in names else names[0]
+    chosen = wanted if wanted in names else OPENING.get(dataset, names[0])
     clicked = gallery(items, chosen, key=f"gallery-{dataset}", on_change=lambda: _link_picture(f"gallery-{dataset}"))
     name = clicked if clicked in names else chosen
     sample = samples(dataset)[names.index(name)]
@@ -258,7 +259,7 @@ def _refine(view: View, pose: dict[str, float] | None = None) -> bool:
 def live(view: View) -> None:
     """The explorer. A pose let go of re-runs this fragment alone: first the exact answer, then denser maps."""
     landscape: xr.Dataset = st.session_state["landscape"]
-    pose = st.session_state.get(EXPLORER, {}).get("pose")
+    pose = _pose()
     pane = Pane(
         landscape=landscape,
         image=view.image,
@@ -274,7 +275,7 @@ def live(view: View) -> None:
         [pane],
         pose=st.session_state["home"],
         rev=st.session_state["rev"],
-        exact=_exact(view, pane, pose) if pose else None,
+        exact=_exact(view, pane, pose) if any(pose.values()) else None,  # unmoved, it is a cell of the grid
         limits={axis: getattr(view.grid, axis) for axis in ("rotation", "dx", "dy")},
         notes=_notes(view, landscape),
     )

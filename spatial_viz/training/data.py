@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
-from torchvision.datasets import ImageFolder
 
+from spatial_viz.datasets import class_folders
 from spatial_viz.errors import InvalidInput
 from spatial_viz.grids import keyed_uniform
+from spatial_viz.images import load_image
 
 
 @dataclass(frozen=True)
@@ -36,27 +36,17 @@ def read_folder(folder: Path, size: tuple[int, int] | None = None) -> PictureSet
 
     ``size``: the (H, W) that all must have; by default that of the first.
     """
-    if not folder.is_dir():
-        raise InvalidInput(f"{folder} is not a folder; expected one folder per class in it")
-    try:
-        listing = ImageFolder(str(folder))
-    except FileNotFoundError as error:
-        raise InvalidInput(f"{folder} holds no class folders with pictures: {error}") from error
-
-    def decode(sample: tuple[str, int]) -> np.ndarray:
-        with Image.open(sample[0]) as picture:
-            return np.asarray(picture.convert("RGB"))
-
+    classes, listed = class_folders(folder)
     with ThreadPoolExecutor() as pool:
-        pictures = list(pool.map(decode, listing.samples))
+        pictures = list(pool.map(lambda entry: np.asarray(load_image(entry[0]).convert("RGB")), listed))
     size = size or pictures[0].shape[:2]
-    for (path, _), picture in zip(listing.samples, pictures, strict=True):
+    for (path, _), picture in zip(listed, pictures, strict=True):
         if picture.shape[:2] != size:
             raise InvalidInput(
                 f"all pictures must be {size[1]}×{size[0]} pixels; {path} has {picture.shape[1]}×{picture.shape[0]}"
             )
-    labels = torch.tensor([label for _, label in listing.samples])
-    return PictureSet(torch.from_numpy(np.stack(pictures)), labels, tuple(listing.classes))
+    labels = torch.tensor([label for _, label in listed])
+    return PictureSet(torch.from_numpy(np.stack(pictures)), labels, tuple(classes))
 
 
 def split_validation(data: PictureSet, count: int, seed: int) -> tuple[PictureSet, PictureSet]:

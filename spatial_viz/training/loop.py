@@ -21,7 +21,7 @@ from spatial_viz.errors import InvalidInput, SpatialVizError
 from spatial_viz.geometry import warp
 from spatial_viz.grids import TransformGrid, draw_transforms
 from spatial_viz.losses import cross_entropy
-from spatial_viz.networks import build_network, fold_batch_norm
+from spatial_viz.networks import build_network, fold_batch_norm, load_weights
 from spatial_viz.training.data import PictureSet, augment, split_validation, to_images
 from spatial_viz.training.recipes import candidates_at, find_recipe
 
@@ -67,7 +67,7 @@ def train(plan: TrainingPlan, data: PictureSet, out: Path, device: str = "cpu", 
     height, width, channels = data.pictures.shape[1:]
     core = build_network(plan.network, classes=len(data.class_names), channels=channels)
     if plan.initial:
-        core.load_state_dict({name: value.float() for name, value in load_file(plan.initial).items()})
+        load_weights(core, load_file(plan.initial))
     network = nn.Sequential(Normalise(mean, std), core).to(device).to(memory_format=torch.channels_last)
     optimiser = _optimiser(network, plan)
     steps_per_epoch = len(training) // plan.batch

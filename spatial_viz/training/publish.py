@@ -59,7 +59,7 @@ def publish(run: Path, root: Path, pictures: int = 1000) -> dict[str, Any]:
         "recipe": plan["recipe"],
         "seed": plan["seed"],
         "epochs": plan["epochs"],
-        "command": command_of(plan),
+        "command": _commands(plan),
         "hours": round(metrics[-1]["seconds"] / 3600, 2),
         "validation_accuracy": metrics[-1]["validation_accuracy"],
         "versions": {"spatial_viz": package_version(), "torch": torch.__version__},
@@ -79,6 +79,16 @@ def publish(run: Path, root: Path, pictures: int = 1000) -> dict[str, Any]:
     card["grid_accuracy"] = _grid(classifier, some)
     _write(card)
     return card
+
+
+def _commands(plan: dict[str, Any]) -> str:
+    """The command of this training, after that of the training it began from."""
+    own = command_of(plan)
+    if plan["initial"] is None:
+        return own
+    parent = Path(plan["initial"]).parent
+    before = json.loads((parent / "plan.json").read_text())
+    return f"{_commands(before)} --out {parent} && {own}"
 
 
 def command_of(plan: dict[str, Any]) -> str:

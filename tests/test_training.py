@@ -1,0 +1,195 @@
+"""Training: the data pipeline, the worst of k, and a loop that goes on where it was cut off."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from spatial_viz.errors import InvalidInput, SpatialVizError
+from spatial_viz.geometry import warp
+from spatial_viz.grids import TransformGrid, draw_transforms
+from spatial_viz.losses import cross_entropy, logit_margin
+from spatial_viz.networks import SmallResNet
+from spatial_viz.training import loop
+from spatial_viz.training.data import PictureSet, augment, read_folder, split_validation, to_images
+from spatial_viz.training.loop import TrainingPlan, train, worst_candidate
+from spatial_viz.training.publish import command_of
+from spatial_viz.training.recipes import RECIPES, candidates_at, find_recipe
+
+
+@pytest.fixture
+def data() -> PictureSet:
+    """120 pictures of 4 classes that a small network can tell apart by their colour."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(120) % 4
+    pictures = torch.randint(0, 90, (120, 32, 32, 3), generator=generator, dtype=torch.uint8)
+    for channel in range(3):
+        pictures[labels == channel, :, :, channel] += 120
+    return PictureSet(pictures, labels, ("red", "green", "blue", "dark"))
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop with a tiny network."""
+    monkeypatch.setitem(
+        loop.build_network.__globals__["NETWORKS"], "tiny", lambda **o: SmallResNet(widths=(4, 8, 8, 8), **o)
+    )
+
+
+def plan(**changes: object) -> TrainingPlan:
+    settings: dict[str, object] = {
+        "recipe": "standard", "data": "toy", "network": "tiny", "epochs": 3, "batch": 16, "validation": 24,
+    }  # fmt: skip
+    return TrainingPlan(**(settings | changes))  # type: ignore[arg-type]
+
+
+def test_the_validation_split_is_disjoint_balanced_and_fixed(data: PictureSet) -> None:
+    numbered = PictureSet(torch.arange(120)[:, None, None, None], data.labels, data.class_names)
+    training, validation = split_validation(numbered, 24, seed=0)
+    assert len(training) == 96 and len(validation) == 24
+    assert not set(training.pictures.flatten().tolist()) & set(validation.pictures.flatten().tolist())
+    assert validation.labels.bincount().tolist() == [6] * 4
+    again = split_validation(numbered, 24, seed=0)[1]
+    other = split_validation(numbered, 24, seed=1)[1]
+    assert torch.equal(again.pictures, validation.pictures) and not torch.equal(other.pictures, validation.pictures)
+
+
+def test_flips_alternate_and_crops_move_by_at_most_an_eighth(data: PictureSet) -> None:
+    indices = torch.arange(40)
+    first, second = (augment(data, indices, epoch, seed=0, crop=False) for epoch in (0, 1))
+    plain = to_images(data.pictures[indices])
+    assert torch.equal(first.flip(3), second)
+    flipped = [not torch.equal(a, b) for a, b in zip(first, plain, strict=True)]
+    assert 5 < sum(flipped) < 35
+    cropped = augment(data, indices, 0, seed=0, crop=True)
+    assert torch.equal(cropped, augment(data, indices, 0, seed=0, crop=True))
+    alone = augment(data, indices[7:8], 0, seed=0, crop=True)
+    assert torch.equal(alone[0], cropped[7]), "a draw must not depend on the batch"
+    inner = first[:, :, 8:24, 8:24]
+    moved = [
+        any(torch.equal(cropped[i, :, y : y + 16, x : x + 16], inner[i]) for y in range(4, 13) for x in range(4, 13))
+        for i in range(40)
+    ]
+    assert all(moved)
+
+
+def test_the_worst_candidate_has_the_highest_loss() -> None:
+    class Brightness(nn.Module):
+        """Its loss for class 0 grows with the light on the right side: no doubt which candidate is the worst."""
+
+        def forward(self, x: Tensor) -> Tensor:
+            right = x[:, 0, :, 16:].mean((1, 2)) * 20
+            return torch.stack((torch.zeros_like(right), right), 1)
+
+    network = Brightness()
+    images = torch.zeros(3, 1, 32, 32)
+    images[:, :, 12:20, 8:16] = 1
+    draws = draw_transforms(TransformGrid(30, 8, 8), np.arange(3), 10, seed=0)
+    labels = torch.zeros(3, dtype=torch.long)
+    chosen = worst_candidate(network, images, labels, draws)
+    losses = torch.stack([cross_entropy(network(warp(images, draws[:, k])), labels) for k in range(10)])
+    torch.testing.assert_close(cross_entropy(network(chosen), labels), losses.amax(0), atol=0.02, rtol=0.01)
+
+
+def test_candidates_grow_and_reach_their_number() -> None:
+    recipe = RECIPES["worst-of-10-30"]
+    counts = [candidates_at(recipe, epoch, 10) for epoch in range(10)]
+    assert counts[0] == 1 and counts[-1] == 10 and counts == sorted(counts)
+    assert candidates_at(RECIPES["standard"], 0, 10) == 0
+
+
+@pytest.mark.parametrize("recipe", sorted(RECIPES))
+def test_every_recipe_learns_and_writes_what_it_promises(
+    recipe: str, data: PictureSet, small: None, tmp_path: Path
+) -> None:
+    train(plan(recipe=recipe, epochs=4), data, tmp_path)
+    metrics = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in metrics] == [1, 2, 3, 4]
+    assert metrics[-1]["validation_accuracy"] > 0.6  # chance is 0.25
+    weights = load_file(tmp_path / "weights.safetensors")
+    assert all(value.dtype == torch.float16 for value in weights.values())
+    assert not any("num_batches_tracked" in name for name in weights)
+
+
+def test_a_run_that_was_cut_off_ends_with_the_same_weights(
+    data: PictureSet, small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = plan(recipe="worst-of-10-30", epochs=4)
+    train(recipe, data, tmp_path / "whole")
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0)
+    steps = 0
+    real = loop._step
+
+    def cut(*arguments: object) -> float:
+        nonlocal steps
+        steps += 1
+        if steps == 15:  # in the middle of the third epoch
+            raise KeyboardInterrupt
+        return real(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(loop, "_step", cut)
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, data, tmp_path / "parts")
+    train(recipe, data, tmp_path / "parts", resume=True)
+    assert steps == 15 + 24 - 14
+    whole, parts = (load_file(tmp_path / name / "weights.safetensors") for name in ("whole", "parts"))
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_a_checkpoint_is_not_overwritten_or_mixed(data: PictureSet, small: None, tmp_path: Path) -> None:
+    train(plan(epochs=1), data, tmp_path)
+    with pytest.raises(InvalidInput, match="add --resume"):
+        train(plan(epochs=1), data, tmp_path)
+    with pytest.raises(InvalidInput, match="another epochs, seed"):
+        train(plan(epochs=2, seed=1), data, tmp_path, resume=True)
+
+
+def test_a_loss_that_is_not_finite_stops(data: PictureSet, small: None, tmp_path: Path) -> None:
+    with pytest.raises(SpatialVizError, match=r"the loss became .* in epoch 1.*Lower --learning-rate"):
+        train(plan(learning_rate=1e9), data, tmp_path)
+
+
+def test_training_can_begin_from_other_weights(data: PictureSet, small: None, tmp_path: Path) -> None:
+    train(plan(), data, tmp_path / "first")
+    initial = str(tmp_path / "first" / "weights.safetensors")
+    train(plan(epochs=1, learning_rate=1e-6, initial=initial), data, tmp_path / "second")
+    first, second = (load_file(tmp_path / name / "weights.safetensors") for name in ("first", "second"))
+    torch.testing.assert_close(first["head.weight"], second["head.weight"], atol=1e-2, rtol=0.01)
+
+
+def test_unknown_recipes() -> None:
+    with pytest.raises(InvalidInput, match="did you mean 'standard'"):
+        find_recipe("standrad")
+
+
+def test_folders_are_read_in_class_order(tmp_path: Path) -> None:
+    for name, value in (("b", 200), ("a", 10)):
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (8, 6), (value,) * 3).save(tmp_path / name / "0.png")
+    read = read_folder(tmp_path)
+    assert read.class_names == ("a", "b") and read.labels.tolist() == [0, 1]
+    assert read.pictures.shape == (2, 6, 8, 3) and read.pictures[1, 0, 0].tolist() == [200] * 3
+    Image.new("RGB", (9, 6)).save(tmp_path / "b" / "1.png")
+    with pytest.raises(InvalidInput, match=r"all pictures must be 8×6 pixels; .*1.png has 9×6"):
+        read_folder(tmp_path)
+
+
+def test_the_command_on_a_card_is_the_one_that_was_run() -> None:
+    from dataclasses import asdict
+
+    assert command_of(asdict(plan(seed=3))) == (
+        "python -m spatial_viz train --recipe standard --data toy --epochs 3 --batch 16 --learning-rate 0.4 --seed 3 "
+        "--validation 24"
+    )
+
+
+def test_the_margin_is_the_true_logit_minus_the_best_other() -> None:
+    logits = torch.tensor([[3.0, 1.0, 2.0], [0.0, 5.0, 4.0]])
+    assert logit_margin(logits, torch.tensor([0, 2])).tolist() == [1.0, -1.0]
