@@ -16,7 +16,8 @@ from torch import Tensor
 from spatial_viz.classifiers import Classifier
 from spatial_viz.errors import SpatialVizError
 from spatial_viz.landscape import DIMS, SCHEMA, card_of, load, save
-from spatial_viz.sweeps import Progress, package_version, pixel_hash, runner_for, sweep_axes
+from spatial_viz.sweeps import Progress, pixel_hash, runner_for, sweep_axes
+from spatial_viz.version import VERSION
 
 MAX_BYTES = 200_000_000
 """The least recently used landscapes go beyond this; one of 775 transforms has about 100 kB."""
@@ -69,7 +70,7 @@ def _path(
     classifier: Classifier, image: Tensor, label: int | None, axes: dict[str, np.ndarray], padding: str, precision: str
 ) -> Path:
     question = [
-        SCHEMA, package_version(), classifier.name, classifier.hash, classifier.margin_error, pixel_hash(image), label,
+        SCHEMA, VERSION, classifier.name, classifier.hash, classifier.margin_error, pixel_hash(image), label,
         [[float(value) for value in axes[dim]] for dim in DIMS], padding, precision,
     ]  # fmt: skip
     return cache_folder() / f"{hashlib.sha256(json.dumps(question).encode()).hexdigest()}.nc"

@@ -12,7 +12,6 @@ import copy
 import hashlib
 import math
 from collections.abc import Callable, Iterator, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
@@ -31,6 +30,7 @@ from spatial_viz.images import load_image
 from spatial_viz.landscape import DIMS, build_landscape
 from spatial_viz.losses import cross_entropy, logit_margin
 from spatial_viz.networks import fold_batch_norm
+from spatial_viz.version import VERSION
 
 Precision = Literal["auto", "bf16", "fp32"]
 Progress = Callable[[int, int], None]
@@ -130,7 +130,7 @@ def sweep_axes(
             "device": runner.device_name,
             "precision": runner.precision,
             "margin_error": runner.margin_error,
-            "versions": {"spatial_viz": package_version(), "torch": torch.__version__},
+            "versions": {"spatial_viz": VERSION, "torch": torch.__version__},
         },
     )
 
@@ -386,13 +386,6 @@ def check_finite(logits: Tensor, transforms: Tensor, name: str) -> None:
 def pixel_hash(image: Tensor) -> str:
     """SHA-256 of the pixels and shape of a C×H×W picture."""
     return hashlib.sha256(repr(tuple(image.shape)).encode() + image.float().contiguous().numpy().tobytes()).hexdigest()
-
-
-def package_version() -> str:
-    try:
-        return version("spatial_viz")
-    except PackageNotFoundError:  # a checkout that is not installed
-        return "checkout"
 
 
 def _out_of_memory(error: Exception) -> bool:

@@ -69,6 +69,7 @@ def page() -> None:
     view = choose()
     if view is None:
         return
+    st.markdown("##### How far can you turn and move this picture before the classifier is wrong?")
     place = st.empty()
     if st.session_state.get("question") != view.question:
         _sweep(view, place)

@@ -17,9 +17,10 @@ from spatial_viz.datasets import class_folders, first_per_class
 from spatial_viz.errors import InvalidInput
 from spatial_viz.grids import TransformGrid
 from spatial_viz.images import load_image, picture_to_tensor
-from spatial_viz.sweeps import calibrate, package_version, runner_for
+from spatial_viz.sweeps import calibrate, runner_for
 from spatial_viz.training.data import read_folder, split_validation, to_images
 from spatial_viz.training.loop import channel_statistics
+from spatial_viz.version import VERSION
 
 CALIBRATION_PICTURES, CALIBRATION_TRANSFORMS = 200, 50
 CHUNK = 128
@@ -62,7 +63,7 @@ def publish(run: Path, root: Path, pictures: int = 1000) -> dict[str, Any]:
         "command": _commands(plan),
         "hours": round(metrics[-1]["seconds"] / 3600, 2),
         "validation_accuracy": metrics[-1]["validation_accuracy"],
-        "versions": {"spatial_viz": package_version(), "torch": torch.__version__},
+        "versions": {"spatial_viz": VERSION, "torch": torch.__version__},
     }
     _write(card)
     classifier = load_classifier(name)
