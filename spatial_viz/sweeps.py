@@ -342,6 +342,7 @@ def _could_be_worst(logits: Tensor, exact: Tensor, label: int, margin_error: flo
     candidates = logits.argmax(1) != label  # certain: the close calls have been computed again
     if not candidates.any():
         candidates[:] = True
+    step = 8  # the first few mostly settle it
     while True:
         loss = cross_entropy(logits, labels)
         highest = torch.log1p(torch.expm1(loss.double()) * math.exp(margin_error))
@@ -350,7 +351,8 @@ def _could_be_worst(logits: Tensor, exact: Tensor, label: int, margin_error: flo
         rows = (open_rows & (highest >= proven)).nonzero()[:, 0]
         if not len(rows):
             return
-        yield rows[loss[rows].argsort(descending=True)][:32]
+        yield rows[loss[rows].argsort(descending=True)][:step]
+        step *= 2
 
 
 def classes_worth_showing(probabilities: Tensor, label: int, natural: int) -> list[int]:

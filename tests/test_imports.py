@@ -17,7 +17,7 @@ ORDER = """
     figure_style slices surfaces side_by_side figures
     training.recipes training.data training.loop training.publish
     explorer.payload exports cli __main__ explorer.component pages.explore
-""".split()
+""".split()  # noqa: SIM905
 STREAMLIT = {"explorer.component", "pages.explore"}
 MODULES = sorted(
     ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
