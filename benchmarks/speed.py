@@ -106,7 +106,7 @@ def _foolbox(classifier: Classifier, image: Tensor, label: int, grid: TransformG
 
 
 def _fastest_forward(classifier: Classifier, count: int) -> tuple[Callable[[], None], str]:
-    """The bare network on ``count`` random inputs, at the fastest of all batch sizes, precisions and layouts."""
+    """The bare network on ``count`` random inputs, channels last, at the fastest batch size and precision."""
     best: tuple[float, Callable[[], None], str] = (float("inf"), lambda: None, "")
     for dtype, folded, batch in product((torch.float32, torch.bfloat16), (False, True), BATCHES):
         network = copy.deepcopy(classifier.network).eval()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import threading
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,9 @@ from spatial_viz.version import VERSION
 
 MAX_BYTES = 200_000_000
 """The least recently used landscapes go beyond this; one of 775 transforms has about 100 kB."""
+
+
+_LOCKS: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
 
 def cache_folder() -> Path:
@@ -41,15 +46,16 @@ def cached_sweep(
 ) -> xr.Dataset:
     """`spatial_viz.sweeps.sweep_axes`, from the cache where the same question was answered before."""
     path = _path(classifier, image, label, axes, padding, runner_for(classifier, device, precision).precision)
-    try:
-        landscape = load(path)
-        path.touch()
+    with _LOCKS[path.name]:  # visitors are threads: who asks the same question meanwhile waits for the one answer
+        try:
+            landscape = load(path)
+            path.touch()
+            return landscape
+        except (SpatialVizError, OSError):
+            pass  # not there, or broken: either way it is computed
+        landscape = sweep_axes(classifier, image, label, axes, device, precision, progress, padding)  # type: ignore[arg-type]
+        remember(classifier, image, label, axes, landscape)
         return landscape
-    except (SpatialVizError, OSError):
-        pass  # not there, or broken: either way it is computed
-    landscape = sweep_axes(classifier, image, label, axes, device, precision, progress, padding)  # type: ignore[arg-type]
-    remember(classifier, image, label, axes, landscape)
-    return landscape
 
 
 def remember(
@@ -57,7 +63,8 @@ def remember(
 ) -> None:
     """Keep a landscape under the question that it answers; a cache that cannot be written is no reason to fail."""
     card = card_of(landscape)
-    path = _path(classifier, image, label, axes, card["padding"], card["precision"])
+    precision = "fp32" if card["margin_error"] is None else "bf16"  # what was asked for
+    path = _path(classifier, image, label, axes, card["padding"], precision)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         save(landscape, path)
@@ -77,7 +84,7 @@ def _path(
 
 
 def _trim(folder: Path) -> None:
-    files = sorted((entry.stat().st_mtime, entry.stat().st_size, entry) for entry in folder.glob("*.nc"))
+    files = sorted((entry.stat().st_mtime, entry.stat().st_size, entry) for entry in folder.glob("*.nc*"))
     excess = sum(size for _, size, _ in files) - MAX_BYTES
     for _, size, entry in files:
         if excess <= 0:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import urllib.error
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -87,16 +88,11 @@ class Classifier:
         height, width = self.input_size
         return f"Classifier({self.name!r}, {len(self.class_names)} classes, {self.channels}×{height}×{width})"
 
-    def normalise(self, images: Tensor) -> Tensor:
-        mean = torch.tensor(self.mean, device=images.device, dtype=images.dtype)[:, None, None]
-        std = torch.tensor(self.std, device=images.device, dtype=images.dtype)[:, None, None]
-        return (images - mean) / std
-
     def logits(self, images: Tensor) -> Tensor:
         """N×C×H×W pictures in [0, 1], on the device of the network → N×K logits. Differentiable."""
         if images.ndim != 4 or images.shape[1:] != (self.channels, *self.input_size):
             raise InvalidInput(self._expected(images))
-        logits: Tensor = self.network(self.normalise(images))
+        logits: Tensor = self.network(normalise(images, self.mean, self.std))
         return logits
 
     def prepare(self, picture: Image.Image | Tensor) -> Tensor:
@@ -114,7 +110,7 @@ class Classifier:
 
     def label_index(self, label: int | str) -> int:
         """A class by its index or by its name."""
-        if isinstance(label, str) and not label.lstrip("-").isdigit():
+        if isinstance(label, str) and not re.fullmatch("-?[0-9]{1,9}", label):
             if label not in self.class_names:
                 raise InvalidInput(f"{self.name} has no class {label!r}{_few(label, self.class_names)}")
             return self.class_names.index(label)
@@ -127,8 +123,11 @@ class Classifier:
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 over weights, normalisation and input size: the same answer means the same classifier."""
-        digest = hashlib.sha256(repr((type(self.network).__qualname__, self.mean, self.std, self.input_size)).encode())
+        """SHA-256 over weights, the modules and their settings, class names, normalisation and input size."""
+        digest = hashlib.sha256(repr((self.mean, self.std, self.input_size, self.class_names)).encode())
+        for name, module in self.network.named_modules():
+            numbers = {k: v for k, v in vars(module).items() if isinstance(v, (int, float, str)) and k != "training"}
+            digest.update(repr((name, type(module).__qualname__, sorted(numbers.items()))).encode())
         for name, value in sorted(self.network.state_dict().items()):
             digest.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
             digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
@@ -147,6 +146,12 @@ class Classifier:
         if not image.is_floating_point():
             raise InvalidInput(f"expected float pictures in [0, 1]; got {image.dtype}. Classifier.prepare takes others")
         return check_range(image.float())
+
+
+def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """(images - mean) / std per channel, N×C×H×W."""
+    centre, scale = (torch.tensor(v, device=images.device, dtype=images.dtype)[:, None, None] for v in (mean, std))
+    return (images - centre) / scale
 
 
 def check_range(image: Tensor) -> Tensor:
@@ -279,8 +284,9 @@ def _load_imagenet(name: str) -> Classifier:
     weights = _torchvision_weights(name)
     path = _weight_file(weights)
     try:
-        # Only tensors are read: a file that holds other Python objects is refused.
-        state = weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
+        # Fetches the file where it is missing, and refuses one that holds more than tensors.
+        weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
+        network = models.get_model(name.removeprefix("imagenet/"), weights=weights)
     except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
         raise MissingFile(
             f"the weights of {name} are not on this machine and could not be fetched "
@@ -290,12 +296,6 @@ def _load_imagenet(name: str) -> Classifier:
         raise CorruptFile(
             f"{path} cannot be read as weights ({type(error).__name__}); delete it and try again"
         ) from error
-    options: dict[str, Any] = {"aux_logits": False} if name.endswith(("inception_v3", "googlenet")) else {}
-    network = models.get_model(name.removeprefix("imagenet/"), weights=None, **options)
-    try:
-        network.load_state_dict(state, strict=not options)
-    except RuntimeError as error:
-        raise CorruptFile(f"{path} does not hold the weights of {name}; delete it and try again") from error
     transform = weights.transforms()
     return Classifier(
         network,

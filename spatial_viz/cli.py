@@ -6,6 +6,7 @@ Results go to stdout, progress and errors to stderr. Bad arguments end with exit
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from pathlib import Path
@@ -167,7 +168,7 @@ def samples(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
 
 def parse_granularity(text: str) -> tuple[int, int, int]:
     parts = text.split(",")
-    if len(parts) != 3 or not all(part.strip().isdigit() for part in parts):
+    if len(parts) != 3 or not all(re.fullmatch(" *[0-9]{1,9} *", part) for part in parts):
         raise InvalidInput(f"--granularity takes three whole numbers, rotations,dx,dy, such as 31,5,5; got {text!r}")
     rotations, dxs, dys = (int(part) for part in parts)
     return rotations, dxs, dys

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -54,7 +55,7 @@ class TransformGrid:
             object.__setattr__(self, axis, float(limit))
         if self.rotation > 180:
             raise InvalidInput(f"the limit of rotation must be at most 180 degrees; got {self.rotation:g}")
-        granularity = tuple(self.granularity)
+        granularity = tuple(self.granularity) if isinstance(self.granularity, Sequence) else (self.granularity,)
         if len(granularity) != 3 or not all(isinstance(n, (int, np.integer)) and n >= 1 for n in granularity):
             raise InvalidInput(
                 "granularity must be three whole numbers of at least 1, in the order rotation, dx, dy "
@@ -63,9 +64,10 @@ class TransformGrid:
         # An axis that may not move has one value, whatever granularity was asked for.
         effective = tuple(int(n) if getattr(self, axis) > 0 else 1 for axis, n in zip(AXES, granularity, strict=True))
         object.__setattr__(self, "granularity", effective)
-        if len(self) > MAX_TRANSFORMS:
+        if math.prod(effective) > MAX_TRANSFORMS:
             raise InvalidInput(
-                f"granularity {','.join(map(str, granularity))} means {len(self):,} forward passes for every picture; "
+                f"granularity {','.join(map(str, granularity))} means {math.prod(effective):,} forward passes "
+                "for every picture; "
                 f"at most {MAX_TRANSFORMS:,} are allowed. Choose fewer values per axis (the paper: 31,5,5 = 775)"
             )
 

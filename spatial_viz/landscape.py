@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -199,18 +199,18 @@ def summary(landscape: xr.Dataset) -> dict[str, Any]:
 
 
 def to_csv(landscape: xr.Dataset) -> str:
-    """One row per transform: rotation, dx, dy, loss, margin, predicted, name, confidence, misclassified."""
-    table = landscape[["loss", "margin", "predicted", "confidence"]].to_dataframe().reset_index()
+    """One row per transform: rotation, dx, dy, loss, margin, predicted, name, confidence, misclassified, fp32."""
+    table = landscape[["loss", "margin", "predicted", "confidence", "fp32"]].to_dataframe().reset_index()
     table["name"] = [class_name(landscape, index) for index in table["predicted"]]
     table["misclassified"] = table["predicted"] != label_of(landscape)
-    columns = ["rotation", "dx", "dy", "loss", "margin", "predicted", "name", "confidence", "misclassified"]
+    columns = ["rotation", "dx", "dy", "loss", "margin", "predicted", "name", "confidence", "misclassified", "fp32"]
     return str(table[columns].to_csv(index=False, lineterminator="\n"))
 
 
 def save(landscape: xr.Dataset, path: str | Path) -> None:
     """Write NetCDF-4. A kill at any moment leaves the old file or the new one."""
     path = Path(path)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
     try:
         landscape.to_netcdf(partial, engine="h5netcdf")
         partial.replace(path)

@@ -137,7 +137,9 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
     if CHROMIUM is None:
-        pytest.skip("needs Chromium; install it with your system's package manager (Debian: apt-get install chromium)")
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(
+            "needs Chromium; install it with your system's package manager (Debian: apt-get install chromium)"
+        )
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

@@ -47,7 +47,23 @@ def test_nonsense_in_the_url_leaves_a_working_page(
 
 def test_a_pose_beyond_the_limits_is_brought_within(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     page = open_page(monkeypatch, tmp_path, pose="1e9,-1e9,2")
-    assert page.session_state["home"] == {"rotation": 30.0, "dx": -3.0, "dy": 2.0}
+    assert {fixed: value for fixed, value in page.session_state["planes"]} == {"rotation": 30.0, "dy": 2.0}
+
+
+def test_a_classifier_that_fails_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import torch
+
+    from spatial_viz.classifiers import Classifier
+
+    class Broken(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.full((len(x), 10), torch.nan)
+
+    broken = Classifier(Broken(), class_names="abcdefghij", input_size=(32, 32), name="cifar10/broken")
+    monkeypatch.setattr("spatial_viz.pages.explore._classifier", lambda name: broken)
+    page = open_page(monkeypatch, tmp_path)
+    assert not page.exception
+    assert len(page.error) == 1 and "not finite" in page.error[0].value
 
 
 def test_missing_weights_are_explained_and_the_page_stays_usable(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import math
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -117,7 +119,7 @@ def test_bf16_gives_the_verdicts_and_the_worst_case_of_fp32() -> None:
 
 def test_close_calls_are_those_within_the_bound() -> None:
     logits = torch.tensor([[1.0, 0.0, -5.0], [1.0, 0.95, 0.0], [0.0, 3.0, 3.1]])
-    assert close_calls(logits, 0.2).tolist() == [1, 2]
+    assert close_calls(logits, 0.2).tolist() == [False, True, True]
 
 
 def test_uncalibrated_classifiers_run_in_fp32(toy_classifier: Classifier, toy_image: Tensor) -> None:
@@ -142,6 +144,42 @@ def test_out_of_memory_halves_the_batch_and_goes_on(limit: int) -> None:
     landscape = sweep(model, blob(8, 0), 0, grid)
     np.testing.assert_allclose(landscape["loss"], sweep(_toy(), blob(8, 0), 0, grid)["loss"], atol=1e-6)
     assert max(sizes) > limit or limit == 100
+
+
+def test_a_bound_that_turns_out_too_small_means_fp32_throughout() -> None:
+    model = classifier(margin_error=1e-6)  # far below what bf16 really moves
+    image, label = load_sample("cifar10", 0)
+    grid = TransformGrid(30, 3, 3, (5, 3, 3))
+    landscape = sweep(model, image, label, grid, precision="bf16")
+    assert bool(landscape["fp32"].all()) and card_of(landscape)["precision"] == "fp32"
+
+
+def test_a_network_that_folding_would_change_is_not_folded() -> None:
+    class Shared(nn.Module):
+        """One convolution, two batch norms behind it."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            torch.manual_seed(0)
+            self.conv, self.one, self.two = nn.Conv2d(3, 10, 3), nn.BatchNorm2d(10), nn.BatchNorm2d(10)
+            self.two.running_mean = torch.ones(10)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return (self.one(self.conv(x)) - 2 * self.two(self.conv(x))).mean((2, 3))
+
+    model = classifier(Shared())
+    image = load_sample("cifar10", 0)[0]
+    direct = model.logits(image[None])
+    torch.testing.assert_close(exact_logits(model, image, torch.zeros(1, 3)), direct.detach(), atol=1e-4, rtol=1e-4)
+
+
+def test_runners_do_not_keep_their_classifier_alive() -> None:
+    model = classifier()
+    runner_for(model, "cpu")
+    gone = weakref.ref(model)
+    del model
+    gc.collect()
+    assert gone() is None
 
 
 def test_not_even_one_picture_fits() -> None:

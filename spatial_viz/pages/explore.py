@@ -38,7 +38,7 @@ from spatial_viz.landscape import (
     worst_case,
 )
 from spatial_viz.losses import cross_entropy
-from spatial_viz.sweeps import exact_logits, refined_axes
+from spatial_viz.sweeps import exact_logits, refined_axes, sweep_axes
 
 EXPLORER = "explorer"  # the key of the component; its state holds the pose last let go of
 EXPLORER_HEIGHT = 645  # pixels, of the component and of the skeleton that keeps its place
@@ -71,13 +71,16 @@ def page() -> None:
         return
     st.markdown("##### How far can you turn and move this picture before the classifier is wrong?")
     place = st.empty()
-    if st.session_state.get("question") != view.question:
-        _sweep(view, place)
-    with place.container():
-        live(view)
-    details(view)
-    if _refine(view):  # after everything is on the page
-        st.rerun()
+    try:
+        if st.session_state.get("question") != view.question:
+            _sweep(view, place)
+        with place.container():
+            live(view)
+        if _refine(view):  # the landscape is on the page by now
+            st.rerun()
+        details(view)
+    except SpatialVizError as error:
+        place.error(_plain(error), icon=":material/error:")
 
 
 # --- Choosing -------------------------------------------------------------------------------------------------------
@@ -85,14 +88,16 @@ def page() -> None:
 
 def choose() -> View | None:
     """The sidebar; None, with the reason on the page, where the choice leads to nothing."""
-    with st.sidebar:
-        classifier = _choose_classifier()
-        if classifier is None:
-            return None
-        source = st.segmented_control("Picture", SOURCES, default="Samples", required=True, key="source",
-                                      bind="query-params")  # fmt: skip
-        picked = _choose_picture(classifier, source or "Samples")
-        grid, padding = _choose_limits(classifier)
+    try:
+        with st.sidebar:
+            classifier = _choose_classifier()
+            gallery_place = st.container()
+            grid, padding = _choose_limits(classifier)  # drawn first: a bad picture must not take the limits away
+            with gallery_place:
+                picked = _choose_picture(classifier)
+    except SpatialVizError as error:
+        st.error(_plain(error), icon=":material/error:")
+        return None
     if picked is None:
         st.info("Choose a picture in the sidebar, or take one with the camera.", icon=":material/add_photo_alternate:")
         return None
@@ -100,7 +105,7 @@ def choose() -> View | None:
     return View(classifier, image, label, grid, padding, title)
 
 
-def _choose_classifier() -> Classifier | None:
+def _choose_classifier() -> Classifier:
     entries = {entry.name: entry for entry in catalogue()}
     # Not bound to the URL by Streamlit, which would put the marked label there: a link has to outlive a download.
     linked = st.query_params.get("classifier")
@@ -116,12 +121,8 @@ def _choose_classifier() -> Classifier | None:
             f"{entry.card['natural_accuracy']:.1%} of the test pictures right as they are, "
             f"{entry.card['grid_accuracy']:.1%} under every transform of the paper's grid."
         )
-    try:
-        with st.spinner(f"Loading {entry.name}…", show_time=True):
-            return _classifier(entry.name)
-    except SpatialVizError as error:
-        st.error(_plain(error), icon=":material/error:")
-        return None
+    with st.spinner(f"Loading {entry.name}…", show_time=True):
+        return _classifier(entry.name)
 
 
 def _marked(entry: Entry) -> str:
@@ -133,8 +134,11 @@ def _classifier(name: str) -> Classifier:
     return load_classifier(name)
 
 
-def _choose_picture(classifier: Classifier, source: str) -> tuple[Tensor, int | None, str] | None:
+def _choose_picture(classifier: Classifier) -> tuple[Tensor, int | None, str] | None:
     """(prepared picture, label or None, title), or None where there is no picture yet."""
+    source = st.segmented_control(
+        "Picture", SOURCES, default="Samples", required=True, key="source", bind="query-params"
+    )
     if source == "Samples":
         return _choose_sample(classifier)
     if source == "Upload":
@@ -143,11 +147,7 @@ def _choose_picture(classifier: Classifier, source: str) -> tuple[Tensor, int | 
         upload = st.camera_input("Take a picture", key="camera", label_visibility="collapsed")
     if upload is None:
         return None
-    try:
-        return classifier.prepare(load_image(upload.getvalue(), upload.name)), None, upload.name
-    except SpatialVizError as error:
-        st.error(_plain(error), icon=":material/broken_image:")
-        return None
+    return classifier.prepare(load_image(upload.getvalue(), upload.name)), None, upload.name
 
 
 def _choose_sample(classifier: Classifier) -> tuple[Tensor, int, str]:
@@ -187,12 +187,12 @@ def _choose_limits(classifier: Classifier) -> tuple[TransformGrid, Padding]:
     paper = TransformGrid.paper(classifier.input_size)
     with st.expander("Spatial limits", expanded=False):
         rotation = st.slider("Rotation, ± degrees", 0, 90, int(paper.rotation), key="rotation", bind="query-params")
-        share = st.slider("Shift, ± % of the side", 0, 30, 10, key="shift", bind="query-params",
-                          help="10 % is the paper's limit: 3 pixels of 32, 24 of 224.")  # fmt: skip
+        share = st.slider("Shift, % of the paper's limit", 0, 300, 100, step=10, key="shift", bind="query-params",
+                          help="100 % is about a tenth of the picture: 3 pixels of 32, 24 of 224.")  # fmt: skip
         size = st.selectbox("Granularity", list(GRANULARITIES), key="granularity", bind="query-params",
                             help=GLOSSARY["grid"])  # fmt: skip
         padding = st.selectbox("Padding", PADDINGS, key="padding", bind="query-params", help=GLOSSARY["padding"])
-    scale = share / 10
+    scale = share / 100
     granularity = GRANULARITIES.get(size or "", (31, 5, 5))
     return TransformGrid(float(rotation), paper.dx * scale, paper.dy * scale, granularity), padding or "black"  # type: ignore[return-value]
 
@@ -211,8 +211,7 @@ def _sweep(view: View, place: Any) -> None:
     first = "question" not in state
     state["question"], state["landscape"], state["planes"], state["seconds"] = view.question, landscape, {}, seconds
     state["rev"] = state.get("rev", 0) + 1
-    state["home"] = _linked_pose(view.grid) if first else {}
-    if not first:
+    if not first:  # the first landscape opens at the pose of the link
         _link_pose({})
     if EXPLORER in state:
         state[EXPLORER]["pose"] = None
@@ -220,6 +219,10 @@ def _sweep(view: View, place: Any) -> None:
 
 def _landscape(view: View, axes: dict[str, np.ndarray], progress: Any = None) -> xr.Dataset:
     return cached_sweep(view.classifier, view.image, view.label, axes, view.padding, progress=progress)
+
+
+def _landscape_once(view: View, axes: dict[str, np.ndarray], progress: Any = None) -> xr.Dataset:
+    return sweep_axes(view.classifier, view.image, view.label, axes, progress=progress, padding=view.padding)
 
 
 @contextmanager
@@ -237,9 +240,9 @@ def _progress(text: str) -> Iterator[Any]:
     place.empty()
 
 
-def _refine(view: View, pose: dict[str, float] | None = None) -> bool:
+def _refine(view: View) -> bool:
     """Compute the display planes of the explorer's pose; whether there was anything to do."""
-    pose = pose or _pose()
+    pose = _pose(view)
     planes: dict[tuple[str, float], xr.Dataset] = st.session_state["planes"]
     moving = {dim for dim, values in zip(DIMS, view.grid.shape, strict=True) if values > 1}
     wanted = {(fixed, pose[fixed]) for fixed in ("rotation", "dy") if moving >= set(DIMS) - {fixed}}
@@ -247,7 +250,9 @@ def _refine(view: View, pose: dict[str, float] | None = None) -> bool:
     for fixed, value in missing:
         axes = refined_axes(view.grid, DISPLAY, **{fixed: value})
         with _progress("Refining the maps") as progress:
-            planes[fixed, value] = _landscape(view, axes, progress)
+            # Only what others will ask for, too, is worth a place on the disk.
+            sweep = _landscape if value in view.grid.values(fixed) else _landscape_once
+            planes[fixed, value] = sweep(view, axes, progress)
     for key in [key for key in planes if key not in wanted]:
         del planes[key]
     return bool(missing)
@@ -260,7 +265,7 @@ def _refine(view: View, pose: dict[str, float] | None = None) -> bool:
 def live(view: View) -> None:
     """The explorer. A pose let go of re-runs this fragment alone: first the exact answer, then denser maps."""
     landscape: xr.Dataset = st.session_state["landscape"]
-    pose = _pose()
+    pose = _pose(view)
     pane = Pane(
         landscape=landscape,
         image=view.image,
@@ -274,25 +279,25 @@ def live(view: View) -> None:
     )
     payload = explorer_payload(
         [pane],
-        pose=st.session_state["home"],
+        pose=pose,
         rev=st.session_state["rev"],
-        exact=_exact(view, pane, pose) if any(pose.values()) else None,  # unmoved, it is a cell of the grid
+        exact=_exact(view, pane, pose),
         limits={axis: getattr(view.grid, axis) for axis in ("rotation", "dx", "dy")},
         notes=_notes(view, landscape),
     )
-    explorer(payload, key=EXPLORER, on_pose_change=_pose_let_go)
+    explorer(payload, key=EXPLORER, on_pose_change=lambda: _pose_let_go(view))
     if st.session_state.pop("let_go", False) and _refine(view):
         st.rerun(scope="fragment")
 
 
-def _pose_let_go() -> None:
+def _pose_let_go(view: View) -> None:
     st.session_state["let_go"] = True
-    _link_pose(_pose())
+    _link_pose(_pose(view))
 
 
-def _pose() -> dict[str, float]:
-    """The pose the explorer is in, as far as the server knows."""
-    pose = st.session_state.get(EXPLORER, {}).get("pose") or st.session_state.get("home") or {}
+def _pose(view: View) -> dict[str, float]:
+    """The pose the explorer is in, as far as the server knows: let go of, or linked to."""
+    pose = st.session_state.get(EXPLORER, {}).get("pose") or _linked_pose(view.grid)
     return {axis: float(pose.get(axis, 0.0)) for axis in ("rotation", "dx", "dy")}
 
 
@@ -351,7 +356,7 @@ def _notes(view: View, landscape: xr.Dataset) -> list[str]:
 def _hardware(landscape: xr.Dataset) -> str:
     card = card_of(landscape)
     device = "on the CPU, no GPU was found" if card["device"] == "cpu" else f"on {card['device']}"
-    precise = "in bf16, every verdict checked in fp32" if card["precision"] == "bf16" else "in fp32"
+    precise = "in bf16, close calls again in fp32" if card["precision"] == "bf16" else "in fp32"
     return f"{landscape['loss'].size} transforms {device}, {precise}."
 
 

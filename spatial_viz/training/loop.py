@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from spatial_viz.errors import InvalidInput, SpatialVizError
+from spatial_viz.errors import InvalidInput, MissingFile, SpatialVizError
 from spatial_viz.geometry import warp
 from spatial_viz.grids import TransformGrid, draw_transforms
 from spatial_viz.losses import cross_entropy
@@ -67,10 +67,17 @@ def train(plan: TrainingPlan, data: PictureSet, out: Path, device: str = "cpu", 
     height, width, channels = data.pictures.shape[1:]
     core = build_network(plan.network, classes=len(data.class_names), channels=channels)
     if plan.initial:
+        if not Path(plan.initial).is_file():
+            raise MissingFile(f"there are no weights at {plan.initial}; train them first, or leave --initial out")
         load_weights(core, load_file(plan.initial))
     network = nn.Sequential(Normalise(mean, std), core).to(device).to(memory_format=torch.channels_last)
     optimiser = _optimiser(network, plan)
     steps_per_epoch = len(training) // plan.batch
+    if not steps_per_epoch:
+        raise InvalidInput(
+            f"a batch of {plan.batch} needs as many training pictures; {len(training)} are left of {len(data)} "
+            f"after {plan.validation} for validation. Lower --batch or --validation"
+        )
     state = _start(out, plan, network, optimiser, resume)
     limits = TransformGrid(
         recipe.rotation, recipe.translation * width / 32, recipe.translation * height / 32, (1, 1, 1)

@@ -1,4 +1,4 @@
-"""From a finished training to a file in ``pretrained/`` and its card; every number is measured with that file."""
+"""From a finished training to a file in ``pretrained/`` and its card; accuracies are measured with that file."""
 
 from __future__ import annotations
 
@@ -36,10 +36,9 @@ def publish(run: Path, root: Path, pictures: int = 1000) -> dict[str, Any]:
     pictures: how many test pictures the grid accuracy is measured on; the first of every class.
     """
     weights = run / "weights.safetensors"
-    if not weights.is_file():
-        raise InvalidInput(f"{run} holds no finished training: there is no {weights.name} in it")
+    if not weights.is_file() or not (run / "plan.json").is_file():
+        raise InvalidInput(f"{run} holds no finished training: it needs plan.json and {weights.name}")
     plan = json.loads((run / "plan.json").read_text())
-    metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     name = f"{plan['data']}/{plan['recipe']}"
     data = read_folder(root / "train")
     training, validation = split_validation(data, plan["validation"], plan["seed"])
@@ -61,25 +60,34 @@ def publish(run: Path, root: Path, pictures: int = 1000) -> dict[str, Any]:
         "seed": plan["seed"],
         "epochs": plan["epochs"],
         "command": _commands(plan),
-        "hours": round(metrics[-1]["seconds"] / 3600, 2),
-        "validation_accuracy": metrics[-1]["validation_accuracy"],
+        "hours": round(_hours(run), 2),
         "versions": {"spatial_viz": VERSION, "torch": torch.__version__},
     }
     _write(card)
     classifier = load_classifier(name)
     draws = TransformGrid.paper(classifier.input_size).draw(CALIBRATION_TRANSFORMS, seed=1)
-    held_out = to_images(validation.pictures[: CALIBRATION_PICTURES * 3 : 3]).contiguous()
+    spread = torch.linspace(0, len(validation) - 1, CALIBRATION_PICTURES).long()  # over all classes
+    held_out = to_images(validation.pictures[spread]).contiguous()
     card["margin_error"] = classifier.margin_error = round(calibrate(classifier, held_out, draws) + 5e-4, 3)
 
     _, samples = class_folders(root / "test")
     card["natural_pictures"] = len(samples)
     card["natural_accuracy"] = _natural(classifier, samples)
     some = first_per_class(samples, pictures)
-    card["grid"] = "31,5,5 within ±30°, ±3 px, black"
+    grid = TransformGrid.paper(classifier.input_size)
+    granularity = ",".join(map(str, grid.granularity))
+    card["grid"] = f"{granularity} within ±{grid.rotation:g}°, dx ±{grid.dx:g} px, dy ±{grid.dy:g} px, black"
     card["grid_pictures"] = len(some)
     card["grid_accuracy"] = _grid(classifier, some)
     _write(card)
     return card
+
+
+def _hours(run: Path) -> float:
+    """Of this training and of those it began from."""
+    last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
+    initial = json.loads((run / "plan.json").read_text())["initial"]
+    return float(last["seconds"]) / 3600 + (_hours(Path(initial).parent) if initial else 0.0)
 
 
 def _commands(plan: dict[str, Any]) -> str:
