@@ -175,19 +175,12 @@ def parse_granularity(text: str) -> tuple[int, int, int]:
 
 
 def _write_figures(path: Path, image: Any, swept: Any) -> None:
-    from spatial_viz import exports, figures, landscape
+    from spatial_viz.exports import landscape_page
+    from spatial_viz.landscape import card_of
 
-    card = landscape.card_of(swept)
-    parts = [figures.worst_case_figure(image, swept)]
-    moving = [dim for dim in landscape.DIMS if swept.sizes[dim] > 1]
-    if {"dx", "dy"} <= set(moving):
-        parts.append(figures.heatmap(swept, "dx", "dy"))
-    if {"rotation", "dx"} <= set(moving):
-        parts.append(figures.heatmap(swept, "rotation", "dx"))
-    if len(moving) > 1:
-        parts.append(figures.surface(swept, moving[0], moving[-1]))
+    page = landscape_page(image, swept, f"{card_of(swept)['classifier']}: loss landscape")
     try:
-        path.write_text(exports.to_html(parts, f"{card['classifier']}: loss landscape"), encoding="utf-8")
+        path.write_text(page, encoding="utf-8")
     except OSError as error:
         raise InvalidInput(f"cannot write {path}: {error.strerror}; choose another place") from error
 

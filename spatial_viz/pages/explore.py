@@ -420,11 +420,7 @@ def _downloads(view: View, landscape: xr.Dataset) -> None:
         return stream.getvalue()
 
     def page_of_figures() -> str:
-        parts = [figures.worst_case_figure(view.image, landscape)]
-        axes = next((axes for axes in SLICES.values() if all(landscape.sizes[dim] > 1 for dim in axes)), None)
-        if axes:
-            parts += [figures.heatmap(landscape, *axes), figures.surface(landscape, *axes)]
-        return exports.to_html(parts, f"{view.classifier.name}: {view.title}")
+        return exports.landscape_page(view.image, landscape, f"{view.classifier.name}: {view.title}")
 
     st.caption(f"Take it along. Worst case: {transform_words(worst.rotation, worst.dx, worst.dy)}.")
     with st.container(horizontal=True):
