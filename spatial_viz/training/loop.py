@@ -22,6 +22,7 @@ from spatial_viz.geometry import warp
 from spatial_viz.grids import TransformGrid, draw_transforms
 from spatial_viz.losses import cross_entropy
 from spatial_viz.networks import build_network, fold_batch_norm, load_weights
+from spatial_viz.sweeps import fast_at_bf16
 from spatial_viz.training.data import PictureSet, augment, split_validation, to_images
 from spatial_viz.training.recipes import candidates_at, find_recipe
 
@@ -149,16 +150,18 @@ def channel_statistics(pictures: Tensor) -> tuple[tuple[float, ...], tuple[float
 def worst_candidate(network: nn.Module, images: Tensor, labels: Tensor, draws: Tensor) -> Tensor:
     """Of each picture's candidate transforms (``draws``: N×k×3) apply the one with the highest loss.
 
-    The losses are those of the network in evaluation mode, in bf16 with batch norm folded: they only choose.
+    The losses are those of the network in evaluation mode with batch norm folded, in bf16 where that is fast: they
+    only choose.
     """
     if draws.shape[1] == 1:
         return warp(images, draws[:, 0]).contiguous(memory_format=torch.channels_last)
-    judge = fold_batch_norm(network).to(torch.bfloat16)
+    dtype = torch.bfloat16 if fast_at_bf16(images.device) else torch.float32
+    judge = fold_batch_norm(network).to(dtype)
     worst = torch.full((len(images),), -math.inf, device=images.device)
     chosen = torch.empty_like(images)
     for candidate in draws.unbind(1):
         warped = warp(images, candidate).contiguous(memory_format=torch.channels_last)
-        loss = cross_entropy(judge(warped.bfloat16()), labels)
+        loss = cross_entropy(judge(warped.to(dtype)), labels)
         higher = loss > worst
         worst = torch.where(higher, loss, worst)
         chosen[higher] = warped[higher]
@@ -194,7 +197,7 @@ def _step(
     network: nn.Module, optimiser: torch.optim.Optimizer, images: Tensor, labels: Tensor, smoothing: float
 ) -> float:
     network.train()
-    with torch.autocast(images.device.type, torch.bfloat16):
+    with torch.autocast(images.device.type, torch.bfloat16, enabled=fast_at_bf16(images.device)):
         logits = network(images)
     loss = F.cross_entropy(logits.float(), labels, label_smoothing=smoothing)
     optimiser.zero_grad(set_to_none=True)
