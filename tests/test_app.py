@@ -47,7 +47,8 @@ def test_nonsense_in_the_url_leaves_a_working_page(
 
 def test_a_pose_beyond_the_limits_is_brought_within(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     page = open_page(monkeypatch, tmp_path, pose="1e9,-1e9,2")
-    assert {fixed: value for fixed, value in page.session_state["planes"]} == {"rotation": 30.0, "dy": 2.0}
+    wanted = {(fixed, value) for _, fixed, value in page.session_state["refiner"].wanted}
+    assert {("rotation", 30.0), ("dy", 2.0)} <= wanted
 
 
 def test_a_classifier_that_fails_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -60,7 +61,7 @@ def test_a_classifier_that_fails_is_one_sentence(monkeypatch: pytest.MonkeyPatch
             return torch.full((len(x), 10), torch.nan)
 
     broken = Classifier(Broken(), class_names="abcdefghij", input_size=(32, 32), name="cifar10/broken")
-    monkeypatch.setattr("spatial_viz.pages.explore._classifier", lambda name: broken)
+    monkeypatch.setattr("spatial_viz.pages.choosing._classifier", lambda name: broken)
     page = open_page(monkeypatch, tmp_path)
     assert not page.exception
     assert len(page.error) == 1 and "not finite" in page.error[0].value

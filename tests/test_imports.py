@@ -13,12 +13,12 @@ from conftest import ROOT
 PACKAGE = ROOT / "spatial_viz"
 # A module imports only what stands above it.
 ORDER = """
-    version errors geometry grids images datasets networks classifiers losses landscape sweeps cache
+    version errors geometry grids images datasets networks classifiers losses landscape sweeps cache refining
     figure_style slices surfaces side_by_side figures
     training.recipes training.data training.loop training.publish
-    explorer.payload exports cli __main__ explorer.component pages.explore
+    explorer.payload exports cli __main__ explorer.component pages.choosing pages.explore
 """.split()  # noqa: SIM905
-STREAMLIT = {"explorer.component", "pages.explore"}
+STREAMLIT = {"explorer.component", "pages.choosing", "pages.explore"}
 MODULES = sorted(
     ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
     for path in PACKAGE.rglob("*.py")

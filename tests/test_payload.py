@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -14,51 +15,40 @@ import xarray as xr
 
 from spatial_viz.errors import InvalidInput
 from spatial_viz.explorer.payload import GLOSSARY, Pane, exact_answer, explorer_payload, transform_words
+from spatial_viz.landscape import build_landscape, worst_case
 
 NAMES = ["cat", "<b>dog</b>", "ship", "frog"]
 DIMS = ("rotation", "dy", "dx")
 
 
 def softmax_landscape(
-    rotation: list[float], dy: list[float], dx: list[float], classes: list[int], label: int = 0
+    rotation: list[float], dy: list[float], dx: list[float], classes: list[int], **card: Any
 ) -> xr.Dataset:
     """Logits that are linear in the transform: class 0 at the centre, 1 to the left, 3 to the right."""
     r, y, x = np.meshgrid(rotation, dy, dx, indexing="ij")
     logits = np.stack([2.0 + 0 * r, r / 10, y, -r / 8 + x], axis=-1)
     p = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
-    return xr.Dataset(
-        {
-            "loss": (DIMS, -np.log(p[..., label]).astype(np.float32)),
-            "margin": (DIMS, (logits[..., label] - np.delete(logits, label, -1).max(-1)).astype(np.float32)),
-            "confidence": (DIMS, p.max(-1).astype(np.float32)),
-            "predicted": (DIMS, p.argmax(-1)),
-            "probabilities": ((*DIMS, "class"), p[..., classes].astype(np.float32)),
-            "natural_loss": 0.25,
-            "natural_predicted": 0,
-            "natural_confidence": 0.8,
+    return build_landscape(
+        axes={"rotation": np.array(rotation), "dy": np.array(dy), "dx": np.array(dx)},
+        cells={
+            "loss": -np.log(p[..., 0]),
+            "margin": logits[..., 0] - logits[..., 1:].max(-1),
+            "predicted": p.argmax(-1),
+            "confidence": p.max(-1),
+            "fp32": np.ones(p.shape[:-1], bool),
         },
-        coords={"rotation": rotation, "dy": dy, "dx": dx, "class": classes},
+        probabilities=p[..., classes],
+        classes=np.array(classes),
+        natural={"loss": 0.25, "predicted": 0, "confidence": 0.8},
+        card={"label": 0, "labelled": True, "padding": "black", "names": dict(enumerate(NAMES))} | card,
     )
-
-
-WORST = {
-    "rotation": 30.0,
-    "dx": -1.5,
-    "dy": 3.0,
-    "loss": 2.5,
-    "predicted": 1,
-    "confidence": 0.6,
-    "misclassified": True,
-}
 
 
 def pane(**changes: Any) -> Pane:
     settings: dict[str, Any] = {
         "landscape": softmax_landscape([-30, 0, 30], [-3, 3], [-3, 0, 3], [0, 1, 2, 3]),
         "image": torch.linspace(0, 1, 3 * 4 * 5).reshape(3, 4, 5),
-        "label": 0,
         "class_names": NAMES,
-        "worst": WORST,
     }
     return Pane(**(settings | changes))
 
@@ -116,7 +106,9 @@ def test_it_is_json_and_keeps_markup_as_text() -> None:
 def test_picture_bytes_are_rows_of_pixels() -> None:
     image = torch.zeros(3, 2, 4)
     image[0, 1, 3] = 1.0  # red, lower right
-    picture = explorer_payload([pane(image=image, padding="reflect")])["panes"][0]["picture"]
+    picture = explorer_payload([pane(image=image, landscape=softmax_landscape([0], [0], [0], [0], padding="reflect"))])[
+        "panes"
+    ][0]["picture"]
     assert picture | {"pixels": ""} == {
         "width": 4,
         "height": 2,
@@ -155,14 +147,12 @@ def test_a_predicted_class_that_does_not_travel_gets_a_stand_in() -> None:
     np.testing.assert_array_equal(probabilities.argmax(-1) != 0, misclassified)
 
 
-def test_worst_case_from_an_object() -> None:
-    class Record:
-        rotation, dx, dy, loss, predicted, confidence, misclassified = 30.0, -1.5, 3.0, 2.5, 1, 0.6, True
-
-    for worst in (Record(), WORST):
-        shown = explorer_payload([pane(worst=worst)])["panes"][0]["worst"]
-        assert shown["words"] == "turned 30° left, moved 1.5 px left and 3 px down"
-        assert (shown["name"], shown["loss"], shown["misclassified"]) == ("<b>dog</b>", 2.5, True)
+def test_the_worst_case_is_the_landscapes_own() -> None:
+    shown = explorer_payload([pane()])["panes"][0]["worst"]
+    truth = worst_case(pane().landscape)
+    assert {name: shown[name] for name in asdict(truth)} == asdict(truth)
+    assert shown["words"] == "turned 30° right, moved 3 px right and 3 px down"
+    assert (shown["name"], shown["misclassified"]) == ("frog", True)
 
 
 @pytest.mark.parametrize(
@@ -185,7 +175,7 @@ def test_planes(sizes: tuple[list[float], ...], fixed: str, x_axis: str, y_axis:
 
 def test_exact_answers() -> None:
     answer = exact_answer(pane(), predicted=1, loss=1.5, confidence=0.5, probabilities=[0.2, 0.5, 0.2, 0.1])
-    assert answer["name"] == "<b>dog</b>"
+    assert (answer["index"], answer["name"]) == (1, "<b>dog</b>")
     assert answer["misclassified"] is True
     payload = explorer_payload([pane()], exact={"pose": {"rotation": 3, "dx": 0, "dy": 0}, "panes": [answer]})
     assert payload["exact"]["pose"] == {"rotation": 3.0, "dx": 0.0, "dy": 0.0}
@@ -199,8 +189,6 @@ def test_refusals_say_what_was_expected() -> None:
         explorer_payload([pane(landscape=pane().landscape.drop_vars("probabilities"))])
     with pytest.raises(InvalidInput, match="expected dimensions"):
         explorer_payload([pane(landscape=pane().landscape.expand_dims("image"))])
-    with pytest.raises(InvalidInput, match="Unknown padding 'wrap'"):
-        explorer_payload([pane(padding="wrap")])
     with pytest.raises(InvalidInput, match="1 or 3 channels; got shape"):
         explorer_payload([pane(image=torch.zeros(2, 4, 4))])
     with pytest.raises(InvalidInput, match="exactly one of"):

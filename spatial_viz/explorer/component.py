@@ -19,40 +19,23 @@ def _renderer(name: str) -> Any:
     return st.components.v2.component(f"spatial_viz_{name}", css=css, js=js)
 
 
-def explorer(
-    payload: dict[str, Any], key: str, on_pose_change: Callable[[], None] | None = None
-) -> dict[str, float] | None:
-    """Draw the explorer; return the pose last let go of, ``{"rotation", "dx", "dy", "seq"}``, or None before.
+def explorer(payload: dict[str, Any], key: str, on_pose_change: Callable[[], None]) -> None:
+    """Draw the explorer. ``on_pose_change`` is called when the visitor has let go of a pose, which then lies in
+    ``st.session_state[key]["pose"]`` as ``{"rotation", "dx", "dy", "seq"}``; before the first it is None.
 
-    To move the picture from Python, set ``st.session_state[key]["pose"]`` before this call (None for home)
-    and raise the payload's ``rev``.
+    To move the picture from Python, set that state before this call (None for home) and raise the payload's ``rev``.
     """
-    result = _renderer("explorer")(
-        key=key, data=payload, default={"pose": None}, on_pose_change=on_pose_change or _nothing
+    _renderer("explorer")(
+        key=key, data=payload, default={"pose": None}, on_pose_change=on_pose_change, on_rest_change=_nothing
     )
-    pose = result.get("pose")
-    return dict(pose) if pose else None
 
 
-def gallery(
-    items: Sequence[dict[str, str]],
-    selected: str | None,
-    key: str,
-    on_change: Callable[[], None] | None = None,
-) -> str | None:
-    """Draw thumbnails ``{"id", "label", "src"}`` to click; return the id clicked last, or ``selected`` before.
-
-    To select from Python, pass it as ``selected`` and set ``st.session_state[key]["selected"]`` as well.
+def gallery(items: Sequence[dict[str, str]], selected: str, key: str, on_click: Callable[[], None]) -> None:
+    """Draw thumbnails ``{"id", "label", "src"}`` to click; ``on_click`` finds the id in
+    ``st.session_state[key]["clicked"]``.
     """
-    result = _renderer("gallery")(
-        key=key,
-        data={"items": list(items), "selected": selected},
-        default={"selected": selected},
-        on_selected_change=on_change or _nothing,
-    )
-    chosen = result.get("selected")
-    return selected if chosen is None else str(chosen)
+    _renderer("gallery")(key=key, data={"items": list(items), "selected": selected}, on_clicked_change=on_click)
 
 
 def _nothing() -> None:
-    """Streamlit wants a callback for every state key that has a default."""
+    """The trigger only asks for the fragment to be run again."""

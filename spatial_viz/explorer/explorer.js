@@ -2,7 +2,8 @@
 //
 // mount(element, payload, callbacks) knows nothing of its host and returns {update(payload), destroy()}; the default
 // export at the end adapts it to Streamlit. The payload is described in payload.py. The whole swept grid is in the
-// browser, so nothing is sent while a pose changes; callbacks.onCommit(pose) is called once when the visitor lets go.
+// browser, so nothing is sent while a pose changes; callbacks.onCommit(pose) is called once when the visitor lets go,
+// callbacks.onRest() while the picture rests and the payload says that denser maps are being computed.
 //
 // Conventions: rotation in degrees, positive counter-clockwise as displayed; dx, dy in pixels of the network's input,
 // positive right and down; rotate about ((W-1)/2, (H-1)/2) first, then shift.
@@ -20,6 +21,7 @@ const SAME = 1e-6; // poses closer than this are the same pose
 const KNOB_SPACE = 24; // above the picture, for the rotation handle
 const PLAY_MS = 2500;
 const DEBOUNCE_MS = 200;
+const REST_MS = 400; // between two questions for denser maps, while the picture rests
 const HINT_KEY = "spatial-viz-dragged";
 const HATCH = 4; // points of the drawn field between two lines
 const FEW = 4; // bars per pane where several panes are compared
@@ -795,6 +797,7 @@ function makePane(pane, many, help) {
     const wrong =
       now.trueColumn < 0 ? valueAt(now, now.signs, 1, pose, one)[0] < 0 : best !== now.trueColumn;
     return {
+      index: now.classes[best].index,
       name: now.classes[best].name,
       confidence: probabilities[best],
       loss: valueAt(now, now.loss, 1, pose, one)[0],
@@ -835,9 +838,9 @@ function makePane(pane, many, help) {
     for (const bar of bars) {
       const p = said.probabilities[bar.column];
       sum += p;
-      bar.set(p, now.classes[bar.column].name === said.name);
+      bar.set(p, now.classes[bar.column].index === said.index);
     }
-    const listed = bars.some((bar) => now.classes[bar.column].name === said.name);
+    const listed = bars.some((bar) => now.classes[bar.column].index === said.index);
     othersBar?.set(Math.max(0, 1 - sum), !listed);
     if (view.thumbsStale || state.restyle) thumbs(state);
     return said;
@@ -991,6 +994,7 @@ export function mount(element, firstPayload, callbacks = {}) {
   let frame = 0;
   let frames = 0;
   let timer = 0;
+  let resting = 0;
   let playing = 0;
 
   const observer = new ResizeObserver((entries) => {
@@ -1018,6 +1022,14 @@ export function mount(element, firstPayload, callbacks = {}) {
     }
     state.pose = next;
     request();
+    rest();
+  }
+
+  // Ask for the denser maps, but never while the pose is being changed.
+  function rest() {
+    clearTimeout(resting);
+    if (!payload.refining) return;
+    resting = setTimeout(() => (samePose(state.pose, committed) ? callbacks.onRest?.() : rest()), REST_MS);
   }
 
   function commit() {
@@ -1404,6 +1416,7 @@ export function mount(element, firstPayload, callbacks = {}) {
     state.theme = null; // a theme change arrives as an update, too
     state.restyle = true;
     request();
+    rest();
   }
 
   update(firstPayload);
@@ -1414,6 +1427,7 @@ export function mount(element, firstPayload, callbacks = {}) {
       observer.disconnect();
       stop();
       clearTimeout(timer);
+      clearTimeout(resting);
       if (frame) cancelAnimationFrame(frame);
       views = [];
       root.remove();
@@ -1444,19 +1458,20 @@ function readTheme(root) {
 
 const instances = new WeakMap();
 
-export default function ({ data, parentElement, setStateValue }) {
+export default function ({ data, parentElement, setStateValue, setTriggerValue }) {
   // Streamlit calls this again with the same parent whenever data or theme change; only the last cleanup runs.
   let instance = instances.get(parentElement);
   if (instance) {
-    instance.send = setStateValue;
+    Object.assign(instance, { setStateValue, setTriggerValue });
     instance.view.update(data);
   } else {
-    instance = { send: setStateValue, seq: 0 };
+    instance = { setStateValue, setTriggerValue, seq: 0 };
     const onCommit = (pose) => {
       instance.seq = Math.max(instance.seq + 1, Date.now()); // grows over remounts as well
-      instance.send("pose", { ...pose, seq: instance.seq });
+      instance.setStateValue("pose", { ...pose, seq: instance.seq });
     };
-    instance.view = mount(parentElement, data, { onCommit });
+    const onRest = () => instance.setTriggerValue("rest", true);
+    instance.view = mount(parentElement, data, { onCommit, onRest });
     instances.set(parentElement, instance);
   }
   return () => {

@@ -1,4 +1,4 @@
-// Thumbnails to click. data = {items: [{id, label, src}], selected}; a click sends one state value, the id.
+// Thumbnails to click. data = {items: [{id, label, src}], selected}; a click sends one trigger, the id.
 
 const SMALL = 64; // pictures up to this many pixels are shown as pixels, larger ones smoothly
 
@@ -9,7 +9,6 @@ export function mount(element, data, onSelect) {
   root.setAttribute("aria-label", "Pictures");
   element.appendChild(root);
   let shown = null;
-  let asked = null; // the server's selection last seen: only a new one overrules a click
   let buttons = [];
 
   function select(id) {
@@ -41,11 +40,9 @@ export function mount(element, data, onSelect) {
 
   function update({ items, selected }) {
     const now = JSON.stringify(items);
-    const rebuilt = now !== shown;
-    if (rebuilt) build(items);
-    if (rebuilt || selected !== asked) select(selected);
+    if (now !== shown) build(items);
+    select(selected);
     shown = now;
-    asked = selected;
   }
 
   update(data);
@@ -54,15 +51,15 @@ export function mount(element, data, onSelect) {
 
 const instances = new WeakMap();
 
-export default function ({ data, parentElement, setStateValue }) {
+export default function ({ data, parentElement, setTriggerValue }) {
   // Called again with the same parent whenever data or theme change.
   let instance = instances.get(parentElement);
   if (instance) {
-    instance.send = setStateValue;
+    instance.send = setTriggerValue;
     instance.view.update(data);
   } else {
-    instance = { send: setStateValue };
-    instance.view = mount(parentElement, data, (id) => instance.send("selected", id));
+    instance = { send: setTriggerValue };
+    instance.view = mount(parentElement, data, (id) => instance.send("clicked", id));
     instances.set(parentElement, instance);
   }
   return () => {

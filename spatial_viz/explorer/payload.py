@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -18,8 +18,7 @@ import torch
 import xarray as xr
 
 from spatial_viz.errors import InvalidInput
-from spatial_viz.geometry import PADDINGS
-from spatial_viz.landscape import DIMS, transform_words
+from spatial_viz.landscape import DIMS, card_of, label_of, misclassified, transform_words, worst_case
 
 VERSION = 1
 MAX_PANES = 4
@@ -64,21 +63,15 @@ GLOSSARY: dict[str, str] = {
 class Pane:
     """One classifier's view of one picture.
 
-    ``landscape`` is a swept grid over ("rotation", "dy", "dx") with ``probabilities``; ``image`` is the C×H×W
-    picture in [0, 1] as the classifier gets it. ``worst`` is the worst case, an object or a mapping with
-    ``rotation``, ``dx``, ``dy``, ``loss``, ``confidence``, ``misclassified`` and ``predicted`` or ``name``.
-    ``planes`` are refined landscapes for display, each with exactly one of the three dimensions of size 1.
-    Without a true label, pass the prediction for the unmoved picture as ``label`` and ``labelled=False``.
+    ``landscape`` is a swept grid with ``probabilities``; ``image`` is the C×H×W picture in [0, 1] as the classifier
+    gets it. ``class_names`` are those of all classes. ``planes`` are refined landscapes for display, each with exactly
+    one of the three dimensions of size 1.
     """
 
     landscape: xr.Dataset
     image: torch.Tensor
-    label: int
     class_names: Sequence[str]
-    worst: Any
     title: str = ""
-    padding: str = "black"
-    labelled: bool = True
     planes: Sequence[xr.Dataset] = ()
 
 
@@ -87,6 +80,7 @@ def explorer_payload(
     *,
     pose: Mapping[str, float] | None = None,
     rev: int = 0,
+    refining: int = 0,
     exact: Mapping[str, Any] | None = None,
     limits: Mapping[str, float] | None = None,
     notes: Sequence[str] = (),
@@ -97,7 +91,8 @@ def explorer_payload(
     ``pose`` and ``limits`` map "rotation" (degrees), "dx" and "dy" (pixels) to numbers; the pose defaults to
     the unmoved picture, the limits to the extent of the grids. The browser moves to ``pose`` only where
     ``rev`` is higher than before. ``exact`` is ``{"pose": …, "panes": [exact_answer(…), …]}``, the classifiers'
-    own answers at one pose.
+    own answers at one pose. ``refining`` is positive, and another number each time, while denser maps are being
+    computed: the browser asks for them again and again, as long as the visitor lets the picture rest.
     """
     if not 1 <= len(panes) <= MAX_PANES:
         raise InvalidInput(f"The explorer shows one to {MAX_PANES} panes; got {len(panes)}.")
@@ -114,6 +109,7 @@ def explorer_payload(
     return {
         "version": VERSION,
         "rev": int(rev),
+        "refining": int(refining),
         "pose": _pose(pose or {}),
         "limits": _pose(limits),
         "panes": [_pane(pane, ds, loss_max) for pane, ds in zip(panes, landscapes, strict=True)],
@@ -132,10 +128,11 @@ def exact_answer(
     interpolation.
     """
     answer: dict[str, Any] = {
+        "index": int(predicted),
         "name": _name(pane.class_names, predicted),
         "confidence": float(confidence),
         "loss": float(loss),
-        "misclassified": int(predicted) != int(pane.label),
+        "misclassified": int(predicted) != label_of(pane.landscape),
     }
     if probabilities is not None:
         every = np.asarray(probabilities, dtype=np.float32).reshape(-1)
@@ -156,8 +153,6 @@ def _checked(pane: Pane) -> xr.Dataset:
     if set(ds["loss"].dims) != set(DIMS):
         came = tuple(ds["loss"].dims)
         raise InvalidInput(f"The explorer shows one picture: expected dimensions {DIMS}, got {came}.")
-    if pane.padding not in PADDINGS:
-        raise InvalidInput(f"Unknown padding {pane.padding!r}; expected one of {', '.join(PADDINGS)}.")
     if pane.image.ndim != 3 or pane.image.shape[0] not in (1, 3):
         shape = tuple(pane.image.shape)
         raise InvalidInput(f"Expected a C×H×W picture with 1 or 3 channels; got shape {shape}.")
@@ -165,7 +160,8 @@ def _checked(pane: Pane) -> xr.Dataset:
 
 
 def _pane(pane: Pane, ds: xr.Dataset, loss_max: float) -> dict[str, Any]:
-    wrong = _misclassified(ds, pane.label)
+    card, label = card_of(ds), label_of(ds)
+    wrong = misclassified(ds).transpose(*DIMS).values
     classes = [{"index": int(c), "name": _name(pane.class_names, c)} for c in ds["class"].values]
     probabilities = ds["probabilities"].transpose(*DIMS, "class").values
     hidden = _hidden(ds)
@@ -176,12 +172,13 @@ def _pane(pane: Pane, ds: xr.Dataset, loss_max: float) -> dict[str, Any]:
         probabilities = np.concatenate([probabilities, stand_in], axis=-1)
         classes.append({"index": OTHER_CLASS, "name": "another class"})
     natural = int(ds["natural_predicted"])
+    worst = worst_case(ds)
     return {
         "title": pane.title,
-        "picture": _picture(pane.image, pane.padding),
-        "label": int(pane.label),
-        "label_name": _name(pane.class_names, pane.label),
-        "labelled": bool(pane.labelled),
+        "picture": _picture(pane.image, card["padding"]),
+        "label": label,
+        "label_name": _name(pane.class_names, label),
+        "labelled": bool(card["labelled"]),
         "axes": {d: [float(x) for x in ds[d].values] for d in DIMS},
         "loss": _base64(ds["loss"].transpose(*DIMS), "<f4"),
         "misclassified": _base64(wrong, "u1"),
@@ -193,12 +190,12 @@ def _pane(pane: Pane, ds: xr.Dataset, loss_max: float) -> dict[str, Any]:
             "name": _name(pane.class_names, natural),
             "confidence": float(ds["natural_confidence"]),
             "loss": float(ds["natural_loss"]),
-            "misclassified": natural != int(pane.label),
+            "misclassified": natural != label,
         },
-        "worst": _worst(pane),
+        "worst": {**asdict(worst), "words": transform_words(worst.rotation, worst.dx, worst.dy)},
         "misclassified_count": int(wrong.sum()),
         "transforms": int(wrong.size),
-        "planes": [_plane(plane, pane.label) for plane in pane.planes],
+        "planes": [_plane(plane, label) for plane in pane.planes],
     }
 
 
@@ -212,18 +209,6 @@ def _picture(image: torch.Tensor, padding: str) -> dict[str, Any]:
         "pixels": _base64(pixels.permute(1, 2, 0).numpy(), "u1"),
         "padding": padding,
     }
-
-
-def _worst(pane: Pane) -> dict[str, Any]:
-    record = pane.worst
-
-    def get(field: str) -> Any:
-        return record.get(field) if isinstance(record, Mapping) else getattr(record, field, None)
-
-    name = get("name") or _name(pane.class_names, get("predicted"))
-    numbers = {field: float(get(field)) for field in ("rotation", "dx", "dy", "loss", "confidence")}
-    words = transform_words(numbers["rotation"], numbers["dx"], numbers["dy"])
-    return {**numbers, "name": str(name), "misclassified": bool(get("misclassified")), "words": words}
 
 
 def _plane(ds: xr.Dataset, label: int) -> dict[str, Any]:
@@ -247,10 +232,6 @@ def _plane(ds: xr.Dataset, label: int) -> dict[str, Any]:
         # Its zero line is the edge of the misclassified region, finer than the cells.
         "margin": _base64(ds["margin"].transpose(y_axis, x_axis), "<f4") if "margin" in ds else None,
     }
-
-
-def _misclassified(ds: xr.Dataset, label: int) -> np.ndarray:
-    return np.asarray((ds["predicted"] != label).transpose(*DIMS).values)
 
 
 def _hidden(ds: xr.Dataset) -> np.ndarray:

@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-import base64
+import functools
 import io
 import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import plotly.graph_objects as go
 import streamlit as st
 import torch
 import xarray as xr
-from torch import Tensor
 
 from spatial_viz import exports, figures
 from spatial_viz.cache import cached_sweep
-from spatial_viz.classifiers import Classifier, Entry, catalogue, load_classifier
 from spatial_viz.errors import SpatialVizError
-from spatial_viz.explorer.component import explorer, gallery
+from spatial_viz.explorer.component import explorer
 from spatial_viz.explorer.payload import GLOSSARY, Pane, exact_answer, explorer_payload
-from spatial_viz.geometry import PADDINGS, Padding, warp
+from spatial_viz.geometry import warp
 from spatial_viz.grids import TransformGrid
-from spatial_viz.images import class_names, load_image, samples, tensor_to_picture
+from spatial_viz.images import tensor_to_picture
 from spatial_viz.landscape import (
     DIMS,
     card_of,
@@ -38,30 +36,17 @@ from spatial_viz.landscape import (
     worst_case,
 )
 from spatial_viz.losses import cross_entropy
-from spatial_viz.sweeps import exact_logits, refined_axes, sweep_axes
+from spatial_viz.pages.choosing import View, choose, plain
+from spatial_viz.refining import Refiner
+from spatial_viz.sweeps import Progress, exact_logits, refined_axes, sweep_axes
 
 EXPLORER = "explorer"  # the key of the component; its state holds the pose last let go of
 EXPLORER_HEIGHT = 645  # pixels, of the component and of the skeleton that keeps its place
-GRANULARITIES = {"paper: 31 × 5 × 5": (31, 5, 5), "coarse: 11 × 3 × 3": (11, 3, 3), "fine: 61 × 9 × 9": (61, 9, 9)}
-DISPLAY = (61, 25, 25)  # values of rotation, dy and dx on a display plane
-OPENING = {"cifar10": "cifar10/6"}  # the picture a first visitor sees: right as it is, wrong on a third of the grid
-SOURCES = ("Samples", "Upload", "Camera")
-
-
-@dataclass(frozen=True)
-class View:
-    """What the visitor chose: everything that decides the landscape."""
-
-    classifier: Classifier
-    image: Tensor
-    label: int | None
-    grid: TransformGrid
-    padding: Padding
-    title: str
-
-    @property
-    def question(self) -> tuple[Any, ...]:
-        return (self.classifier.name, self.image.numpy().tobytes(), self.label, self.grid, self.padding)
+HEAD_HEIGHT = 48  # pixels, of the heading, or of the progress bar in its place
+FIGURE_HEIGHT = 470  # pixels, of the figures below it and of their skeletons
+# Values of rotation, dy and dx on a display plane, for pictures up to 64 px and for larger ones, which cost more.
+DISPLAY, DISPLAY_OF_LARGE = (61, 25, 25), (31, 9, 9)
+Plane = tuple[str, float]  # the dimension held fixed, and at which value
 
 
 def page() -> None:
@@ -69,147 +54,42 @@ def page() -> None:
     view = choose()
     if view is None:
         return
-    st.markdown("##### How far can you turn and move this picture before the classifier is wrong?")
-    place = st.empty()
+    head = st.container(height=HEAD_HEIGHT, border=False).empty()
+    place, below = st.container(), st.container()
     try:
-        if st.session_state.get("question") != view.question:
-            _sweep(view, place)
-        with place.container():
+        with place:
+            waiting = st.empty()
+            if st.session_state.get("question") != view.question:
+                if "question" not in st.session_state:
+                    waiting.skeleton(height=EXPLORER_HEIGHT)
+                _sweep(view, head)
+                waiting.empty()
+        head.markdown("##### How far can you turn and move this picture before the classifier is wrong?")
+        with below:
+            chosen = _choose_slice()
+        _refine(view)
+        with place:
             live(view)
-        if _refine(view):  # the landscape is on the page by now
-            st.rerun()
-        details(view)
+        with below:
+            details(view, *chosen)
     except SpatialVizError as error:
-        place.error(_plain(error), icon=":material/error:")
-
-
-# --- Choosing -------------------------------------------------------------------------------------------------------
-
-
-def choose() -> View | None:
-    """The sidebar; None, with the reason on the page, where the choice leads to nothing."""
-    try:
-        with st.sidebar:
-            classifier = _choose_classifier()
-            gallery_place = st.container()
-            grid, padding = _choose_limits(classifier)  # drawn first: a bad picture must not take the limits away
-            with gallery_place:
-                picked = _choose_picture(classifier)
-    except SpatialVizError as error:
-        st.error(_plain(error), icon=":material/error:")
-        return None
-    if picked is None:
-        st.info("Choose a picture in the sidebar, or take one with the camera.", icon=":material/add_photo_alternate:")
-        return None
-    image, label, title = picked
-    return View(classifier, image, label, grid, padding, title)
-
-
-def _choose_classifier() -> Classifier:
-    entries = {entry.name: entry for entry in catalogue()}
-    # Not bound to the URL by Streamlit, which would put the marked label there: a link has to outlive a download.
-    linked = st.query_params.get("classifier")
-    if "classifier" not in st.session_state and linked in entries:
-        st.session_state["classifier"] = linked
-    name = st.selectbox(
-        "Classifier", list(entries), format_func=lambda name: _marked(entries[name]), key="classifier",
-        on_change=lambda: st.query_params.update(classifier=st.session_state["classifier"]),
-    )  # fmt: skip
-    entry = entries[name]
-    if "natural_accuracy" in entry.card:
-        st.caption(
-            f"{entry.card['natural_accuracy']:.1%} of the test pictures right as they are, "
-            f"{entry.card['grid_accuracy']:.1%} under every transform of the paper's grid."
-        )
-    with st.spinner(f"Loading {entry.name}…", show_time=True):
-        return _classifier(entry.name)
-
-
-def _marked(entry: Entry) -> str:
-    return entry.name if entry.available else f"{entry.name} (not on this machine)"
-
-
-@st.cache_resource(max_entries=4, show_spinner=False)
-def _classifier(name: str) -> Classifier:
-    return load_classifier(name)
-
-
-def _choose_picture(classifier: Classifier) -> tuple[Tensor, int | None, str] | None:
-    """(prepared picture, label or None, title), or None where there is no picture yet."""
-    source = st.segmented_control(
-        "Picture", SOURCES, default="Samples", required=True, key="source", bind="query-params"
-    )
-    if source == "Samples":
-        return _choose_sample(classifier)
-    if source == "Upload":
-        upload = st.file_uploader("A picture of your own", key="upload", label_visibility="collapsed")
-    else:
-        upload = st.camera_input("Take a picture", key="camera", label_visibility="collapsed")
-    if upload is None:
-        return None
-    return classifier.prepare(load_image(upload.getvalue(), upload.name)), None, upload.name
-
-
-def _choose_sample(classifier: Classifier) -> tuple[Tensor, int, str]:
-    dataset = classifier.name.split("/")[0]
-    items = _thumbnails(dataset)
-    names = [item["id"] for item in items]
-    wanted = st.query_params.get("picture")
-    chosen = wanted if wanted in names else OPENING.get(dataset, names[0])
-    clicked = gallery(items, chosen, key=f"gallery-{dataset}", on_change=lambda: _link_picture(f"gallery-{dataset}"))
-    name = clicked if clicked in names else chosen
-    sample = samples(dataset)[names.index(name)]
-    return classifier.prepare(load_image(sample.path)), sample.label, f"{class_names(dataset)[sample.label]} ({name})"
-
-
-def _link_picture(key: str) -> None:
-    """Put the picture that was clicked into the URL."""
-    chosen = st.session_state[key].get("selected")
-    if chosen:
-        st.query_params["picture"] = chosen
-
-
-@st.cache_data(show_spinner=False)
-def _thumbnails(dataset: str) -> list[dict[str, str]]:
-    names = class_names(dataset)
-    items = []
-    for sample in samples(dataset):
-        picture = load_image(sample.path)
-        picture.thumbnail((96, 96))
-        stream = io.BytesIO()
-        picture.convert("RGB").save(stream, "PNG")
-        source = "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
-        items.append({"id": sample.name, "label": names[sample.label], "src": source})
-    return items
-
-
-def _choose_limits(classifier: Classifier) -> tuple[TransformGrid, Padding]:
-    paper = TransformGrid.paper(classifier.input_size)
-    with st.expander("Spatial limits", expanded=False):
-        rotation = st.slider("Rotation, ± degrees", 0, 90, int(paper.rotation), key="rotation", bind="query-params")
-        share = st.slider("Shift, % of the paper's limit", 0, 300, 100, step=10, key="shift", bind="query-params",
-                          help="100 % is about a tenth of the picture: 3 pixels of 32, 24 of 224.")  # fmt: skip
-        size = st.selectbox("Granularity", list(GRANULARITIES), key="granularity", bind="query-params",
-                            help=GLOSSARY["grid"])  # fmt: skip
-        padding = st.selectbox("Padding", PADDINGS, key="padding", bind="query-params", help=GLOSSARY["padding"])
-    scale = share / 100
-    granularity = GRANULARITIES.get(size or "", (31, 5, 5))
-    return TransformGrid(float(rotation), paper.dx * scale, paper.dy * scale, granularity), padding or "black"  # type: ignore[return-value]
+        st.error(plain(error), icon=":material/error:")
 
 
 # --- The landscape --------------------------------------------------------------------------------------------------
 
 
-def _sweep(view: View, place: Any) -> None:
+def _sweep(view: View, head: Any) -> None:
     """Ask the question that the page now shows, and forget what belonged to the one before."""
-    place.skeleton(height=EXPLORER_HEIGHT)
-    with _progress("Sweeping the grid") as progress:
-        started = time.perf_counter()
-        landscape = _landscape(view, {dim: np.array(view.grid.values(dim)) for dim in DIMS}, progress)
-        seconds = time.perf_counter() - started
     state = st.session_state
+    if "refiner" not in state:
+        state["refiner"] = Refiner()
+    state["refiner"].want({})  # it would only be in the way
+    with _progress(head, "Sweeping the grid") as progress:
+        axes = {dim: np.array(view.grid.values(dim)) for dim in DIMS}
+        landscape = cached_sweep(view.classifier, view.image, view.label, axes, view.padding, progress=progress)
     first = "question" not in state
-    state["question"], state["landscape"], state["planes"], state["seconds"] = view.question, landscape, {}, seconds
+    state["question"], state["landscape"], state["figures"] = view.question, landscape, {}
     state["rev"] = state.get("rev", 0) + 1
     if not first:  # the first landscape opens at the pose of the link
         _link_pose({})
@@ -217,18 +97,9 @@ def _sweep(view: View, place: Any) -> None:
         state[EXPLORER]["pose"] = None
 
 
-def _landscape(view: View, axes: dict[str, np.ndarray], progress: Any = None) -> xr.Dataset:
-    return cached_sweep(view.classifier, view.image, view.label, axes, view.padding, progress=progress)
-
-
-def _landscape_once(view: View, axes: dict[str, np.ndarray], progress: Any = None) -> xr.Dataset:
-    return sweep_axes(view.classifier, view.image, view.label, axes, progress=progress, padding=view.padding)
-
-
 @contextmanager
-def _progress(text: str) -> Iterator[Any]:
+def _progress(place: Any, text: str) -> Iterator[Progress]:
     """A callback for a sweep; it shows a bar once the sweep has taken half a second."""
-    place = st.empty()
     started = time.perf_counter()
 
     def show(done: int, total: int) -> None:
@@ -240,22 +111,36 @@ def _progress(text: str) -> Iterator[Any]:
     place.empty()
 
 
-def _refine(view: View) -> bool:
-    """Compute the display planes of the explorer's pose; whether there was anything to do."""
+def _refine(view: View) -> None:
+    """Want the display planes through the explorer's pose and the one that the surface shows."""
+    surface: Plane | None = st.session_state["surface_plane"]
+    planes = dict.fromkeys([*_pose_planes(view), *([surface] if surface else [])])
+    rev = st.session_state["rev"]
+    st.session_state["refiner"].want({(rev, *plane): functools.partial(_plane, view, plane) for plane in planes})
+
+
+def _pose_planes(view: View) -> list[Plane]:
+    """The planes of the explorer's two maps, where both of their axes move."""
     pose = _pose(view)
-    planes: dict[tuple[str, float], xr.Dataset] = st.session_state["planes"]
     moving = {dim for dim, values in zip(DIMS, view.grid.shape, strict=True) if values > 1}
-    wanted = {(fixed, pose[fixed]) for fixed in ("rotation", "dy") if moving >= set(DIMS) - {fixed}}
-    missing = sorted(wanted - planes.keys())
-    for fixed, value in missing:
-        axes = refined_axes(view.grid, DISPLAY, **{fixed: value})
-        with _progress("Refining the maps") as progress:
-            # Only what others will ask for, too, is worth a place on the disk.
-            sweep = _landscape if value in view.grid.values(fixed) else _landscape_once
-            planes[fixed, value] = sweep(view, axes, progress)
-    for key in [key for key in planes if key not in wanted]:
-        del planes[key]
-    return bool(missing)
+    return [(fixed, pose[fixed]) for fixed in ("rotation", "dy") if moving >= set(DIMS) - {fixed}]
+
+
+def _plane(view: View, plane: Plane, progress: Progress) -> xr.Dataset:
+    """One display plane."""
+    fixed, value = plane
+    counts = DISPLAY if max(view.classifier.input_size) <= 64 else DISPLAY_OF_LARGE
+    axes = refined_axes(view.grid, counts, **{fixed: value})
+    # Only what others will ask for, too, is worth a place on the disk.
+    if value in view.grid.values(fixed):
+        return cached_sweep(view.classifier, view.image, view.label, axes, view.padding, progress=progress)
+    return sweep_axes(view.classifier, view.image, view.label, axes, padding=view.padding, progress=progress)
+
+
+def _refined(plane: Plane) -> xr.Dataset | None:
+    """A display plane of the landscape shown, once it is there."""
+    refined: xr.Dataset | None = st.session_state["refiner"].get((st.session_state["rev"], *plane))
+    return refined
 
 
 # --- The live explorer ----------------------------------------------------------------------------------------------
@@ -263,35 +148,38 @@ def _refine(view: View) -> bool:
 
 @st.fragment
 def live(view: View) -> None:
-    """The explorer. A pose let go of re-runs this fragment alone: first the exact answer, then denser maps."""
+    """The explorer. A pose let go of re-runs this fragment alone, and so does the wish for denser maps."""
+    try:
+        _live(view)
+    except SpatialVizError as error:  # alone it has no page around it that would show the sentence
+        st.error(plain(error), icon=":material/error:")
+    surface: Plane | None = st.session_state["surface_plane"]
+    if st.session_state.get("surface_awaited") and surface and _refined(surface) is not None:
+        st.session_state["surface_awaited"] = False
+        st.rerun()
+
+
+def _live(view: View) -> None:
     landscape: xr.Dataset = st.session_state["landscape"]
+    busy = st.session_state["refiner"].busy  # asked first: what comes in between is fetched the next time
+    planes = [plane for key in _pose_planes(view) if (plane := _refined(key)) is not None]
     pose = _pose(view)
-    pane = Pane(
-        landscape=landscape,
-        image=view.image,
-        label=label_of(landscape),
-        class_names=view.classifier.class_names,
-        worst=worst_case(landscape),
-        title=view.classifier.name,
-        padding=view.padding,
-        labelled=view.label is not None,
-        planes=list(st.session_state["planes"].values()),
-    )
+    pane = Pane(landscape, view.image, view.classifier.class_names, view.classifier.name, planes)
+    st.session_state["asked"] = st.session_state.get("asked", 0) + 1
     payload = explorer_payload(
         [pane],
         pose=pose,
         rev=st.session_state["rev"],
+        refining=st.session_state["asked"] if busy else 0,
         exact=_exact(view, pane, pose),
         limits={axis: getattr(view.grid, axis) for axis in ("rotation", "dx", "dy")},
         notes=_notes(view, landscape),
     )
     explorer(payload, key=EXPLORER, on_pose_change=lambda: _pose_let_go(view))
-    if st.session_state.pop("let_go", False) and _refine(view):
-        st.rerun(scope="fragment")
 
 
 def _pose_let_go(view: View) -> None:
-    st.session_state["let_go"] = True
+    _refine(view)
     _link_pose(_pose(view))
 
 
@@ -329,7 +217,7 @@ def _exact(view: View, pane: Pane, pose: dict[str, float]) -> dict[str, Any]:
     answer = exact_answer(
         pane,
         predicted=int(probabilities.argmax()),
-        loss=float(cross_entropy(logits, torch.tensor([pane.label]))),
+        loss=float(cross_entropy(logits, torch.tensor([label_of(pane.landscape)]))),
         confidence=float(probabilities.max()),
         probabilities=probabilities.numpy(),
     )
@@ -362,36 +250,47 @@ def _hardware(landscape: xr.Dataset) -> str:
 
 # --- Below the fold -------------------------------------------------------------------------------------------------
 
-SLICES = {
-    "rotation × shift right": ("rotation", "dx"),
-    "rotation × shift down": ("rotation", "dy"),
-    "shift right × shift down": ("dx", "dy"),
-}
+SLICES = {"rotation × shift right": ("rotation", "dx"), "rotation × shift down": ("rotation", "dy"),
+          "shift right × shift down": ("dx", "dy")}  # fmt: skip
 THIRD: dict[str, Literal["max"] | None] = {"as in the worst case": None, "maximised over": "max"}
 
 
-def details(view: View) -> None:
-    """The surface, a slice chooser, downloads, and what the words mean."""
+def _choose_slice() -> tuple[str, str, Literal["max"] | None]:
+    """The two axes that the surface shows, and what becomes of the third."""
     landscape: xr.Dataset = st.session_state["landscape"]
+    state = st.session_state
+    state["surface_plane"] = None
     moving = {dim for dim in DIMS if landscape.sizes[dim] > 1}
     slices = {name: axes for name, axes in SLICES.items() if set(axes) <= moving}
-    theme: figures.Theme = "dark" if st.context.theme.type == "dark" else "light"
-    if slices:
-        st.subheader("The landscape from the side", anchor=False)
-        with st.container(horizontal=True):
-            name = st.segmented_control("Slice", list(slices), default=next(iter(slices)), required=True, key="slice",
-                                        bind="query-params")  # fmt: skip
-            third = st.segmented_control("The third axis", list(THIRD), default=next(iter(THIRD)), required=True,
-                                         key="third", bind="query-params")  # fmt: skip
-        x, y = slices.get(name or "", next(iter(slices.values())))
-        at = THIRD[third or next(iter(THIRD))]
-        refined = _refined_slice(view, landscape, x, y) if at is None else None
+    if not slices:
+        return "", "", None
+    st.subheader("The landscape from the side", anchor=False)
+    with st.container(horizontal=True):
+        name = st.segmented_control("Slice", list(slices), default=next(iter(slices)), required=True, key="slice",
+                                    bind="query-params")  # fmt: skip
+        third = st.segmented_control("The third axis", list(THIRD), default=next(iter(THIRD)), required=True,
+                                     key="third", bind="query-params")  # fmt: skip
+    x, y = slices.get(name or "", next(iter(slices.values())))
+    at = THIRD[third or next(iter(THIRD))]
+    if at is None:
+        fixed = next(dim for dim in DIMS if dim not in (x, y))
+        state["surface_plane"] = (fixed, float(getattr(worst_case(landscape), fixed)))
+    return x, y, at
+
+
+def details(view: View, x: str, y: str, at: Literal["max"] | None) -> None:
+    """The surface and the map of a slice, downloads, and what the words mean."""
+    landscape: xr.Dataset = st.session_state["landscape"]
+    if x:
         left, right = st.columns([3, 2])
-        surface = figures.surface(landscape, x, y, at=at, theme=theme, refined=refined)
-        flat = figures.heatmap(landscape, x, y, at=at, theme=theme, refined=refined)
-        alt = figures.alt_text(landscape)
-        left.plotly_chart(surface, theme=None, key="surface", alt=alt)
-        right.plotly_chart(flat, theme=None, key="heatmap", alt=alt)
+        made = _figures(landscape, x, y, at)
+        # Drawn once, when it is complete: a surface that is drawn again forgets how the visitor has turned it.
+        st.session_state["surface_awaited"] = made is None
+        for column, key, figure in zip((left, right), ("surface", "heatmap"), made or (None, None), strict=True):
+            if figure is None:
+                column.skeleton(height=FIGURE_HEIGHT)
+            else:
+                column.plotly_chart(figure, theme=None, key=key, alt=figures.alt_text(landscape))
     _downloads(view, landscape)
     with st.expander("What do these words mean?"):
         for term, text in GLOSSARY.items():
@@ -401,12 +300,20 @@ def details(view: View) -> None:
         )
 
 
-def _refined_slice(view: View, landscape: xr.Dataset, x: str, y: str) -> xr.Dataset:
-    """The display plane through the worst case."""
-    fixed = next(dim for dim in DIMS if dim not in (x, y))
-    value = float(getattr(worst_case(landscape), fixed))
-    with _progress("Refining the surface") as progress:
-        return _landscape(view, refined_axes(view.grid, DISPLAY, **{fixed: value}), progress)
+def _figures(landscape: xr.Dataset, x: str, y: str, at: Literal["max"] | None) -> tuple[go.Figure, go.Figure] | None:
+    """Surface and heat map of a slice; None while the plane that they show is being refined."""
+    theme: figures.Theme = "dark" if st.context.theme.type == "dark" else "light"
+    kept: dict[Any, tuple[go.Figure, go.Figure]] = st.session_state["figures"]
+    if (x, y, at, theme) not in kept:
+        plane: Plane | None = st.session_state["surface_plane"]
+        refined = _refined(plane) if plane else None
+        if plane and refined is None:
+            return None
+        kept[x, y, at, theme] = (
+            figures.surface(landscape, x, y, at=at, theme=theme, refined=refined),
+            figures.heatmap(landscape, x, y, at=at, theme=theme, refined=refined),
+        )
+    return kept[x, y, at, theme]
 
 
 def _downloads(view: View, landscape: xr.Dataset) -> None:
@@ -431,8 +338,3 @@ def _downloads(view: View, landscape: xr.Dataset) -> None:
             ("Worst-case picture (PNG)", picture, f"{name}-worst-case.png", "image/png"),
         ):
             st.download_button(label, data, file, mime, on_click="ignore", icon=":material/download:")
-
-
-def _plain(error: Exception) -> str:
-    """An error's text for Streamlit, which would read it as Markdown: names of files and classes stay as they are."""
-    return "".join(f"\\{char}" if char in r"\`*_{}[]()<>#+-!|~$:" else char for char in str(error))

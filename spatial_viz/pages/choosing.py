@@ -1,0 +1,150 @@
+"""What every page lets its visitor choose, in the sidebar: the picture, the classifier, the spatial limits."""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+from torch import Tensor
+
+from spatial_viz.classifiers import Classifier, Entry, catalogue, load_classifier
+from spatial_viz.errors import SpatialVizError
+from spatial_viz.explorer.component import gallery
+from spatial_viz.explorer.payload import GLOSSARY
+from spatial_viz.geometry import PADDINGS, Padding
+from spatial_viz.grids import TransformGrid
+from spatial_viz.images import class_names, load_image, samples
+
+GRANULARITIES = ("31,5,5", "11,3,3", "61,9,9")  # the paper's first; as the command line writes them
+OPENING = {"cifar10": "cifar10/6"}  # the picture a first visitor sees: right as it is, wrong on a third of the grid
+SOURCES = ("Samples", "Upload", "Camera")
+
+
+@dataclass(frozen=True)
+class View:
+    """What the visitor chose: everything that decides the landscape."""
+
+    classifier: Classifier
+    image: Tensor
+    label: int | None
+    grid: TransformGrid
+    padding: Padding
+    title: str
+
+    @property
+    def question(self) -> tuple[Any, ...]:
+        return (self.classifier.name, self.image.numpy().tobytes(), self.label, self.grid, self.padding)
+
+
+def choose() -> View | None:
+    """The sidebar; None, with the reason on the page, where the choice leads to nothing."""
+    try:
+        with st.sidebar:
+            classifier, dataset = _choose_classifier()
+            gallery_place = st.container()
+            grid, padding = _choose_limits(classifier)  # drawn first: a bad picture must not take the limits away
+            with gallery_place:
+                picked = _choose_picture(classifier, dataset)
+    except SpatialVizError as error:
+        st.error(plain(error), icon=":material/error:")
+        return None
+    if picked is None:
+        st.info("Choose a picture in the sidebar, or take one with the camera.", icon=":material/add_photo_alternate:")
+        return None
+    image, label, title = picked
+    return View(classifier, image, label, grid, padding, title)
+
+
+def _choose_classifier() -> tuple[Classifier, str]:
+    """The classifier and the data set whose pictures it knows."""
+    entries = {entry.name: entry for entry in catalogue()}
+    # Not bound to the URL by Streamlit, which would put the marked label there: a link has to outlive a download.
+    linked = st.query_params.get("classifier")
+    if "classifier" not in st.session_state and linked in entries:
+        st.session_state["classifier"] = linked
+    name = st.selectbox(
+        "Classifier", list(entries), format_func=lambda name: _marked(entries[name]), key="classifier",
+        on_change=lambda: st.query_params.update(classifier=st.session_state["classifier"]),
+    )  # fmt: skip
+    entry = entries[name]
+    if "natural_accuracy" in entry.card:
+        st.caption(
+            f"{entry.card['natural_accuracy']:.1%} of the test pictures right as they are, "
+            f"{entry.card['grid_accuracy']:.1%} under every transform of the paper's grid."
+        )
+    with st.spinner(f"Loading {entry.name}…", show_time=True):
+        return _classifier(entry.name), entry.dataset
+
+
+def _marked(entry: Entry) -> str:
+    return entry.name if entry.available else f"{entry.name} (not on this machine)"
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _classifier(name: str) -> Classifier:
+    return load_classifier(name)
+
+
+def _choose_picture(classifier: Classifier, dataset: str) -> tuple[Tensor, int | None, str] | None:
+    """(prepared picture, label or None, title), or None where there is no picture yet."""
+    source = st.segmented_control(
+        "Picture", SOURCES, default="Samples", required=True, key="source", bind="query-params"
+    )
+    if source == "Samples":
+        return _choose_sample(classifier, dataset)
+    if source == "Upload":
+        upload = st.file_uploader("A picture of your own", key="upload", label_visibility="collapsed")
+    else:
+        upload = st.camera_input("Take a picture", key="camera", label_visibility="collapsed")
+    if upload is None:
+        return None
+    return classifier.prepare(load_image(upload.getvalue(), upload.name)), None, upload.name
+
+
+def _choose_sample(classifier: Classifier, dataset: str) -> tuple[Tensor, int, str]:
+    items = _thumbnails(dataset)
+    names = [item["id"] for item in items]
+    wanted = st.query_params.get("picture")  # the URL alone knows what was chosen, so that the way back works, too
+    name = wanted if wanted in names else OPENING.get(dataset, names[0])
+    key = f"gallery-{dataset}"
+    gallery(items, name, key=key, on_click=lambda: st.query_params.update(picture=st.session_state[key]["clicked"]))
+    sample = samples(dataset)[names.index(name)]
+    return classifier.prepare(load_image(sample.path)), sample.label, f"{class_names(dataset)[sample.label]} ({name})"
+
+
+@st.cache_data(show_spinner=False)
+def _thumbnails(dataset: str) -> list[dict[str, str]]:
+    names = class_names(dataset)
+    items = []
+    for sample in samples(dataset):
+        picture = load_image(sample.path)
+        picture.thumbnail((96, 96))
+        stream = io.BytesIO()
+        picture.convert("RGB").save(stream, "PNG")
+        source = "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
+        items.append({"id": sample.name, "label": names[sample.label], "src": source})
+    return items
+
+
+def _choose_limits(classifier: Classifier) -> tuple[TransformGrid, Padding]:
+    paper = TransformGrid.paper(classifier.input_size)
+    with st.expander("Spatial limits", expanded=False):
+        rotation = st.slider("Rotation, ± degrees", 0, 90, int(paper.rotation), key="rotation", bind="query-params")
+        share = st.slider("Shift, % of the paper's limit", 0, 300, 100, step=10, key="shift", bind="query-params",
+                          help="100 % is about a tenth of the picture: 3 pixels of 32, 24 of 224.")  # fmt: skip
+        size = st.selectbox(
+            "Granularity: rotation, right, down", GRANULARITIES, key="granularity", bind="query-params",
+            help=f"{GLOSSARY['grid']} The paper's grid has {GRANULARITIES[0].replace(',', ' × ')} of them.",
+        )  # fmt: skip
+        padding = st.selectbox("Padding", PADDINGS, key="padding", bind="query-params", help=GLOSSARY["padding"])
+    scale = share / 100
+    granularity = tuple(int(count) for count in size.split(","))
+    return TransformGrid(float(rotation), paper.dx * scale, paper.dy * scale, granularity), padding  # type: ignore[arg-type, return-value]
+
+
+def plain(error: Exception) -> str:
+    """An error's text for Streamlit, which would read it as Markdown: names of files and classes stay as they are."""
+    return "".join(f"\\{char}" if char in r"\`*_{}[]()<>#+-!|~$:" else char for char in str(error))

@@ -1,0 +1,76 @@
+"""Refining beside the page: wanted first, dropped when not wanted, errors where they can be shown."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+import xarray as xr
+
+from spatial_viz.errors import InvalidInput
+from spatial_viz.refining import Refiner
+from spatial_viz.sweeps import Progress
+
+
+def wait(refiner: Refiner) -> None:
+    for _ in range(500):
+        if not refiner.busy:
+            return
+        time.sleep(0.01)
+    raise AssertionError("still busy after five seconds")
+
+
+def answer(value: int) -> xr.Dataset:
+    return xr.Dataset(attrs={"value": value})
+
+
+def test_they_come_in_the_order_wanted() -> None:
+    refiner, done = Refiner(), []
+
+    def job(value: int) -> xr.Dataset:
+        done.append(value)
+        return answer(value)
+
+    refiner.want({value: lambda _, value=value: job(value) for value in (2, 0, 1)})
+    wait(refiner)
+    assert done == [2, 0, 1]
+    assert [refiner.get(key).attrs["value"] for key in (0, 1, 2)] == [0, 1, 2]
+    refiner.want({1: lambda _: job(9)})
+    assert not refiner.busy and refiner.get(1).attrs["value"] == 1  # kept
+    assert refiner.get(0) is None  # dropped
+    assert done == [2, 0, 1]
+
+
+def test_what_is_no_longer_wanted_stops_at_its_next_batch() -> None:
+    refiner = Refiner()
+    started, steps = threading.Event(), []
+
+    def endless(progress: Progress) -> xr.Dataset:
+        for step in range(10_000):
+            steps.append(step)
+            started.set()
+            progress(step, 10_000)
+            time.sleep(0.001)
+        return answer(0)
+
+    refiner.want({"endless": endless})
+    assert started.wait(5)
+    refiner.want({"short": lambda _: answer(1)})
+    wait(refiner)
+    assert refiner.get("short").attrs["value"] == 1
+    assert refiner.get("endless") is None
+    assert len(steps) < 10_000
+
+
+def test_an_error_is_raised_where_the_result_is_asked_for() -> None:
+    refiner = Refiner()
+
+    def fails(progress: Progress) -> xr.Dataset:
+        raise InvalidInput("no such thing")
+
+    refiner.want({"a": fails, "b": lambda _: answer(2)})
+    wait(refiner)
+    with pytest.raises(InvalidInput, match="no such thing"):
+        refiner.get("a")
+    assert refiner.get("b").attrs["value"] == 2
