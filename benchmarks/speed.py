@@ -27,7 +27,8 @@ from spatial_viz.grids import TransformGrid
 from spatial_viz.images import load_sample, samples
 from spatial_viz.landscape import misclassified
 from spatial_viz.networks import fold_batch_norm
-from spatial_viz.sweeps import runner_for, sweep, warm_up
+from spatial_viz.runner import runner_for, warm_up
+from spatial_viz.sweeps import sweep
 
 BATCHES = (16, 32, 64, 128, 256, 512)
 TARGETS = {"sweep / bare": (1.4, "at most"), "foolbox / sweep": (5.0, "at least"), "peak memory": (1.5, "at most")}

@@ -18,7 +18,8 @@ from torch import Tensor
 from spatial_viz.classifiers import Classifier
 from spatial_viz.errors import SpatialVizError
 from spatial_viz.landscape import DIMS, SCHEMA, card_of, load, save
-from spatial_viz.sweeps import Progress, pixel_hash, runner_for, sweep_axes
+from spatial_viz.runner import Progress, runner_for
+from spatial_viz.sweeps import pixel_hash, sweep_axes
 from spatial_viz.version import VERSION
 
 MAX_BYTES = 200_000_000

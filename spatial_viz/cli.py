@@ -51,6 +51,7 @@ def sweep(
     from spatial_viz import cache, images, landscape, sweeps
     from spatial_viz.classifiers import load_classifier
     from spatial_viz.grids import TransformGrid
+    from spatial_viz.runner import warm_up
 
     for path in (out, figure):
         if path is not None and not path.resolve().parent.is_dir():
@@ -72,7 +73,7 @@ def sweep(
         source = images.load_image(picture)
     image = model.prepare(source)
     index = None if label is None else model.label_index(label)
-    sweeps.warm_up(model, device, precision)  # type: ignore[arg-type]
+    warm_up(model, device, precision)  # type: ignore[arg-type]
     axes = {dim: np.array(grid.values(dim)) for dim in landscape.DIMS}
     started = time.perf_counter()
     with _progress(len(grid), hidden=as_json) as advance:

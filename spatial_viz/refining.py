@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import xarray as xr
 
-from spatial_viz.sweeps import Progress
+from spatial_viz.runner import Progress
 
 Job = Callable[[Progress], xr.Dataset]
 
@@ -41,15 +41,9 @@ class Refiner:
                 raise self._failed[key]
             return self._ready.get(key)
 
-    @property
-    def wanted(self) -> tuple[Hashable, ...]:
-        return tuple(self._jobs)
-
-    @property
-    def busy(self) -> bool:
-        """Whether something wanted is still to come."""
-        with self._lock:
-            return self._next() is not None
+    def pause(self) -> None:
+        """Keep what is there, and no longer want the rest."""
+        self.want({key: job for key, job in self._jobs.items() if key in self._ready})
 
     def _next(self) -> Hashable | None:
         return next((key for key in self._jobs if key not in self._ready and key not in self._failed), None)

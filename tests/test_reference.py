@@ -21,7 +21,8 @@ from spatial_viz.classifiers import Classifier
 from spatial_viz.grids import TransformGrid
 from spatial_viz.images import CLASS_NAMES, picture_to_tensor
 from spatial_viz.landscape import WorstCase, misclassified, summary, worst_case
-from spatial_viz.sweeps import calibrate, exact_logits, fast_at_bf16, pick_device, sweep
+from spatial_viz.runner import calibrate, exact_logits, fast_at_bf16, pick_device
+from spatial_viz.sweeps import sweep
 
 COUNT = 500 if os.environ.get("CI") == "true" else 60
 

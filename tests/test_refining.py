@@ -10,15 +10,15 @@ import xarray as xr
 
 from spatial_viz.errors import InvalidInput
 from spatial_viz.refining import Refiner
-from spatial_viz.sweeps import Progress
+from spatial_viz.runner import Progress
 
 
-def wait(refiner: Refiner) -> None:
+def wait(refiner: Refiner, key: object) -> xr.Dataset:
     for _ in range(500):
-        if not refiner.busy:
-            return
+        if (found := refiner.get(key)) is not None:
+            return found
         time.sleep(0.01)
-    raise AssertionError("still busy after five seconds")
+    raise AssertionError("nothing after five seconds")
 
 
 def answer(value: int) -> xr.Dataset:
@@ -33,11 +33,11 @@ def test_they_come_in_the_order_wanted() -> None:
         return answer(value)
 
     refiner.want({value: lambda _, value=value: job(value) for value in (2, 0, 1)})
-    wait(refiner)
+    wait(refiner, 1)
     assert done == [2, 0, 1]
     assert [refiner.get(key).attrs["value"] for key in (0, 1, 2)] == [0, 1, 2]
     refiner.want({1: lambda _: job(9)})
-    assert not refiner.busy and refiner.get(1).attrs["value"] == 1  # kept
+    assert wait(refiner, 1).attrs["value"] == 1  # kept
     assert refiner.get(0) is None  # dropped
     assert done == [2, 0, 1]
 
@@ -57,8 +57,7 @@ def test_what_is_no_longer_wanted_stops_at_its_next_batch() -> None:
     refiner.want({"endless": endless})
     assert started.wait(5)
     refiner.want({"short": lambda _: answer(1)})
-    wait(refiner)
-    assert refiner.get("short").attrs["value"] == 1
+    assert wait(refiner, "short").attrs["value"] == 1
     assert refiner.get("endless") is None
     assert len(steps) < 10_000
 
@@ -70,7 +69,24 @@ def test_an_error_is_raised_where_the_result_is_asked_for() -> None:
         raise InvalidInput("no such thing")
 
     refiner.want({"a": fails, "b": lambda _: answer(2)})
-    wait(refiner)
+    assert wait(refiner, "b").attrs["value"] == 2
     with pytest.raises(InvalidInput, match="no such thing"):
         refiner.get("a")
-    assert refiner.get("b").attrs["value"] == 2
+
+
+def test_a_pause_keeps_what_is_there() -> None:
+    refiner, go = Refiner(), threading.Event()
+
+    def waits(progress: Progress) -> xr.Dataset:
+        go.wait(5)
+        progress(1, 2)
+        return answer(0)
+
+    refiner.want({"there": lambda _: answer(1), "to come": waits, "later": lambda _: answer(2)})
+    wait(refiner, "there")
+    refiner.pause()
+    go.set()
+    refiner.want({"there": waits, "last": lambda _: answer(3)})
+    wait(refiner, "last")
+    assert refiner.get("there").attrs["value"] == 1
+    assert refiner.get("to come") is None and refiner.get("later") is None

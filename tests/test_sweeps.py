@@ -23,18 +23,8 @@ from spatial_viz.grids import TransformGrid
 from spatial_viz.images import load_sample
 from spatial_viz.landscape import DIMS, card_of, misclassified, worst_case
 from spatial_viz.losses import cross_entropy, logit_margin
-from spatial_viz.sweeps import (
-    Runner,
-    calibrate,
-    close_calls,
-    exact_logits,
-    fast_at_bf16,
-    pick_device,
-    refined_axes,
-    runner_for,
-    sweep,
-    sweep_axes,
-)
+from spatial_viz.runner import Runner, calibrate, close_calls, exact_logits, fast_at_bf16, pick_device, runner_for
+from spatial_viz.sweeps import refined_axes, sweep, sweep_axes
 
 
 class SmallNet(nn.Module):

@@ -19,14 +19,17 @@ def _renderer(name: str) -> Any:
     return st.components.v2.component(f"spatial_viz_{name}", css=css, js=js)
 
 
-def explorer(payload: dict[str, Any], key: str, on_pose_change: Callable[[], None]) -> None:
+def explorer(
+    payload: dict[str, Any], key: str, on_pose_change: Callable[[], None], on_rest: Callable[[], None]
+) -> None:
     """Draw the explorer. ``on_pose_change`` is called when the visitor has let go of a pose, which then lies in
-    ``st.session_state[key]["pose"]`` as ``{"rotation", "dx", "dy", "seq"}``; before the first it is None.
+    ``st.session_state[key]["pose"]`` as ``{"rotation", "dx", "dy", "seq"}``; before the first it is None. ``on_rest``
+    is called again and again while the payload says ``refining`` and the picture rests.
 
     To move the picture from Python, set that state before this call (None for home) and raise the payload's ``rev``.
     """
     _renderer("explorer")(
-        key=key, data=payload, default={"pose": None}, on_pose_change=on_pose_change, on_rest_change=_nothing
+        key=key, data=payload, default={"pose": None}, on_pose_change=on_pose_change, on_rest_change=on_rest
     )
 
 
@@ -35,7 +38,3 @@ def gallery(items: Sequence[dict[str, str]], selected: str, key: str, on_click: 
     ``st.session_state[key]["clicked"]``.
     """
     _renderer("gallery")(key=key, data={"items": list(items), "selected": selected}, on_clicked_change=on_click)
-
-
-def _nothing() -> None:
-    """The trigger only asks for the fragment to be run again."""

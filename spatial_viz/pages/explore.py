@@ -38,7 +38,8 @@ from spatial_viz.landscape import (
 from spatial_viz.losses import cross_entropy
 from spatial_viz.pages.choosing import View, choose, plain
 from spatial_viz.refining import Refiner
-from spatial_viz.sweeps import Progress, exact_logits, refined_axes, sweep_axes
+from spatial_viz.runner import Progress, exact_logits
+from spatial_viz.sweeps import refined_axes, sweep_axes
 
 EXPLORER = "explorer"  # the key of the component; its state holds the pose last let go of
 EXPLORER_HEIGHT = 645  # pixels, of the component and of the skeleton that keeps its place
@@ -64,10 +65,9 @@ def page() -> None:
                     waiting.skeleton(height=EXPLORER_HEIGHT)
                 _sweep(view, head)
                 waiting.empty()
-        head.markdown("##### How far can you turn and move this picture before the classifier is wrong?")
+        head.markdown("##### How far can you turn and move it?")
         with below:
             chosen = _choose_slice()
-        _refine(view)
         with place:
             live(view)
         with below:
@@ -84,7 +84,7 @@ def _sweep(view: View, head: Any) -> None:
     state = st.session_state
     if "refiner" not in state:
         state["refiner"] = Refiner()
-    state["refiner"].want({})  # it would only be in the way
+    state["refiner"].pause()  # it would only be in the way
     with _progress(head, "Sweeping the grid") as progress:
         axes = {dim: np.array(view.grid.values(dim)) for dim in DIMS}
         landscape = cached_sweep(view.classifier, view.image, view.label, axes, view.padding, progress=progress)
@@ -112,11 +112,15 @@ def _progress(place: Any, text: str) -> Iterator[Progress]:
 
 
 def _refine(view: View) -> None:
-    """Want the display planes through the explorer's pose and the one that the surface shows."""
-    surface: Plane | None = st.session_state["surface_plane"]
-    planes = dict.fromkeys([*_pose_planes(view), *([surface] if surface else [])])
+    """Have the display planes that are shown computed."""
     rev = st.session_state["rev"]
-    st.session_state["refiner"].want({(rev, *plane): functools.partial(_plane, view, plane) for plane in planes})
+    st.session_state["refiner"].want({(rev, *key): functools.partial(_plane, view, key) for key in _shown(view)})
+
+
+def _shown(view: View) -> list[Plane]:
+    """The display planes that the page shows: through the explorer's pose, and that of the surface."""
+    surface: Plane | None = st.session_state["surface_plane"]
+    return list(dict.fromkeys([*_pose_planes(view), *([surface] if surface else [])]))
 
 
 def _pose_planes(view: View) -> list[Plane]:
@@ -161,7 +165,7 @@ def live(view: View) -> None:
 
 def _live(view: View) -> None:
     landscape: xr.Dataset = st.session_state["landscape"]
-    busy = st.session_state["refiner"].busy  # asked first: what comes in between is fetched the next time
+    incomplete = any(_refined(key) is None for key in _shown(view))
     planes = [plane for key in _pose_planes(view) if (plane := _refined(key)) is not None]
     pose = _pose(view)
     pane = Pane(landscape, view.image, view.classifier.class_names, view.classifier.name, planes)
@@ -170,16 +174,16 @@ def _live(view: View) -> None:
         [pane],
         pose=pose,
         rev=st.session_state["rev"],
-        refining=st.session_state["asked"] if busy else 0,
+        refining=st.session_state["asked"] if incomplete else 0,
         exact=_exact(view, pane, pose),
         limits={axis: getattr(view.grid, axis) for axis in ("rotation", "dx", "dy")},
         notes=_notes(view, landscape),
     )
-    explorer(payload, key=EXPLORER, on_pose_change=lambda: _pose_let_go(view))
+    explorer(payload, key=EXPLORER, on_pose_change=lambda: _pose_let_go(view), on_rest=lambda: _refine(view))
 
 
 def _pose_let_go(view: View) -> None:
-    _refine(view)
+    st.session_state["refiner"].pause()  # the exact answer comes first
     _link_pose(_pose(view))
 
 
@@ -250,8 +254,7 @@ def _hardware(landscape: xr.Dataset) -> str:
 
 # --- Below the fold -------------------------------------------------------------------------------------------------
 
-SLICES = {"rotation × shift right": ("rotation", "dx"), "rotation × shift down": ("rotation", "dy"),
-          "shift right × shift down": ("dx", "dy")}  # fmt: skip
+SLICES = {"rotation × dx": ("rotation", "dx"), "rotation × dy": ("rotation", "dy"), "dx × dy": ("dx", "dy")}
 THIRD: dict[str, Literal["max"] | None] = {"as in the worst case": None, "maximised over": "max"}
 
 

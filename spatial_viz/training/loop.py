@@ -22,7 +22,7 @@ from spatial_viz.geometry import warp
 from spatial_viz.grids import TransformGrid, draw_transforms
 from spatial_viz.losses import cross_entropy
 from spatial_viz.networks import build_network, fold_batch_norm, load_weights
-from spatial_viz.sweeps import fast_at_bf16
+from spatial_viz.runner import fast_at_bf16
 from spatial_viz.training.data import PictureSet, augment, split_validation, to_images
 from spatial_viz.training.recipes import candidates_at, find_recipe
 

@@ -17,7 +17,7 @@ from spatial_viz.datasets import class_folders, first_per_class
 from spatial_viz.errors import InvalidInput
 from spatial_viz.grids import TransformGrid
 from spatial_viz.images import load_image, picture_to_tensor
-from spatial_viz.sweeps import calibrate, runner_for
+from spatial_viz.runner import calibrate, runner_for
 from spatial_viz.training.data import read_folder, split_validation, to_images
 from spatial_viz.training.loop import channel_statistics
 from spatial_viz.version import VERSION

@@ -1,0 +1,347 @@
+"""One classifier on one device at one precision: folded, laid out and batched for speed, in parallel on a CPU.
+
+bf16 is used for speed, never for truth. On validation pictures a bf16 pass moved every gap between two logits by less
+than ``margin_error`` (see `calibrate`). So of a bf16 pass every row whose two best classes are closer than that, and
+every row that could hold the highest loss, is computed again in fp32: predicted classes, verdicts and the worst case
+are those of a pass in fp32. Should any of them turn out to have moved by more, everything is done again in fp32.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import math
+import threading
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import Literal
+from weakref import WeakKeyDictionary
+
+import torch
+from threadpoolctl import threadpool_limits
+from torch import Tensor, nn
+
+from spatial_viz.classifiers import Classifier, normalise
+from spatial_viz.errors import InvalidInput, SpatialVizError
+from spatial_viz.geometry import Padding, warp
+from spatial_viz.losses import cross_entropy
+from spatial_viz.networks import fold_batch_norm
+
+Precision = Literal["auto", "bf16", "fp32"]
+Progress = Callable[[int, int], None]
+"""Called with (transforms done, transforms in all) after every batch."""
+
+
+class Runner:
+    """One classifier on one device at one precision: folded, laid out and batched for speed.
+
+    ``precision`` is ``fp32`` or ``bf16``; the latter needs a finite ``margin_error`` for all but `approximate`.
+    """
+
+    def __init__(self, classifier: Classifier, device: str, precision: str, margin_error: float | None) -> None:
+        self.device = pick_device(device)
+        self.precision = precision
+        self.margin_error = margin_error if precision == "bf16" else None
+        self.name = classifier.name
+        self.mean, self.std = classifier.mean, classifier.std  # not the classifier: it could never be freed
+        self.batch: dict[str, int] = {}
+        self._copies = threading.local()
+        # A copy, so that the caller's network stays where and how it is.
+        network = _folded_safely(
+            copy.deepcopy(classifier.network).eval(), (classifier.channels, *classifier.input_size)
+        )
+        self.networks = {"fp32": self._lay_out(network, torch.float32)}
+        if precision == "bf16":
+            self.networks["bf16"] = self._lay_out(copy.deepcopy(network), torch.bfloat16)
+
+    def _lay_out(self, network: nn.Module, dtype: torch.dtype) -> nn.Module:
+        return network.to(self.device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @property
+    def device_name(self) -> str:
+        return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else str(self.device)
+
+    def logits(
+        self,
+        image: Tensor,
+        transforms: Tensor,
+        padding: Padding,
+        label: int | None = None,
+        progress: Progress | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """N×K logits on the CPU, and which of the N rows were computed in fp32.
+
+        In fp32 are all rows that decide a predicted class and, with a ``label``, all that may be the worst case.
+        """
+        if self.precision == "bf16":
+            bound = self.margin_error or 0.0
+            logits = self.approximate(image, transforms, padding, progress)
+            exact = torch.zeros(len(logits), dtype=torch.bool)
+            doubtful = close_calls(logits, bound) | (transforms == 0).all(1)  # and the unmoved picture
+            moved = self._again(doubtful.nonzero()[:, 0], logits, exact, image, transforms, padding)
+            if label is not None and moved <= bound:
+                for rows in _could_be_worst(logits, exact, label, bound):
+                    moved = max(moved, self._again(rows, logits, exact, image, transforms, padding))
+            if moved <= bound:
+                return logits, exact
+            # bf16 is further off here than it ever was in the calibration: nothing of it is to be trusted.
+        logits = self._pass("fp32", image, transforms, padding, progress)
+        return logits, torch.ones(len(logits), dtype=torch.bool)
+
+    def approximate(self, image: Tensor, transforms: Tensor, padding: Padding, progress: Progress | None) -> Tensor:
+        """The bf16 logits as they come out."""
+        return self._pass("bf16", image, transforms, padding, progress)
+
+    def exact(self, image: Tensor, transforms: Tensor, padding: Padding, warped: bool = True) -> Tensor:
+        """The fp32 logits; ``warped=False`` asks about the picture as it is."""
+        return self._pass("fp32", image, transforms if warped else None, padding, None)
+
+    def _again(
+        self, rows: Tensor, logits: Tensor, exact: Tensor, image: Tensor, transforms: Tensor, padding: Padding
+    ) -> float:
+        """Replace ``rows`` of ``logits`` by fp32 ones; by how much the gap between two logits moved at most."""
+        if not len(rows):
+            return 0.0
+        true = self.exact(image, transforms[rows], padding)
+        moved = largest_move(logits[rows], true)
+        logits[rows], exact[rows] = true, True
+        return moved
+
+    def _pass(
+        self, precision: str, image: Tensor, transforms: Tensor | None, padding: Padding, progress: Progress | None
+    ) -> Tensor:
+        """Warp and classify in batches of a size that is fast; out of memory halves it and goes on."""
+        self.batch.setdefault(precision, fast_batch(self.device, precision, (image.shape[-2], image.shape[-1])))
+        image = image.to(self.device)[None]
+        if transforms is None:
+            return self._forward(precision, image, None, padding)
+        rows: list[Tensor] = []
+        done = 0
+        while done < len(transforms):
+            threads = torch.get_num_threads() if self.device.type == "cpu" else 1
+            parts = _even_parts(transforms[done:], self.batch[precision], threads)
+            pool = _pool(threads) if len(parts) > 1 else None
+            answers = self._answers(pool, precision, image, parts, padding)
+            try:
+                with contextlib.closing(answers):
+                    for answer in answers:
+                        rows.append(answer)
+                        done += len(answer)
+                        if progress:
+                            progress(done, len(transforms))
+            except torch.OutOfMemoryError:
+                self.batch[precision] = len(parts[0]) // 2
+                if self.device.type == "cuda":
+                    torch.cuda.empty_cache()
+        return torch.cat(rows)
+
+    def _answers(
+        self, pool: ThreadPoolExecutor | None, precision: str, image: Tensor, parts: Sequence[Tensor], padding: Padding
+    ) -> Generator[Tensor]:
+        def in_worker(part: Tensor) -> Tensor:
+            return self._forward(precision, image, part, padding, own=True)
+
+        if pool is None:
+            yield from (self._forward(precision, image, part, padding) for part in parts)
+        else:
+            yield from pool.map(in_worker, parts)
+
+    def _forward(
+        self, precision: str, image: Tensor, transforms: Tensor | None, padding: Padding, own: bool = False
+    ) -> Tensor:
+        """The logits of one batch, on the CPU; ``own``: by this thread's own copy of the network."""
+        network = self._copy(precision) if own else self.networks[precision]
+        count = 1 if transforms is None else len(transforms)
+        with torch.inference_mode():
+            try:
+                if transforms is not None:
+                    image = warp(image, transforms.to(self.device), padding)
+                part = normalise(image, self.mean, self.std).contiguous(memory_format=torch.channels_last)
+                logits: Tensor = network(part.to(DTYPES[precision])).float().cpu()
+                return logits
+            except RuntimeError as error:
+                if not _out_of_memory(error):
+                    raise SpatialVizError(
+                        f"{self.name} failed on {count} pictures of {image.shape[-3]}×{image.shape[-2]}×{image.shape[-1]}: {error}"
+                    ) from error
+                if count > 1:
+                    raise torch.OutOfMemoryError(str(error)) from error
+                raise SpatialVizError(
+                    f"not enough memory on {self.device} for a single picture of {self.name}"
+                ) from error
+
+    def _copy(self, precision: str) -> nn.Module:
+        """The network for the thread that asks, with the same weights: it may keep notes of its own while it runs."""
+        copies: dict[str, nn.Module] = self._copies.__dict__
+        if precision not in copies:
+            network = self.networks[precision]
+            shared = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
+            copies[precision] = copy.deepcopy(network, shared)
+        return copies[precision]
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor | None:
+    """Workers with one thread each, for one batch each; None where that is not to be had.
+
+    Faster than all threads on one batch after the other, above all while something else, such as a browser, takes its
+    share of a core: nobody waits for the slowest thread after every layer.
+    """
+    if threads == 1:
+        return None
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="sweep", initializer=_one_thread)
+    return pool if pool.submit(torch.get_num_threads).result() == 1 else None
+
+
+def _one_thread() -> None:
+    torch.get_num_threads()  # only now does torch itself set the number for a new thread
+    threadpool_limits(1, user_api="openmp")
+
+
+def _out_of_memory(error: Exception) -> bool:
+    text = str(error).lower()
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in text or "out of memory" in text
+
+
+def _even_parts(transforms: Tensor, batch: int, workers: int) -> Sequence[Tensor]:
+    """Batches of at most ``batch`` rows, as equal as can be, and as many for every worker as for any other."""
+    count = -(-len(transforms) // batch)
+    count = min(-(-count // workers) * workers, len(transforms))
+    return transforms.tensor_split(count)
+
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+_RUNNERS: WeakKeyDictionary[Classifier, dict[tuple[str, str], Runner]] = WeakKeyDictionary()
+
+
+def runner_for(classifier: Classifier, device: str = "auto", precision: Precision = "auto") -> Runner:
+    """The runner of a classifier, made once per device and precision."""
+    chosen = pick_device(device)
+    if precision == "auto":
+        precision = "bf16" if classifier.margin_error is not None and fast_at_bf16(chosen) else "fp32"
+    if precision not in DTYPES:
+        raise InvalidInput(f"precision must be auto, bf16 or fp32; got {precision!r}")
+    if precision == "bf16" and classifier.margin_error is None:
+        raise InvalidInput(
+            f"{classifier.name} is not calibrated for bf16; use fp32, or set margin_error by calibrate()"
+        )
+    runners = _RUNNERS.setdefault(classifier, {})
+    key = (str(chosen), precision)
+    if key not in runners:
+        runners[key] = Runner(classifier, str(chosen), precision, classifier.margin_error)
+    return runners[key]
+
+
+def pick_device(device: str = "auto") -> torch.device:
+    """CUDA, then Apple's, then the CPU; or the device named."""
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+    except RuntimeError as error:
+        raise InvalidInput(f"unknown device {device!r}; use auto, cpu, cuda or mps") from error
+    usable = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not usable.get(chosen.type, False):
+        raise InvalidInput(f"there is no {device} on this machine; use auto or cpu")
+    return chosen
+
+
+def fast_at_bf16(device: torch.device) -> bool:
+    """Whether bf16 is computed by hardware; elsewhere it is emulated and slower than fp32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "cpu" and (torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
+
+
+def fast_batch(device: torch.device, precision: str, size: tuple[int, int]) -> int:
+    """The batch that is fast, not the largest that fits: on a CPU the activations should stay in the cache.
+
+    For a CPU measured at 32×32 (``make bench`` tries all), and scaled with the number of pixels.
+    """
+    at_32 = 2048 if device.type != "cpu" else (128 if precision == "bf16" else 32)
+    return max(4, int(at_32 * 32 * 32 / (size[0] * size[1]))) if min(size) else 1
+
+
+def _folded_safely(network: nn.Module, shape: tuple[int, int, int]) -> nn.Module:
+    """The network with batch norm folded, unless that changes its answers, as where two norms share a convolution."""
+    folded = fold_batch_norm(network)
+    if folded is network:
+        return network
+    device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
+    noise = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0)).to(device)
+    with torch.inference_mode():
+        one, other = network(noise).float(), folded(noise).float()
+    same = torch.allclose(one, other, rtol=1e-3, atol=1e-3 * float(one.abs().amax().clamp(min=1)))
+    return folded if same else network
+
+
+def close_calls(logits: Tensor, margin_error: float) -> Tensor:
+    """True for rows whose two best classes are so close that bf16 might have swapped them; N×K → N."""
+    best = logits.topk(2, dim=1).values
+    return (best[:, 0] - best[:, 1]) <= margin_error
+
+
+def _could_be_worst(logits: Tensor, exact: Tensor, label: int, margin_error: float) -> Iterator[Tensor]:
+    """Rows to compute again, a few at a time, until no approximate row can hold the highest loss.
+
+    The loss is log(1 + S) with S = Σ exp(z_j - z_label). If no gap is off by more than ``margin_error``, the true
+    loss is at most log(1 + S·exp(margin_error)). Between steps the caller replaces these rows of ``logits`` and sets
+    ``exact``.
+    """
+    labels = torch.full((len(logits),), label)
+    candidates = logits.argmax(1) != label  # certain: the close calls have been computed again
+    if not candidates.any():
+        candidates[:] = True
+    step = 8  # the first few mostly settle it
+    while True:
+        loss = cross_entropy(logits, labels)
+        highest = torch.log1p(torch.expm1(loss.double()) * math.exp(margin_error))
+        open_rows = candidates & ~exact
+        proven = loss[candidates & exact].max() if (candidates & exact).any() else torch.tensor(-math.inf)
+        rows = (open_rows & (highest >= proven)).nonzero()[:, 0]
+        if not len(rows):
+            return
+        yield rows[loss[rows].argsort(descending=True)][:step]
+        step *= 2
+
+
+def warm_up(classifier: Classifier, device: str = "auto", precision: Precision = "auto") -> None:
+    """One batch through every network that a sweep would use, so that the first sweep is as fast as the next."""
+    runner = runner_for(classifier, device, precision)
+    image = torch.zeros(classifier.channels, *classifier.input_size)
+    for name in runner.networks:
+        size = fast_batch(runner.device, name, classifier.input_size)
+        runner._pass(name, image, torch.zeros(size, 3), "black", None)
+
+
+def exact_logits(
+    classifier: Classifier, image: Tensor, transforms: Tensor, device: str = "auto", padding: Padding = "black"
+) -> Tensor:
+    """The fp32 logits of one C×H×W picture at N transforms (N×3): N×K, on the CPU."""
+    return runner_for(classifier, device, "fp32").exact(classifier.check_image(image), transforms, padding)
+
+
+def calibrate(classifier: Classifier, images: Tensor, transforms: Tensor, device: str = "auto") -> float:
+    """The ``margin_error`` of a classifier: 1.5 × the largest change of a logit gap by bf16, over all given cells.
+
+    Parameters
+    ----------
+    images: N×C×H×W validation pictures in [0, 1]; never those that results are reported on.
+    transforms: M×3; every picture is tried at every transform.
+    """
+    fast = Runner(classifier, device, "bf16", margin_error=math.inf)
+    largest = 0.0
+    for image in images:
+        approximate = fast.approximate(image, transforms, "black", None)
+        true = fast.exact(image, transforms, "black")
+        largest = max(largest, largest_move(approximate, true))
+    return 1.5 * largest
+
+
+def largest_move(approximate: Tensor, true: Tensor) -> float:
+    """By how much the gap between any two logits of a row differs at most: the spread of the row's errors."""
+    error = approximate - true
+    return float((error.amax(1) - error.amin(1)).max())
