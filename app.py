@@ -1,5 +1,7 @@
 """The frame of the app: `streamlit run app.py`."""
 
+import gc
+
 import streamlit as st
 from PIL import Image
 
@@ -10,3 +12,15 @@ st.set_page_config(page_title="spatial_viz", page_icon=icon, layout="wide")
 from spatial_viz.pages import explore  # noqa: E402  (torch takes a moment; the page should have its title by then)
 
 st.navigation([st.Page(explore.page, title="Explore", url_path="explore", default=True)], position="top").run()
+
+
+@st.cache_resource(show_spinner=False)
+def _settle() -> None:
+    """Streamlit collects garbage after every run, a tenth of a second in which no answer leaves the server, because it
+    goes through all of torch each time. What is there after the first run is there to stay.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+_settle()

@@ -162,9 +162,8 @@ class Runner:
                 return logits
             except RuntimeError as error:
                 if not _out_of_memory(error):
-                    raise SpatialVizError(
-                        f"{self.name} failed on {count} pictures of {image.shape[-3]}×{image.shape[-2]}×{image.shape[-1]}: {error}"
-                    ) from error
+                    shape = "×".join(map(str, image.shape[1:]))
+                    raise SpatialVizError(f"{self.name} failed on {count} pictures of {shape}: {error}") from error
                 if count > 1:
                     raise torch.OutOfMemoryError(str(error)) from error
                 raise SpatialVizError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import socket
@@ -47,8 +48,8 @@ def test_nonsense_in_the_url_leaves_a_working_page(
 
 def test_a_pose_beyond_the_limits_is_brought_within(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     page = open_page(monkeypatch, tmp_path, pose="1e9,-1e9,2")
-    wanted = {(fixed, value) for _, fixed, value in page.session_state["refiner"].wanted}
-    assert {("rotation", 30.0), ("dy", 2.0)} <= wanted
+    payload = json.loads(page.get("bidi_component")[0].proto.json)
+    assert payload["pose"] == {"rotation": 30.0, "dx": -3.0, "dy": 2.0}
 
 
 def test_a_classifier_that_fails_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -31,12 +31,12 @@ class Visit:
         self.settle()
 
     def settle(self) -> None:
-        """Until the server has nothing left to do."""
+        """Until the server has nothing left to do and the maps are complete."""
         self.page.wait_for_function(
-            "() => !document.querySelector('[data-testid=stStatusWidget]') "
-            "&& document.querySelector('[data-testid=stApp]')?.dataset.testScriptState !== 'running'",
+            "() => document.querySelector('[data-testid=stApp]')?.dataset.testScriptState !== 'running'",
             timeout=PATIENCE,
         )
+        self.page.locator('.sv-explorer[data-refining="false"]').wait_for(timeout=2 * PATIENCE)
         self.page.wait_for_timeout(300)
 
     @property

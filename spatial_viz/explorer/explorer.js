@@ -995,6 +995,7 @@ export function mount(element, firstPayload, callbacks = {}) {
   let frames = 0;
   let timer = 0;
   let resting = 0;
+  let held = false; // by a pointer, anywhere in the explorer
   let playing = 0;
 
   const observer = new ResizeObserver((entries) => {
@@ -1029,7 +1030,10 @@ export function mount(element, firstPayload, callbacks = {}) {
   function rest() {
     clearTimeout(resting);
     if (!payload.refining) return;
-    resting = setTimeout(() => (samePose(state.pose, committed) ? callbacks.onRest?.() : rest()), REST_MS);
+    resting = setTimeout(() => {
+      if (held || !samePose(state.pose, committed)) rest();
+      else callbacks.onRest?.();
+    }, REST_MS);
   }
 
   function commit() {
@@ -1117,9 +1121,13 @@ export function mount(element, firstPayload, callbacks = {}) {
       predicted: views[0].said.name,
       exact: String(Boolean(exact)),
       frames: String(frames),
+      refining: String(payload.refining > 0),
       rev: String(payload.rev),
     });
   }
+
+  on(root, "pointerdown", () => (held = true), { capture: true });
+  for (const end of ["pointerup", "pointercancel"]) on(document, end, () => (held = false), { capture: true });
 
   // ---- the picture under the hand
 

@@ -99,12 +99,14 @@ def _sweep(view: View, head: Any) -> None:
 
 @contextmanager
 def _progress(place: Any, text: str) -> Iterator[Progress]:
-    """A callback for a sweep; it shows a bar once the sweep has taken half a second."""
-    started = time.perf_counter()
+    """A callback for a sweep; it shows a bar once the sweep has taken half a second, four times a second."""
+    due = time.perf_counter() + 0.5
 
     def show(done: int, total: int) -> None:
+        nonlocal due
         st.session_state.get("question")  # a rerun that the visitor asked for in the meantime starts here
-        if time.perf_counter() - started > 0.5:
+        if time.perf_counter() > due:
+            due += 0.25
             place.progress(done / total, f"{text}: {done:,} of {total:,} transforms")
 
     yield show
