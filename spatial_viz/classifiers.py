@@ -99,11 +99,13 @@ class Classifier:
         """Any picture → the float32 C×H×W tensor in [0, 1] that this classifier takes.
 
         Resizes the short side and crops the centre as the weights ask; adds or removes colour.
-        A tensor is C×H×W (or H×W) in [0, 1].
+        A tensor is C×H×W or H×W in [0, 1], and rounded to 8 bits if it has another size.
         """
         if isinstance(picture, Tensor):
             if tuple(picture.shape) == (self.channels, *self.input_size) and picture.is_floating_point():
                 return check_range(picture.float())
+            if picture.ndim not in (2, 3):
+                raise InvalidInput(f"expected one C×H×W picture; got a tensor of shape {tuple(picture.shape)}")
             picture = pictures.tensor_to_picture(check_range(picture.float().reshape(-1, *picture.shape[-2:])))
         fitted = pictures.fit(picture, self.resize, self.input_size, self.interpolation)
         return pictures.picture_to_tensor(fitted, self.channels)

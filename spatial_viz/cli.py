@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from spatial_viz.errors import InvalidInput, SpatialVizError
+from spatial_viz.training.recipes import TrainingPlan, find_recipe
 
 # Torch takes seconds to import, so the commands import what they need: help and bad arguments answer at once.
 
@@ -96,33 +97,37 @@ def sweep(
 @app.command()
 def train(
     recipe: Annotated[str, typer.Option(help="standard or worst-of-10-30.")],
-    data: Annotated[str, typer.Option(help="Name of the data set.")] = "cifar10",
-    root: Annotated[Path, typer.Option(help="Folder with train/<class>/*.")] = Path("data/cifar10"),
-    epochs: Annotated[int, typer.Option(min=1)] = 20,
-    batch: Annotated[int, typer.Option(min=2)] = 256,
-    learning_rate: Annotated[float, typer.Option(help="Its peak.")] = 0.25,
-    seed: Annotated[int, typer.Option()] = 0,
-    validation: Annotated[int, typer.Option(min=0, help="Training pictures held out.")] = 5000,
+    data: Annotated[str, typer.Option(help="cifar10, mnist or folder.")] = TrainingPlan.data,
+    root: Annotated[
+        Path | None, typer.Option(help="Folder with train/<class>/*, or for the download. Default: data/DATA.")
+    ] = None,
+    download: Annotated[bool, typer.Option(help="Fetch the data set where it is missing.")] = False,
+    epochs: Annotated[int, typer.Option(min=1)] = TrainingPlan.epochs,
+    batch: Annotated[int, typer.Option(min=2)] = TrainingPlan.batch,
+    learning_rate: Annotated[float, typer.Option(help="Its peak.")] = TrainingPlan.learning_rate,
+    seed: Annotated[int, typer.Option()] = TrainingPlan.seed,
+    validation: Annotated[int, typer.Option(min=0, help="Training pictures held out.")] = TrainingPlan.validation,
     initial: Annotated[Path | None, typer.Option(help="Weights (safetensors) to start from.")] = None,
     out: Annotated[Path | None, typer.Option(help="Default: runs/DATA/RECIPE.")] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint in --out.")] = False,
 ) -> None:
     """Train a classifier by one of the paper's recipes."""
-    from spatial_viz.training.data import read_folder
-    from spatial_viz.training.loop import TrainingPlan
+    from spatial_viz.training.data import read
     from spatial_viz.training.loop import train as run
 
+    find_recipe(recipe)  # before the data are read
     plan = TrainingPlan(
         recipe, data, epochs=epochs, batch=batch, learning_rate=learning_rate, seed=seed, validation=validation,
         initial=str(initial) if initial else None,
     )  # fmt: skip
-    run(plan, read_folder(root / "train"), out or Path("runs") / data / recipe, resume=resume)
+    pictures = read(data, root or Path("data") / data, "train", download)
+    run(plan, pictures, out or Path("runs") / data / recipe, resume=resume)
 
 
 @app.command()
 def publish(
     run: Annotated[Path, typer.Argument(help="The --out folder of a finished training.")],
-    root: Annotated[Path, typer.Option(help="Folder with train/ and test/.")] = Path("data/cifar10"),
+    root: Annotated[Path | None, typer.Option(help="Folder with train/ and test/. Default: data/DATA.")] = None,
     pictures: Annotated[int, typer.Option(min=1, help="Test pictures for the grid accuracy.")] = 1000,
 ) -> None:
     """Measure trained weights and put them into pretrained/, with their card."""

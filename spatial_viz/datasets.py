@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 
 from PIL import Image
 from torch.utils.data import Dataset
@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 from spatial_viz.errors import InvalidInput, MissingFile, did_you_mean
 from spatial_viz.images import CLASS_NAMES, load_image, reason
 
+Sample = TypeVar("Sample")
 DATASETS = ("cifar10", "mnist", "imagenette", "folder")
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 """What counts as a picture in a class folder: exactly torchvision's list, so that both see the same data set."""
@@ -56,19 +57,19 @@ def class_folders(root: str | Path) -> tuple[list[str], list[tuple[Path, int]]]:
     return classes, found
 
 
-def first_per_class(samples: Sequence[tuple[Path, int]], count: int) -> list[tuple[Path, int]]:
+def first_per_class(samples: Sequence[tuple[Sample, int]], count: int) -> list[tuple[Sample, int]]:
     """ "The first N pictures" of a labelled folder: the first ``count`` / classes files of every class.
 
     Parameters
     ----------
-    samples: (path, class index) in the order of :func:`class_folders`.
+    samples: (path or number, class index) in the order of :func:`class_folders`.
     count: how many in all; a multiple of the number of classes.
 
     Raises
     ------
     InvalidInput: a count that is no positive multiple of the number of classes, or more than a class has.
     """
-    groups: dict[int, list[tuple[Path, int]]] = {}
+    groups: dict[int, list[tuple[Sample, int]]] = {}
     for path, label in samples:
         groups.setdefault(label, []).append((path, label))
     if not groups:
@@ -79,10 +80,10 @@ def first_per_class(samples: Sequence[tuple[Path, int]], count: int) -> list[tup
             f"got {count}, try {max(1, round(count / len(groups))) * len(groups)}"
         )
     each = count // len(groups)
-    for group in groups.values():
+    for label, group in groups.items():
         if len(group) < each:
             raise InvalidInput(
-                f"{count} pictures need {each} of each class, and {group[0][0].parent} has {len(group)}; "
+                f"{count} pictures need {each} of each class, and class {label} has {len(group)}; "
                 f"ask for at most {min(map(len, groups.values())) * len(groups)}"
             )
     return [sample for label in sorted(groups) for sample in groups[label][:each]]

@@ -11,15 +11,16 @@ from plotly.io import to_html as plotly_html
 from torch import Tensor
 
 from spatial_viz.figure_style import palette
-from spatial_viz.figures import heatmap, surface, worst_case_figure
+from spatial_viz.figures import heatmap, loss_curve, surface, worst_case_figure
 from spatial_viz.landscape import DIMS
 
 
 def landscape_page(image: Tensor, landscape: xr.Dataset, title: str) -> str:
-    """The offline page of one swept picture (C×H×W in [0, 1]): its worst case, and the maps its axes allow."""
+    """The offline page of one swept picture (C×H×W in [0, 1]): its worst case, and what its axes allow."""
     parts = [worst_case_figure(image, landscape)]
     moving = [dim for dim in DIMS if landscape.sizes[dim] > 1]
     parts += [heatmap(landscape, x, y) for x, y in (("dx", "dy"), ("rotation", "dx")) if {x, y} <= set(moving)]
+    parts += [loss_curve(landscape)] if "rotation" in moving else []
     if len(moving) > 1:
         parts.append(surface(landscape, moving[0], moving[-1]))
     return to_html(parts, title)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import importlib.util
 import io
@@ -278,6 +279,13 @@ def tensor_to_picture(image: Tensor) -> Image.Image:
         raise InvalidInput(f"image must have values in [0, 1]; got {low:g} to {high:g}")
     pixels = (values.clamp(0, 1) * 255).round().to(torch.uint8).numpy()
     return Image.fromarray(pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0)))
+
+
+def data_uri(picture: Image.Image) -> str:
+    """A picture as PNG in a data URI, for pages that carry their pictures with them."""
+    stream = io.BytesIO()
+    picture.convert("RGB").save(stream, "PNG")
+    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode("ascii")
 
 
 def fit(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import uuid
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from spatial_viz.errors import CorruptFile, InvalidInput, MissingFile, did_you_mean
+from spatial_viz.files import replace
 
 SCHEMA = 1
 DIMS = ("rotation", "dy", "dx")
@@ -209,15 +209,10 @@ def to_csv(landscape: xr.Dataset) -> str:
 
 def save(landscape: xr.Dataset, path: str | Path) -> None:
     """Write NetCDF-4. A kill at any moment leaves the old file or the new one."""
-    path = Path(path)
-    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
     try:
-        landscape.to_netcdf(partial, engine="h5netcdf")
-        partial.replace(path)
+        replace(Path(path), lambda partial: landscape.to_netcdf(partial, engine="h5netcdf"))
     except OSError as error:
         raise InvalidInput(f"cannot write {path}: {error.strerror or error}; choose another place") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def to_bytes(landscape: xr.Dataset) -> bytes:

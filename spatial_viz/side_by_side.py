@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import io
-
 import plotly.graph_objects as go
 import torch
 import xarray as xr
-from PIL import Image
 from torch import Tensor
 
 from spatial_viz.errors import InvalidInput
@@ -25,6 +21,7 @@ from spatial_viz.figure_style import (
     wrapped,
 )
 from spatial_viz.geometry import warp
+from spatial_viz.images import data_uri, tensor_to_picture
 from spatial_viz.landscape import card_of, class_name, label_of, transform_words, worst_case
 from spatial_viz.slices import check_one_picture
 
@@ -84,8 +81,8 @@ def worst_case_figure(image: Tensor, landscape: xr.Dataset, *, theme: Theme = "l
         hidden = {"visible": False, "constrain": "domain"}
         figure.add_trace(
             go.Image(
-                source=_png(picture), xaxis=f"x{suffix}", yaxis=f"y{suffix}", name=sides[number - 1][0],
-                hoverinfo="skip", zsmooth=False,
+                source=data_uri(tensor_to_picture(picture)), xaxis=f"x{suffix}", yaxis=f"y{suffix}",
+                name=sides[number - 1][0], hoverinfo="skip", zsmooth=False,
             )
         )  # fmt: skip
         figure.update_layout(
@@ -112,11 +109,3 @@ def worst_case_figure(image: Tensor, landscape: xr.Dataset, *, theme: Theme = "l
         y=height - 0.51, yref="y", yanchor="top", yshift=-6, showarrow=False,
     )  # fmt: skip
     return figure
-
-
-def _png(picture: Tensor) -> str:
-    """A C×H×W picture in [0, 1] as a data URI: a tenth of the size of a list of pixels."""
-    array = (picture.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
-    file = io.BytesIO()
-    Image.fromarray(array[..., 0] if array.shape[2] == 1 else array).convert("RGB").save(file, "PNG")
-    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode("ascii")

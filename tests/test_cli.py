@@ -112,7 +112,8 @@ def test_limits(monkeypatch, capsys, tmp_path: Path) -> None:
         (["sweep", "sample:cifar10/0", "--bogus"], "No such option"),
         (["sweep"], "Missing argument"),
         (["fly"], "No such command"),
-        (["train", "--recipe", "standrad", "--root", "nowhere"], "nowhere"),
+        (["train", "--recipe", "standrad"], "did you mean 'standard'"),
+        (["train", "--recipe", "standard", "--root", "nowhere"], "nowhere"),
         (["publish", "nowhere"], "no finished training"),
     ],
 )

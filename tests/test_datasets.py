@@ -73,7 +73,7 @@ def test_the_first_n_pictures_are_the_first_of_every_class():
         (LISTED, 5, "a multiple of the 2 classes, so that each has as many; got 5, try 4"),
         (LISTED, 0, "got 0, try 2"),
         (LISTED, -2, "got -2, try 2"),
-        (LISTED, 8, "8 pictures need 4 of each class, and a has 3; ask for at most 6"),
+        (LISTED, 8, "8 pictures need 4 of each class, and class 0 has 3; ask for at most 6"),
         ([], 2, "there are no pictures to choose from"),
     ],
 )

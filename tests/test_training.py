@@ -18,10 +18,10 @@ from spatial_viz.grids import TransformGrid, draw_transforms
 from spatial_viz.losses import cross_entropy, logit_margin
 from spatial_viz.networks import SmallResNet
 from spatial_viz.training import loop
-from spatial_viz.training.data import PictureSet, augment, read_folder, split_validation, to_images
-from spatial_viz.training.loop import TrainingPlan, train, worst_candidate
+from spatial_viz.training.data import PictureSet, augment, read, split_validation, to_images
+from spatial_viz.training.loop import train, worst_candidate
 from spatial_viz.training.publish import command_of
-from spatial_viz.training.recipes import RECIPES, candidates_at, find_recipe
+from spatial_viz.training.recipes import RECIPES, TrainingPlan, candidates_at, find_recipe
 
 
 @pytest.fixture
@@ -173,19 +173,19 @@ def test_folders_are_read_in_class_order(tmp_path: Path) -> None:
     for name, value in (("b", 200), ("a", 10)):
         (tmp_path / name).mkdir()
         Image.new("RGB", (8, 6), (value,) * 3).save(tmp_path / name / "0.png")
-    read = read_folder(tmp_path)
-    assert read.class_names == ("a", "b") and read.labels.tolist() == [0, 1]
-    assert read.pictures.shape == (2, 6, 8, 3) and read.pictures[1, 0, 0].tolist() == [200] * 3
+    data = read("folder", tmp_path, "train")
+    assert data.class_names == ("a", "b") and data.labels.tolist() == [0, 1]
+    assert data.pictures.shape == (2, 6, 8, 3) and data.pictures[1, 0, 0].tolist() == [200] * 3
     Image.new("RGB", (9, 6)).save(tmp_path / "b" / "1.png")
-    with pytest.raises(InvalidInput, match=r"all pictures must be 8×6 pixels; .*1.png has 9×6"):
-        read_folder(tmp_path)
+    with pytest.raises(InvalidInput, match=r"all pictures must be 8×6 pixels, as the first; .*1.png has 9×6"):
+        read("folder", tmp_path, "train")
 
 
 def test_the_command_on_a_card_is_the_one_that_was_run() -> None:
     from dataclasses import asdict
 
     assert command_of(asdict(plan(seed=3))) == (
-        "python -m spatial_viz train --recipe standard --data toy --epochs 3 --batch 16 --learning-rate 0.4 --seed 3 "
+        "python -m spatial_viz train --recipe standard --data toy --epochs 3 --batch 16 --learning-rate 0.25 --seed 3 "
         "--validation 24"
     )
 

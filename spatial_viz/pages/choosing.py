@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +14,7 @@ from spatial_viz.explorer.component import gallery
 from spatial_viz.explorer.payload import GLOSSARY
 from spatial_viz.geometry import PADDINGS, Padding
 from spatial_viz.grids import TransformGrid
-from spatial_viz.images import class_names, load_image, samples
+from spatial_viz.images import class_names, data_uri, load_image, samples
 
 GRANULARITIES = ("31,5,5", "11,3,3", "61,9,9")  # the paper's first; as the command line writes them
 OPENING = {"cifar10": "cifar10/6"}  # the picture a first visitor sees: right as it is, wrong on a third of the grid
@@ -122,10 +120,7 @@ def _thumbnails(dataset: str) -> list[dict[str, str]]:
     for sample in samples(dataset):
         picture = load_image(sample.path)
         picture.thumbnail((96, 96))
-        stream = io.BytesIO()
-        picture.convert("RGB").save(stream, "PNG")
-        source = "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
-        items.append({"id": sample.name, "label": names[sample.label], "src": source})
+        items.append({"id": sample.name, "label": names[sample.label], "src": data_uri(picture)})
     return items
 
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from spatial_viz.datasets import class_folders
+from spatial_viz.datasets import PictureFolder, load_dataset
 from spatial_viz.errors import InvalidInput
 from spatial_viz.grids import keyed_uniform
-from spatial_viz.images import load_image
+from spatial_viz.images import CLASS_NAMES
 
 
 @dataclass(frozen=True)
@@ -31,22 +32,22 @@ class PictureSet:
         return PictureSet(self.pictures[indices], self.labels[indices], self.class_names)
 
 
-def read_folder(folder: Path, size: tuple[int, int] | None = None) -> PictureSet:
-    """Every picture of a folder in ImageFolder layout (one folder per class), decoded to RGB uint8.
-
-    ``size``: the (H, W) that all must have; by default that of the first.
-    """
-    classes, listed = class_folders(folder)
+def read(name: str, root: Path, split: str, download: bool = False) -> PictureSet:
+    """Every picture of a data set (`spatial_viz.datasets.load_dataset`), decoded; all must have one size and mode."""
+    dataset: Any = load_dataset(name, root, split, download)
     with ThreadPoolExecutor() as pool:
-        pictures = list(pool.map(lambda entry: np.asarray(load_image(entry[0]).convert("RGB")), listed))
-    size = size or pictures[0].shape[:2]
-    for (path, _), picture in zip(listed, pictures, strict=True):
-        if picture.shape[:2] != size:
-            raise InvalidInput(
-                f"all pictures must be {size[1]}×{size[0]} pixels; {path} has {picture.shape[1]}×{picture.shape[0]}"
-            )
-    labels = torch.tensor([label for _, label in listed])
-    return PictureSet(torch.from_numpy(np.stack(pictures)), labels, tuple(classes))
+        samples = list(pool.map(dataset.__getitem__, range(len(dataset))))
+    grey = all(picture.mode == "L" for picture, _ in samples)
+    pictures = [np.asarray(picture.convert("L" if grey else "RGB")) for picture, _ in samples]
+    height, width = pictures[0].shape[:2]
+    for number, picture in enumerate(pictures):
+        if picture.shape[:2] != (height, width):
+            came = f"{picture.shape[1]}×{picture.shape[0]}"
+            where = dataset.samples[number][0] if isinstance(dataset, PictureFolder) else f"picture {number}"
+            raise InvalidInput(f"all pictures must be {width}×{height} pixels, as the first; {where} has {came}")
+    stacked = torch.from_numpy(np.stack(pictures))
+    names = CLASS_NAMES.get(name) or tuple(map(str, dataset.classes))
+    return PictureSet(stacked[..., None] if grey else stacked, torch.tensor([label for _, label in samples]), names)
 
 
 def split_validation(data: PictureSet, count: int, seed: int) -> tuple[PictureSet, PictureSet]:

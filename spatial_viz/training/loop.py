@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,39 +17,17 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from spatial_viz.errors import InvalidInput, MissingFile, SpatialVizError
+from spatial_viz.files import replace
 from spatial_viz.geometry import warp
 from spatial_viz.grids import TransformGrid, draw_transforms
 from spatial_viz.losses import cross_entropy
 from spatial_viz.networks import build_network, fold_batch_norm, load_weights
 from spatial_viz.runner import fast_at_bf16
 from spatial_viz.training.data import PictureSet, augment, split_validation, to_images
-from spatial_viz.training.recipes import candidates_at, find_recipe
+from spatial_viz.training.recipes import TrainingPlan, candidates_at, find_recipe
 
 EVALUATION_BATCH = 512
 CHECKPOINT_SECONDS = 180
-
-
-@dataclass(frozen=True)
-class TrainingPlan:
-    """Everything that decides the weights. A checkpoint is only resumed by the plan that wrote it.
-
-    ``validation`` pictures of the training data are held out; ``initial`` names a safetensors file to start from
-    (None: fresh weights). ``learning_rate`` is the peak, per picture of the batch mean.
-    """
-
-    recipe: str
-    data: str
-    network: str = "small-resnet"
-    epochs: int = 20
-    batch: int = 512
-    learning_rate: float = 0.4
-    weight_decay: float = 5e-4
-    momentum: float = 0.9
-    label_smoothing: float = 0.1
-    warm_up: float = 0.2
-    seed: int = 0
-    validation: int = 5000
-    initial: str | None = None
 
 
 def train(plan: TrainingPlan, data: PictureSet, out: Path, device: str = "cpu", resume: bool = False) -> nn.Module:
@@ -190,7 +167,7 @@ def save_weights(network: nn.Module, path: Path) -> None:
         for name, value in network.state_dict().items()
         if not name.endswith("num_batches_tracked")
     }
-    _replace(path, lambda partial: save_file(state, partial))
+    replace(path, lambda partial: save_file(state, partial))
 
 
 def _step(
@@ -232,7 +209,7 @@ def _start(out: Path, plan: TrainingPlan, network: nn.Module, optimiser: Any, re
     if not checkpoint.exists() or not resume:
         if checkpoint.exists():
             raise InvalidInput(f"{out} holds a checkpoint already; add --resume to go on, or choose another --out")
-        _replace(out / "plan.json", lambda partial: Path(partial).write_text(json.dumps(asdict(plan), indent=2)))
+        replace(out / "plan.json", lambda partial: partial.write_text(json.dumps(asdict(plan), indent=2)))
         return {"step": 0, "loss": 0.0, "seconds": 0.0}
     saved = torch.load(checkpoint, map_location="cpu", weights_only=True)
     if saved["plan"] != asdict(plan):
@@ -247,16 +224,7 @@ def _save(out: Path, plan: TrainingPlan, network: nn.Module, optimiser: Any, sta
     content = {
         "plan": asdict(plan), "network": network.state_dict(), "optimiser": optimiser.state_dict(), "state": state,
     }  # fmt: skip
-    _replace(out / "checkpoint.pt", lambda partial: torch.save(content, partial))
-
-
-def _replace(path: Path, write: Any) -> None:
-    """Write beside, flush, then rename: a kill at any moment leaves the old file or the new one."""
-    partial = path.with_name(path.name + ".partial")
-    write(partial)
-    with open(partial, "rb") as handle:
-        os.fsync(handle.fileno())
-    partial.replace(path)
+    replace(out / "checkpoint.pt", lambda partial: torch.save(content, partial))
 
 
 def _log(out: Path, line: dict[str, Any]) -> None:

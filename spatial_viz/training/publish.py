@@ -4,35 +4,33 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import nn
 from tqdm import tqdm
 
 from spatial_viz.classifiers import Classifier, load_classifier, manifest, pretrained_folder
-from spatial_viz.datasets import class_folders, first_per_class
+from spatial_viz.datasets import first_per_class
 from spatial_viz.errors import InvalidInput
+from spatial_viz.files import replace
 from spatial_viz.grids import TransformGrid
-from spatial_viz.images import load_image, picture_to_tensor
 from spatial_viz.runner import calibrate, runner_for
-from spatial_viz.training.data import read_folder, split_validation, to_images
-from spatial_viz.training.loop import channel_statistics
+from spatial_viz.training.data import PictureSet, read, split_validation, to_images
+from spatial_viz.training.loop import Normalise, channel_statistics, natural_accuracy
 from spatial_viz.version import VERSION
 
 CALIBRATION_PICTURES, CALIBRATION_TRANSFORMS = 200, 50
-CHUNK = 128
 
 
-def publish(run: Path, root: Path, pictures: int = 1000) -> dict[str, Any]:
+def publish(run: Path, root: Path | None = None, pictures: int = 1000) -> dict[str, Any]:
     """Copy the weights of ``run`` into ``pretrained/``, measure them, and put their card into the manifest.
 
     Parameters
     ----------
     run: the ``--out`` folder of a finished training.
-    root: the data set's folder with ``train/`` and ``test/``.
+    root: the data set's folder with ``train/`` and ``test/``; by default ``data/`` and its name.
     pictures: how many test pictures the grid accuracy is measured on; the first of every class.
     """
     weights = run / "weights.safetensors"
@@ -40,12 +38,13 @@ def publish(run: Path, root: Path, pictures: int = 1000) -> dict[str, Any]:
         raise InvalidInput(f"{run} holds no finished training: it needs plan.json and {weights.name}")
     plan = json.loads((run / "plan.json").read_text())
     name = f"{plan['data']}/{plan['recipe']}"
-    data = read_folder(root / "train")
+    root = root or Path("data") / plan["data"]
+    data, test = (read(plan["data"], root, split) for split in ("train", "test"))
+    first_per_class(list(enumerate(test.labels.tolist())), pictures)  # before anything is written
     training, validation = split_validation(data, plan["validation"], plan["seed"])
     mean, std = channel_statistics(training.pictures)
     file = f"{name.replace('/', '-')}.safetensors"
-    shutil.copyfile(weights, pretrained_folder() / file)
-    (pretrained_folder() / file).chmod(0o644)
+    replace(pretrained_folder() / file, lambda partial: partial.write_bytes(weights.read_bytes()))
     card: dict[str, Any] = {
         "name": name,
         "file": file,
@@ -59,6 +58,7 @@ def publish(run: Path, root: Path, pictures: int = 1000) -> dict[str, Any]:
         "recipe": plan["recipe"],
         "seed": plan["seed"],
         "epochs": plan["epochs"],
+        "validation": plan["validation"],
         "command": _commands(plan),
         "hours": round(_hours(run), 2),
         "versions": {"spatial_viz": VERSION, "torch": torch.__version__},
@@ -70,15 +70,14 @@ def publish(run: Path, root: Path, pictures: int = 1000) -> dict[str, Any]:
     held_out = to_images(validation.pictures[spread]).contiguous()
     card["margin_error"] = classifier.margin_error = round(calibrate(classifier, held_out, draws) + 5e-4, 3)
 
-    _, samples = class_folders(root / "test")
-    card["natural_pictures"] = len(samples)
-    card["natural_accuracy"] = _natural(classifier, samples)
-    some = first_per_class(samples, pictures)
+    card["natural_pictures"] = len(test)
+    card["natural_accuracy"] = natural_accuracy(nn.Sequential(Normalise(mean, std), classifier.network), test)
+    some = first_per_class(list(enumerate(test.labels.tolist())), pictures)
     grid = TransformGrid.paper(classifier.input_size)
     granularity = ",".join(map(str, grid.granularity))
     card["grid"] = f"{granularity} within ±{grid.rotation:g}°, dx ±{grid.dx:g} px, dy ±{grid.dy:g} px, black"
     card["grid_pictures"] = len(some)
-    card["grid_accuracy"] = _grid(classifier, some)
+    card["grid_accuracy"] = _grid(classifier, test.subset(torch.tensor([index for index, _ in some])))
     _write(card)
     return card
 
@@ -109,16 +108,7 @@ def command_of(plan: dict[str, Any]) -> str:
     return " ".join(words)
 
 
-def _natural(classifier: Classifier, samples: list[tuple[Path, int]]) -> float:
-    runner = runner_for(classifier, precision="fp32")
-    identity = torch.zeros(1, 3)
-    correct = 0
-    for path, label in tqdm(samples, desc="natural"):
-        correct += int(runner.exact(_read(classifier, path), identity, "black", warped=False).argmax()) == label
-    return correct / len(samples)
-
-
-def _grid(classifier: Classifier, samples: list[tuple[Path, int]]) -> float:
+def _grid(classifier: Classifier, data: PictureSet) -> float:
     """Share of the pictures that no transform of the paper's grid breaks; a picture is done once it is broken."""
     grid = TransformGrid.paper(classifier.input_size)
     transforms = grid.transforms()
@@ -127,17 +117,12 @@ def _grid(classifier: Classifier, samples: list[tuple[Path, int]]) -> float:
     transforms = transforms[reach.argsort(descending=True, stable=True)]
     runner = runner_for(classifier)
     robust = 0
-    for path, label in tqdm(samples, desc="grid"):
-        image = _read(classifier, path)
-        parts = transforms.split([16] + [CHUNK] * ((len(transforms) - 16) // CHUNK) + [(len(transforms) - 16) % CHUNK])
+    for image, label in zip(tqdm(to_images(data.pictures), desc="grid"), data.labels.tolist(), strict=True):
         robust += all(
-            bool((runner.logits(image, part, "black")[0].argmax(1) == label).all()) for part in parts if len(part)
+            bool((runner.logits(image, part, "black")[0].argmax(1) == label).all())
+            for part in (transforms[:16], transforms[16:144], transforms[144:])
         )
-    return robust / len(samples)
-
-
-def _read(classifier: Classifier, path: Path) -> Tensor:
-    return picture_to_tensor(load_image(path), classifier.channels)
+    return robust / len(data)
 
 
 def _write(card: dict[str, Any]) -> None:
@@ -146,4 +131,4 @@ def _write(card: dict[str, Any]) -> None:
     cards = {entry["name"]: entry for entry in (manifest() if path.is_file() else ())}
     cards[card["name"]] = card
     text = json.dumps({"schema": 1, "models": list(cards.values())}, indent=2, ensure_ascii=False)
-    path.write_text(text + "\n", encoding="utf-8")
+    replace(path, lambda partial: partial.write_text(text + "\n", encoding="utf-8"))

@@ -36,6 +36,30 @@ RECIPES = {
 }
 
 
+@dataclass(frozen=True)
+class TrainingPlan:
+    """Everything that decides the weights. A checkpoint is only resumed by the plan that wrote it.
+
+    ``validation`` pictures of the training data are held out; ``initial`` names a safetensors file to start from
+    (None: fresh weights). ``learning_rate`` is the peak, for the mean loss of a batch; ``warm_up`` the share of the
+    steps that lead to it.
+    """
+
+    recipe: str
+    data: str = "cifar10"
+    network: str = "small-resnet"
+    epochs: int = 30
+    batch: int = 256
+    learning_rate: float = 0.25
+    weight_decay: float = 5e-4
+    momentum: float = 0.9
+    label_smoothing: float = 0.1
+    warm_up: float = 0.2
+    seed: int = 0
+    validation: int = 5000
+    initial: str | None = None
+
+
 def find_recipe(name: str) -> Recipe:
     if name not in RECIPES:
         raise InvalidInput(f"unknown recipe {name!r}{did_you_mean(name, RECIPES)}")
