@@ -2,16 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +12,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from benchmarks.app import CHROMIUM, ROOT, chromium, running_app
 from spatial_viz.classifiers import Classifier
 
-ROOT = Path(__file__).resolve().parents[1]
 SIZE = 32
 RADIUS = 8.0  # pixels from the centre to the blob of the toy picture
 
@@ -85,53 +77,11 @@ def shared() -> Path:
     return folder
 
 
-CHROMIUM = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
-)
-CHROMIUM_ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--enable-unsafe-swiftshader",
-]
-
-
-@dataclass
-class App:
-    """A running app: its address, its log, and the folder it takes for HOME."""
-
-    url: str
-    log: Path
-    home: Path
-
-
 @pytest.fixture(scope="session")
-def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
-    """The app as a visitor meets it: another process, an empty HOME, a cache of its own."""
-    home = tmp_path_factory.mktemp("home")
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
-    running = App(f"http://localhost:{port}", home / "app.log", home)
-    environment = os.environ | {"HOME": str(home), "SPATIAL_VIZ_CACHE": str(home / "landscapes")}
-    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless=true", f"--server.port={port}"]
-    with open(running.log, "w") as log:
-        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
-    try:
-        for _ in range(300):
-            with contextlib.suppress(OSError), urllib.request.urlopen(f"{running.url}/_stcore/health", timeout=5):
-                break
-            time.sleep(0.2)
-        else:
-            pytest.fail(f"the app did not start:\n{running.log.read_text()}")
-        yield running
-    finally:
-        process.terminate()
-        process.wait(20)
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a running app."""
+    with running_app(tmp_path_factory.mktemp("home")) as url:
+        yield url
 
 
 @pytest.fixture(scope="session")
@@ -140,9 +90,5 @@ def browser() -> Iterator[Any]:
         (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(
             "needs Chromium; install it with your system's package manager (Debian: apt-get install chromium)"
         )
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
+    with chromium() as launched:
         yield launched
-        launched.close()

@@ -13,7 +13,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, App
+from conftest import ROOT
 from streamlit.testing.v1 import AppTest
 
 
@@ -134,8 +134,8 @@ def test_the_first_start_on_a_terminal_asks_nothing(tmp_path: Path) -> None:
     assert "mail" not in shown.lower()
 
 
-def test_it_listens_on_localhost_only(app: App) -> None:
-    port = int(app.url.rsplit(":", 1)[1])
+def test_it_listens_on_localhost_only(app: str) -> None:
+    port = int(app.rsplit(":", 1)[1])
     listening = []
     for table, length in (("tcp", 8), ("tcp6", 32)):
         for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from conftest import App
 from PIL import Image
 
 from spatial_viz.images import samples
@@ -54,7 +53,7 @@ class Visit:
 
 
 @pytest.fixture
-def visit(app: App, browser: Any) -> Iterator[Visit]:
+def visit(app: str, browser: Any) -> Iterator[Visit]:
     context = browser.new_context(viewport={"width": 1440, "height": 900})
     page = context.new_page()
     visit = Visit(page)
@@ -66,8 +65,8 @@ def visit(app: App, browser: Any) -> Iterator[Visit]:
     context.close()
 
 
-def test_the_first_screen_tells_the_whole_story(visit: Visit, app: App) -> None:
-    visit.open(app.url)
+def test_the_first_screen_tells_the_whole_story(visit: Visit, app: str) -> None:
+    visit.open(app)
     for part in (".sv-picture", ".sv-map-shift", ".sv-map-rotation", ".sv-curve", ".sv-bars", ".sv-jump-worst"):
         box = visit.page.locator(part).first.bounding_box()
         assert box and box["y"] + box["height"] <= 900, f"{part} is not on the first screen: {box}"
@@ -77,8 +76,8 @@ def test_the_first_screen_tells_the_whole_story(visit: Visit, app: App) -> None:
     assert visit.page.locator("[data-testid=stException]").count() == 0
 
 
-def test_dragging_needs_no_server_and_letting_go_brings_the_exact_answer(visit: Visit, app: App) -> None:
-    visit.open(app.url)
+def test_dragging_needs_no_server_and_letting_go_brings_the_exact_answer(visit: Visit, app: str) -> None:
+    visit.open(app)
     before, bars = len(visit.sent), visit.bars()
     frames = int(visit.data("frames"))
     box = visit.page.locator(".sv-picture").bounding_box()
@@ -100,8 +99,8 @@ def test_dragging_needs_no_server_and_letting_go_brings_the_exact_answer(visit: 
     assert "pose=" in visit.page.url
 
 
-def test_keys_and_the_map_move_the_pose(visit: Visit, app: App) -> None:
-    visit.open(app.url)
+def test_keys_and_the_map_move_the_pose(visit: Visit, app: str) -> None:
+    visit.open(app)
     visit.page.locator(".sv-picture").focus()
     for key in ("ArrowRight", "ArrowDown", "["):
         visit.page.keyboard.press(key)
@@ -116,16 +115,16 @@ def test_keys_and_the_map_move_the_pose(visit: Visit, app: App) -> None:
     assert float(visit.data("dx")) != 0 or float(visit.data("dy")) != 0
 
 
-def test_the_worst_case_is_one_click_away(visit: Visit, app: App) -> None:
-    visit.open(app.url)
+def test_the_worst_case_is_one_click_away(visit: Visit, app: str) -> None:
+    visit.open(app)
     visit.page.locator(".sv-jump-worst").click()
     visit.wait_exact()
     named = visit.page.locator(".sv-jump-name").last.inner_text()
     assert visit.data("predicted") == named
 
 
-def test_another_picture_and_another_classifier(visit: Visit, app: App) -> None:
-    visit.open(app.url)
+def test_another_picture_and_another_classifier(visit: Visit, app: str) -> None:
+    visit.open(app)
     visit.page.locator(".sv-thumb").nth(4).click()
     visit.page.wait_for_url("**picture=cifar10*4*", timeout=PATIENCE)
     visit.settle()
@@ -137,8 +136,8 @@ def test_another_picture_and_another_classifier(visit: Visit, app: App) -> None:
     assert visit.page.locator(".sv-thumb").count() == 20
 
 
-def test_an_uploaded_photo_is_held_against_its_own_prediction(visit: Visit, app: App) -> None:
-    visit.open(app.url)
+def test_an_uploaded_photo_is_held_against_its_own_prediction(visit: Visit, app: str) -> None:
+    visit.open(app)
     visit.page.locator("[data-testid=stSidebar]").get_by_text("Upload", exact=True).first.click()
     chooser = visit.page.locator('input[type="file"]')
     chooser.wait_for(state="attached", timeout=PATIENCE)
@@ -157,9 +156,9 @@ def test_an_uploaded_photo_is_held_against_its_own_prediction(visit: Visit, app:
     visit.page.get_by_text("Nobody labelled this picture").wait_for(timeout=PATIENCE)
 
 
-def test_a_deep_link_opens_the_same_view(visit: Visit, app: App) -> None:
+def test_a_deep_link_opens_the_same_view(visit: Visit, app: str) -> None:
     link = "/?classifier=cifar10%2Fworst-of-10-30&picture=cifar10%2F7&pose=12.5%2C1.5%2C-2"
-    visit.open(app.url + link)
+    visit.open(app + link)
     assert [float(visit.data(axis)) for axis in ("rotation", "dx", "dy")] == [12.5, 1.5, -2]
     visit.wait_exact()
     assert visit.page.get_by_role("combobox", name="Classifier").input_value() == "cifar10/worst-of-10-30"
@@ -167,13 +166,13 @@ def test_a_deep_link_opens_the_same_view(visit: Visit, app: App) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_narrow_screens_do_not_scroll_sideways(browser: Any, app: App, scheme: str) -> None:
+def test_narrow_screens_do_not_scroll_sideways(browser: Any, app: str, scheme: str) -> None:
     context = browser.new_context(
         viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True, color_scheme=scheme
     )
     page = context.new_page()
     visit = Visit(page)
-    visit.open(app.url)
+    visit.open(app)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     box = visit.root.bounding_box()
     assert box["x"] >= 0 and box["x"] + box["width"] <= 390
