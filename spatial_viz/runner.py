@@ -31,6 +31,8 @@ from spatial_viz.networks import fold_batch_norm
 Precision = Literal["auto", "bf16", "fp32"]
 Progress = Callable[[int, int], None]
 """Called with (transforms done, transforms in all) after every batch."""
+Objective = Callable[[Tensor, Tensor], Tensor]
+"""M×K logits and the numbers of these M rows among all that were asked about → M values."""
 
 
 class Runner:
@@ -48,9 +50,8 @@ class Runner:
         self.batch: dict[str, int] = {}
         self._copies = threading.local()
         # A copy, so that the caller's network stays where and how it is.
-        network = _folded_safely(
-            copy.deepcopy(classifier.network).eval(), (classifier.channels, *classifier.input_size)
-        )
+        network = copy.deepcopy(classifier.network).eval().requires_grad_(False)
+        network = _folded_safely(network, (classifier.channels, *classifier.input_size))
         self.networks = {"fp32": self._lay_out(network, torch.float32)}
         if precision == "bf16":
             self.networks["bf16"] = self._lay_out(copy.deepcopy(network), torch.bfloat16)
@@ -93,9 +94,32 @@ class Runner:
         """The bf16 logits as they come out."""
         return self._pass("bf16", image, transforms, padding, progress)
 
-    def exact(self, image: Tensor, transforms: Tensor, padding: Padding, warped: bool = True) -> Tensor:
-        """The fp32 logits; ``warped=False`` asks about the picture as it is."""
-        return self._pass("fp32", image, transforms if warped else None, padding, None)
+    def exact(
+        self, images: Tensor, transforms: Tensor | None, padding: Padding, pictures: Tensor | None = None
+    ) -> Tensor:
+        """The fp32 logits, M×K on the CPU, of one picture (C×H×W) at M transforms; ``None`` asks about it as it is.
+
+        With ``pictures`` (M indices) row m is about ``images[pictures[m]]`` of N×C×H×W pictures.
+        """
+        return self._pass("fp32", images, transforms, padding, None, pictures)
+
+    def gradient(
+        self, images: Tensor, transforms: Tensor, padding: Padding, pictures: Tensor, objective: Objective
+    ) -> tuple[Tensor, Tensor]:
+        """The fp32 logits as `exact` has them, and M×3 gradients of an objective with respect to the transforms.
+
+        ``objective`` maps M'×K logits and the numbers of these M' rows to a number each.
+        """
+        images = images.to(self.device)
+
+        def ask(network: nn.Module, rows: Tensor) -> Tensor:
+            moving = transforms[rows].to(self.device).requires_grad_()
+            logits = self._classify(network, warp(images[pictures[rows].to(self.device)], moving, padding), "fp32")
+            (slope,) = torch.autograd.grad(objective(logits, rows.to(self.device)).sum(), moving)
+            return torch.cat((logits.detach(), slope), 1).cpu()
+
+        both = self._in_batches("fp32", len(transforms), (images.shape[-2], images.shape[-1]), ask, None)
+        return both[:, :-3], both[:, -3:]
 
     def _again(
         self, rows: Tensor, logits: Tensor, exact: Tensor, image: Tensor, transforms: Tensor, padding: Padding
@@ -109,66 +133,80 @@ class Runner:
         return moved
 
     def _pass(
-        self, precision: str, image: Tensor, transforms: Tensor | None, padding: Padding, progress: Progress | None
+        self,
+        precision: str,
+        images: Tensor,
+        transforms: Tensor | None,
+        padding: Padding,
+        progress: Progress | None,
+        pictures: Tensor | None = None,
     ) -> Tensor:
-        """Warp and classify in batches of a size that is fast; out of memory halves it and goes on."""
-        self.batch.setdefault(precision, fast_batch(self.device, precision, (image.shape[-2], image.shape[-1])))
-        image = image.to(self.device)[None]
-        if transforms is None:
-            return self._forward(precision, image, None, padding)
-        rows: list[Tensor] = []
+        images = images.to(self.device)
+        images = images[None] if pictures is None else images
+
+        def ask(network: nn.Module, rows: Tensor) -> Tensor:
+            with torch.inference_mode():
+                part = images if pictures is None else images[pictures[rows].to(self.device)]
+                if transforms is not None:
+                    part = warp(part, transforms[rows].to(self.device), padding)
+                return self._classify(network, part, precision).cpu()
+
+        count = 1 if transforms is None else len(transforms)
+        return self._in_batches(precision, count, (images.shape[-2], images.shape[-1]), ask, progress)
+
+    def _classify(self, network: nn.Module, images: Tensor, precision: str) -> Tensor:
+        part = normalise(images, self.mean, self.std).contiguous(memory_format=torch.channels_last)
+        logits: Tensor = network(part.to(DTYPES[precision])).float()
+        return logits
+
+    def _in_batches(
+        self,
+        precision: str,
+        count: int,
+        size: tuple[int, int],
+        ask: Callable[[nn.Module, Tensor], Tensor],
+        progress: Progress | None,
+    ) -> Tensor:
+        """``ask`` about rows 0 to count - 1 in batches of a size that is fast; out of memory halves it and goes on."""
+        self.batch.setdefault(precision, fast_batch(self.device, precision, size))
+        answers: list[Tensor] = []
         done = 0
-        while done < len(transforms):
+        while done < count:
             threads = torch.get_num_threads() if self.device.type == "cpu" else 1
-            parts = _even_parts(transforms[done:], self.batch[precision], threads)
-            pool = _pool(threads) if len(parts) > 1 else None
-            answers = self._answers(pool, precision, image, parts, padding)
+            parts = _even_parts(torch.arange(done, count), self.batch[precision], threads)
             try:
-                with contextlib.closing(answers):
-                    for answer in answers:
-                        rows.append(answer)
+                with contextlib.closing(self._answers(precision, parts, ask, threads)) as rows:
+                    for answer in rows:
+                        answers.append(answer)
                         done += len(answer)
                         if progress:
-                            progress(done, len(transforms))
+                            progress(done, count)
             except torch.OutOfMemoryError:
                 self.batch[precision] = len(parts[0]) // 2
                 if self.device.type == "cuda":
                     torch.cuda.empty_cache()
-        return torch.cat(rows)
+        return torch.cat(answers)
 
     def _answers(
-        self, pool: ThreadPoolExecutor | None, precision: str, image: Tensor, parts: Sequence[Tensor], padding: Padding
+        self, precision: str, parts: Sequence[Tensor], ask: Callable[[nn.Module, Tensor], Tensor], threads: int
     ) -> Generator[Tensor]:
-        def in_worker(part: Tensor) -> Tensor:
-            return self._forward(precision, image, part, padding, own=True)
-
-        if pool is None:
-            yield from (self._forward(precision, image, part, padding) for part in parts)
-        else:
-            yield from pool.map(in_worker, parts)
-
-    def _forward(
-        self, precision: str, image: Tensor, transforms: Tensor | None, padding: Padding, own: bool = False
-    ) -> Tensor:
-        """The logits of one batch, on the CPU; ``own``: by this thread's own copy of the network."""
-        network = self._copy(precision) if own else self.networks[precision]
-        count = 1 if transforms is None else len(transforms)
-        with torch.inference_mode():
+        def checked(network: nn.Module, rows: Tensor) -> Tensor:
             try:
-                if transforms is not None:
-                    image = warp(image, transforms.to(self.device), padding)
-                part = normalise(image, self.mean, self.std).contiguous(memory_format=torch.channels_last)
-                logits: Tensor = network(part.to(DTYPES[precision])).float().cpu()
-                return logits
+                return ask(network, rows)
             except RuntimeError as error:
                 if not _out_of_memory(error):
-                    shape = "×".join(map(str, image.shape[1:]))
-                    raise SpatialVizError(f"{self.name} failed on {count} pictures of {shape}: {error}") from error
-                if count > 1:
+                    raise SpatialVizError(f"{self.name} failed on {len(rows)} pictures: {error}") from error
+                if len(rows) > 1:
                     raise torch.OutOfMemoryError(str(error)) from error
                 raise SpatialVizError(
                     f"not enough memory on {self.device} for a single picture of {self.name}"
                 ) from error
+
+        pool = _pool(threads) if len(parts) > 1 else None
+        if pool is None:
+            yield from (checked(self.networks[precision], rows) for rows in parts)
+        else:
+            yield from pool.map(lambda rows: checked(self._copy(precision), rows), parts)
 
     def _copy(self, precision: str) -> nn.Module:
         """The network for the thread that asks, with the same weights: it may keep notes of its own while it runs."""
@@ -203,11 +241,11 @@ def _out_of_memory(error: Exception) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in text or "out of memory" in text
 
 
-def _even_parts(transforms: Tensor, batch: int, workers: int) -> Sequence[Tensor]:
+def _even_parts(rows: Tensor, batch: int, workers: int) -> Sequence[Tensor]:
     """Batches of at most ``batch`` rows, as equal as can be, and as many for every worker as for any other."""
-    count = -(-len(transforms) // batch)
-    count = min(-(-count // workers) * workers, len(transforms))
-    return transforms.tensor_split(count)
+    count = -(-len(rows) // batch)
+    count = min(-(-count // workers) * workers, len(rows))
+    return rows.tensor_split(count)
 
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}

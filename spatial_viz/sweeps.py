@@ -76,7 +76,7 @@ def sweep_axes(
     check_padding(padding)
     tensor = as_input(classifier, image)
     runner = runner_for(classifier, device, precision)
-    natural = runner.exact(tensor, torch.zeros(1, 3), padding, warped=False)
+    natural = runner.exact(tensor, None, padding)
     label_index = int(natural.argmax()) if label is None else classifier.label_index(label)
 
     rotation, dy, dx = np.meshgrid(*(np.asarray(axes[dim], np.float64) for dim in DIMS), indexing="ij")
