@@ -79,10 +79,16 @@ class Classifier:
         self.resize = resize
         self.interpolation = interpolation
         self.margin_error = margin_error
+        self.passes_per_query = 1  # forward passes of a network that one answer takes
 
     @property
     def channels(self) -> int:
         return len(self.mean)
+
+    @property
+    def picture_size(self) -> tuple[int, int]:
+        """(H, W) of what is to be seen, which the spatial limits are a share of."""
+        return self.input_size
 
     def __repr__(self) -> str:
         height, width = self.input_size

@@ -58,7 +58,7 @@ def sweep(
         if path is not None and not path.resolve().parent.is_dir():
             raise InvalidInput(f"cannot write {path}: there is no folder {path.resolve().parent}")
     model = load_classifier(classifier)
-    paper = TransformGrid.paper(model.input_size)
+    paper = TransformGrid.paper(model.picture_size)
     grid = TransformGrid(
         paper.rotation if rotation is None else rotation,
         paper.dx if translation is None else translation,

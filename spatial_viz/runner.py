@@ -114,7 +114,7 @@ class Runner:
 
         def ask(network: nn.Module, rows: Tensor) -> Tensor:
             moving = transforms[rows].to(self.device).requires_grad_()
-            logits = self._classify(network, warp(images[pictures[rows].to(self.device)], moving, padding), "fp32")
+            logits = self.classify(network, warp(images[pictures[rows].to(self.device)], moving, padding))
             (slope,) = torch.autograd.grad(objective(logits, rows.to(self.device)).sum(), moving)
             return torch.cat((logits.detach(), slope), 1).cpu()
 
@@ -149,12 +149,14 @@ class Runner:
                 part = images if pictures is None else images[pictures[rows].to(self.device)]
                 if transforms is not None:
                     part = warp(part, transforms[rows].to(self.device), padding)
-                return self._classify(network, part, precision).cpu()
+                return self.classify(network, part, precision).cpu()
 
-        count = 1 if transforms is None else len(transforms)
+        asked = transforms if pictures is None else pictures
+        count = 1 if asked is None else len(asked)
         return self._in_batches(precision, count, (images.shape[-2], images.shape[-1]), ask, progress)
 
-    def _classify(self, network: nn.Module, images: Tensor, precision: str) -> Tensor:
+    def classify(self, network: nn.Module, images: Tensor, precision: str = "fp32") -> Tensor:
+        """The logits of one batch of pictures in [0, 1] on the device, by one of this runner's networks."""
         part = normalise(images, self.mean, self.std).contiguous(memory_format=torch.channels_last)
         logits: Tensor = network(part.to(DTYPES[precision])).float()
         return logits

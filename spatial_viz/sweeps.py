@@ -57,7 +57,7 @@ def sweep(
 
     Source: Engstrom et al., ICML 2019, section 3 and figure 2 (the landscape), section 5 (the grid).
     """
-    grid = grid or TransformGrid.paper(classifier.input_size)
+    grid = grid or TransformGrid.paper(classifier.picture_size)
     axes = {dim: np.array(grid.values(dim)) for dim in DIMS}
     return sweep_axes(classifier, image, label, axes, device, precision, progress, padding)
 

@@ -13,8 +13,9 @@ from conftest import ROOT
 PACKAGE = ROOT / "spatial_viz"
 # A module imports only what stands above it.
 ORDER = """
-    version errors files geometry grids images datasets networks classifiers losses landscape runner sweeps cache
-    refining figure_style slices surfaces side_by_side figures
+    version errors files geometry grids images datasets networks classifiers losses landscape runner sweeps
+    queries attacks
+    defences cache refining figure_style slices surfaces side_by_side figures
     training.recipes training.data training.loop training.publish
     explorer.payload exports cli __main__ explorer.component pages.choosing pages.explore
 """.split()  # noqa: SIM905

@@ -125,7 +125,7 @@ def _thumbnails(dataset: str) -> list[dict[str, str]]:
 
 
 def _choose_limits(classifier: Classifier) -> tuple[TransformGrid, Padding]:
-    paper = TransformGrid.paper(classifier.input_size)
+    paper = TransformGrid.paper(classifier.picture_size)
     with st.expander("Spatial limits", expanded=False):
         rotation = st.slider("Rotation, ± degrees", 0, 90, int(paper.rotation), key="rotation", bind="query-params")
         share = st.slider("Shift, % of the paper's limit", 0, 300, 100, step=10, key="shift", bind="query-params",

@@ -1,0 +1,245 @@
+"""Attacks: one call shape, one result type. Each looks for the most severe transform within the spatial limits.
+
+The criterion (what counts as fooled) and the objective (what is made large) are the caller's. Every number of a result
+is computed in fp32, and is reproduced by warping the picture with the transform found and adding the noise found.
+
+Source: Engstrom et al., ICML 2019, section 4 (first-order, worst-of-k, grid) and its combination with ℓ∞ noise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from spatial_viz.errors import InvalidInput
+from spatial_viz.grids import AXES, TransformGrid, draw_transforms, keyed_uniform
+from spatial_viz.landscape import worst_case
+from spatial_viz.losses import cross_entropy
+from spatial_viz.queries import Attack, AttackResult, Query, Report, at_least, misclassified, targeted
+from spatial_viz.runner import Runner
+from spatial_viz.sweeps import sweep
+
+__all__ = [
+    "Attack", "AttackResult", "Combined", "FirstOrder", "GridSearch", "Linf", "Random", "Refine", "WorstOfK",
+    "misclassified", "targeted",
+]  # fmt: skip
+
+ROWS = 4096  # transforms that are asked about at once, over all pictures
+
+
+@dataclass(frozen=True)
+class GridSearch(Attack):
+    """Exhaustive search over a grid: the worst case of the loss landscape.
+
+    Source: Engstrom et al., ICML 2019, section 4 ("grid search").
+    """
+
+    granularity: tuple[int, int, int] = (31, 5, 5)
+    name: ClassVar[str] = "grid"
+
+    def search(self, query: Query, report: Report) -> None:
+        grid = replace(query.limits, granularity=self.granularity)
+        for picture in range(len(query.images)):
+            if query.criterion is misclassified and query.objective == "cross-entropy":
+                image, label = query.images[picture], int(query.labels[picture])
+                worst = worst_case(
+                    sweep(query.classifier, image, label, grid, device=query.device, padding=query.padding)
+                )
+                query.ask(torch.tensor([picture]), torch.tensor([[worst.rotation, worst.dx, worst.dy]]))
+                query.count(torch.tensor([picture]), times=len(grid) - 1)
+            else:
+                query.ask(torch.full((len(grid),), picture), grid.transforms())
+            report(picture + 1, len(query.images))
+
+
+@dataclass(frozen=True)
+class WorstOfK(Attack):
+    """The worst of k random transforms, drawn uniformly and continuously within the limits.
+
+    Source: Engstrom et al., ICML 2019, section 4 ("worst-of-k").
+    """
+
+    k: int = 10
+    name: ClassVar[str] = "worst-of-k"
+
+    def __post_init__(self) -> None:
+        at_least("k", self.k, 1)
+
+    def search(self, query: Query, report: Report) -> None:
+        for pictures in query.every.split(max(1, ROWS // self.k)):
+            draws = draw_transforms(query.limits, query.indices[pictures].numpy(), self.k, query.seed)
+            query.ask(pictures.repeat_interleave(self.k), draws.flatten(0, 1))
+            report(int(pictures[-1]) + 1, len(query.images))
+
+
+@dataclass(frozen=True)
+class Random(WorstOfK):
+    """A single random transform."""
+
+    k: int = 1
+    name: ClassVar[str] = "random"
+
+
+@dataclass(frozen=True)
+class FirstOrder(Attack):
+    """Projected gradient ascent on (rotation, dx, dy) through the differentiable warp, from random starts.
+
+    A step goes ``step_size`` (degrees, pixels, pixels; by default a thirtieth of each limit) along the sign of each
+    gradient, then back into the limits. Every transform on the way counts, not just the last.
+
+    Source: Engstrom et al., ICML 2019, section 4 ("first-order method"): 200 steps.
+    """
+
+    steps: int = 200
+    step_size: tuple[float, float, float] | None = None
+    restarts: int = 1
+    name: ClassVar[str] = "first-order"
+
+    def __post_init__(self) -> None:
+        at_least("steps", self.steps, 0)
+        at_least("restarts", self.restarts, 1)
+        if self.step_size is not None and not (len(self.step_size) == 3 and all(size >= 0 for size in self.step_size)):
+            raise InvalidInput(f"step_size must be three numbers (degrees, px, px), 0 or more; got {self.step_size}")
+
+    def search(self, query: Query, report: Report) -> None:
+        starts = draw_transforms(query.limits, query.indices.numpy(), self.restarts, query.seed)
+        step = query.reach / 30 if self.step_size is None else torch.tensor(self.step_size)
+        _ascend(query, starts, self.steps, step, report)
+
+
+@dataclass(frozen=True)
+class Refine(Attack):
+    """Grid search, then gradient ascent from the ``top`` most severe cells: what lies between the grid points?
+
+    Never behind the grid in the severity order, because the grid's answer is among the candidates. A step is a
+    twentieth of the grid's spacing.
+    """
+
+    granularity: tuple[int, int, int] = (31, 5, 5)
+    top: int = 5
+    steps: int = 20
+    name: ClassVar[str] = "refine"
+
+    def __post_init__(self) -> None:
+        at_least("top", self.top, 1)
+        at_least("steps", self.steps, 0)
+
+    def search(self, query: Query, report: Report) -> None:
+        grid = replace(query.limits, granularity=self.granularity)
+        cells = grid.transforms()
+        starts = torch.zeros(len(query.images), min(self.top, len(grid)), 3)
+        for picture in range(len(query.images)):
+            rows = torch.full((len(grid),), picture)
+            order = query.severity(rows, cells, query.ask(rows, cells))
+            starts[picture] = cells[order[: self.top].copy()]
+            report(picture + 1, len(query.images))
+        _ascend(query, starts, self.steps, spacing(grid) / 20, report)
+
+
+def spacing(grid: TransformGrid) -> Tensor:
+    """The distance between neighbouring values of (rotation, dx, dy); 0 where there is one value."""
+    each = [2 * getattr(grid, axis) / max(1, n - 1) for axis, n in zip(AXES, grid.granularity, strict=True)]
+    return torch.tensor(each)
+
+
+def _ascend(query: Query, starts: Tensor, steps: int, step: Tensor, report: Report) -> None:
+    """Follow the gradient from N×R×3 starts; the paths are kept in the query, NaN where they did not come to."""
+    count, restarts = starts.shape[:2]
+    paths = torch.full((count, restarts, steps + 1, 3), torch.nan)
+    losses = torch.full((count, restarts, steps + 1), torch.nan)
+    query.paths, query.path_losses = paths, losses
+    for chunk in query.every.split(max(1, ROWS // restarts)):
+        pictures = chunk.repeat_interleave(restarts)
+        at = starts[chunk].flatten(0, 1)
+        for number in range(steps + 1):
+            if number < steps:
+                logits, slope = query.ask_slope(pictures, at)
+            else:
+                logits, slope = query.ask(pictures, at), torch.zeros_like(at)
+            paths[chunk, :, number] = at.unflatten(0, (-1, restarts))
+            losses[chunk, :, number] = cross_entropy(logits, query.labels[pictures]).unflatten(0, (-1, restarts))
+            at = (at + step * slope.sign()).clamp(-query.reach, query.reach)
+            report(int(chunk[0]) + len(chunk) * (number + 1) // (steps + 1), count)
+
+
+@dataclass(frozen=True)
+class Linf(Attack):
+    """Noise within ±epsilon at every pixel, by foolbox's projected gradient descent with a keyed random start.
+
+    Nothing moves: the limits are not used.
+
+    Source: Madry et al., *Towards deep learning models resistant to adversarial attacks*, ICLR 2018.
+    """
+
+    epsilon: float = 8 / 255
+    steps: int = 40
+    name: ClassVar[str] = "linf"
+
+    def __post_init__(self) -> None:
+        at_least("steps", self.steps, 1)
+        if not 0 <= self.epsilon <= 1:
+            raise InvalidInput(f"epsilon must be between 0 and 1, the range of a pixel; got {self.epsilon:g}")
+
+    def search(self, query: Query, report: Report) -> None:
+        import foolbox
+
+        pictures = query.at(query.best()[0])
+        query.noise = torch.zeros_like(pictures)
+        if not self.epsilon:
+            return
+        keys = query.indices.numpy()[:, None], np.arange(pictures[0].numel())[None]
+        unit = torch.from_numpy(keyed_uniform(query.seed, np.array(1), *keys)).float().reshape(pictures.shape)
+        starts = pictures + self.epsilon * (2 * unit - 1)
+        device = query.runner.device
+        model = foolbox.models.pytorch.PyTorchModel(_Logits(query.runner).eval(), bounds=(0, 1), device=device)
+        for rows in query.every.split(64):
+            attack = _linf_pgd(self.steps, starts[rows].to(device))
+            criterion = foolbox.criteria.Misclassification(query.labels[rows].to(device))
+            found = attack.run(model, pictures[rows].to(device), criterion, epsilon=self.epsilon)
+            query.noise[rows] = found.cpu() - pictures[rows]
+            query.count(rows, times=self.steps)
+            query.count(rows, times=self.steps, backward=True)
+            report(int(rows[-1]) + 1, len(pictures))
+
+
+def _linf_pgd(steps: int, starts: Tensor) -> Any:
+    import foolbox
+
+    class Keyed(foolbox.attacks.LinfPGD):
+        """The random start is a function of (seed, picture), not of a global state."""
+
+        def get_random_start(self, x0: Any, epsilon: float) -> Any:
+            return type(x0)(starts)
+
+    return Keyed(steps=steps)
+
+
+class _Logits(torch.nn.Module):
+    """A classifier for foolbox: pictures in [0, 1] → logits."""
+
+    def __init__(self, runner: Runner) -> None:
+        super().__init__()
+        self.runner, self.network = runner, runner.networks["fp32"]
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.runner.classify(self.network, images)
+
+
+@dataclass(frozen=True)
+class Combined(Attack):
+    """ℓ∞ noise on top of the transform that a spatial attack found: the two add up.
+
+    Source: Engstrom et al., ICML 2019, on combining spatial and ℓ∞-bounded perturbations.
+    """
+
+    spatial: Attack = field(default_factory=GridSearch)
+    noise: Linf = field(default_factory=Linf)
+    name: ClassVar[str] = "combined"
+
+    def search(self, query: Query, report: Report) -> None:
+        self.spatial.search(query, report)
+        self.noise.search(query, report)

@@ -1,0 +1,159 @@
+"""Defences that need no training: a majority vote over random transforms, and a canvas on which nothing is lost."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+
+from spatial_viz.classifiers import Classifier, normalise
+from spatial_viz.errors import InvalidInput
+from spatial_viz.geometry import Padding, warp
+from spatial_viz.grids import TransformGrid, draw_transforms
+from spatial_viz.networks import fold_batch_norm
+
+
+class MajorityVote(Classifier):
+    """A classifier that looks at ``votes`` random transforms of every picture and answers by their majority.
+
+    It is a classifier like any other: sweeps, attacks and evaluations run on it unchanged, each answer at the price of
+    ``votes`` forward passes. ``logits = log((votes per class + mean probability) / (votes + 1))``: the largest is the
+    majority, and a tie goes to the class with the higher mean probability. A loss that comes from these logits is a
+    *vote loss*; it must not be shown on one scale with that of a single network.
+
+    Parameters
+    ----------
+    classifier: who votes.
+    limits: the spatial limits of the transforms; by default the paper's for the classifier's pictures.
+    votes: how many.
+    seed: of the transforms. With ``redraw=False`` they are a function of the seed alone, the same for every picture.
+        With ``redraw=True`` every query has its own, keyed by (seed, the picture as it is asked about): the picture and
+        the transform that an attack chose. Pixels that differ by less than half a grey level are the same query.
+
+    Source: Engstrom et al., ICML 2019, section 5 ("aggregating random transformations").
+    """
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        limits: TransformGrid | None = None,
+        votes: int = 10,
+        seed: int = 0,
+        redraw: bool = False,
+        padding: Padding = "black",
+    ) -> None:
+        if votes < 1:
+            raise InvalidInput(f"a vote needs at least one voter; got votes={votes}")
+        limits = limits or TransformGrid.paper(classifier.picture_size)
+        how = "drawn anew for every query" if redraw else "the same for every picture"
+        super().__init__(
+            VotingNetwork(classifier, limits, votes, seed, redraw, padding),
+            class_names=classifier.class_names,
+            input_size=classifier.input_size,
+            mean=(0.0,) * classifier.channels,
+            std=(1.0,) * classifier.channels,
+            name=f"{classifier.name}, vote of {votes} ({how}, seed {seed})",
+            resize=classifier.resize,
+            interpolation=classifier.interpolation,
+        )
+        self.passes_per_query = votes * classifier.passes_per_query
+        self.voter = classifier
+
+    @property
+    def picture_size(self) -> tuple[int, int]:
+        return self.voter.picture_size
+
+    def ballots(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """What each voter sees and says: N×votes×3 transforms, N×votes×K probabilities, for N pictures in [0, 1]."""
+        network: VotingNetwork = self.network  # type: ignore[assignment]
+        with torch.inference_mode():
+            transforms = network.transforms_for(images)
+            return transforms, network.probabilities(images, transforms)
+
+
+class VotingNetwork(nn.Module):
+    """The network of a `MajorityVote`: N×C×H×W pictures in [0, 1] → N×K logits."""
+
+    fixed: Tensor
+
+    def __init__(
+        self, classifier: Classifier, limits: TransformGrid, votes: int, seed: int, redraw: bool, padding: Padding
+    ) -> None:
+        super().__init__()
+        self.network = fold_batch_norm(copy.deepcopy(classifier.network).eval()).requires_grad_(False)
+        self.mean, self.std, self.padding = classifier.mean, classifier.std, padding
+        self.limits, self.votes, self.seed, self.redraw = limits, votes, seed, redraw
+        # float32 even in a bf16 pass: a transform is not a weight.
+        self.register_buffer("fixed", limits.draw(votes, seed))
+
+    def transforms_for(self, images: Tensor) -> Tensor:
+        """N×votes×3 transforms."""
+        if not self.redraw:
+            return self.fixed.float().expand(len(images), -1, -1)
+        pixels = (images.detach().float() * 255).round().to("cpu", torch.uint8).numpy()
+        digests = [hashlib.blake2b(picture.tobytes(), digest_size=8).digest() for picture in pixels]
+        keys = np.array([int.from_bytes(digest, "little") for digest in digests], dtype=np.uint64)
+        return draw_transforms(self.limits, keys, self.votes, self.seed).to(images.device)
+
+    def probabilities(self, images: Tensor, transforms: Tensor) -> Tensor:
+        """N×votes×K."""
+        each = []
+        for number in range(self.votes):
+            seen = normalise(warp(images, transforms[:, number], self.padding), self.mean, self.std)
+            each.append(self.network(seen.contiguous(memory_format=torch.channels_last)).float().softmax(1))
+        return torch.stack(each, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        probabilities = self.probabilities(images, self.transforms_for(images))
+        votes = F.one_hot(probabilities.argmax(2), probabilities.shape[2]).sum(1)
+        return torch.log((votes + probabilities.mean(1)) / (self.votes + 1))
+
+
+class BlackCanvas(Classifier):
+    """A classifier that gets its picture in the middle of a black canvas, so large that nothing is lost by turning and
+    moving within ``limits``: what is left of the damage then is not that content leaves the picture.
+
+    The network must take pictures of any size.
+
+    Source: Engstrom et al., ICML 2019, the ablation on padding ("black canvas").
+    """
+
+    def __init__(self, classifier: Classifier, limits: TransformGrid | None = None) -> None:
+        limits = limits or TransformGrid.paper(classifier.picture_size)
+        height, width = classifier.input_size
+        angle = math.radians(min(limits.rotation, 90.0))
+        # Half the sides of the box that holds the turned picture; beyond 90° the diagonal is the longest it gets.
+        reach = [(a * math.cos(angle) + b * math.sin(angle)) / 2 for a, b in ((height, width), (width, height))]
+        if limits.rotation > math.degrees(math.atan2(min(height, width), max(height, width))):
+            reach = [max(each, math.hypot(height, width) / 2) for each in reach]
+        self.margin = tuple(
+            max(0, math.ceil(each - side / 2 + shift))
+            for each, side, shift in zip(reach, (height, width), (limits.dy, limits.dx), strict=True)
+        )
+        down, across = self.margin
+        super().__init__(
+            classifier.network,
+            class_names=classifier.class_names,
+            input_size=(height + 2 * down, width + 2 * across),
+            mean=classifier.mean,
+            std=classifier.std,
+            name=f"{classifier.name}, on a black canvas",
+            resize=classifier.resize,
+            interpolation=classifier.interpolation,
+        )
+        self.inner = classifier
+
+    @property
+    def picture_size(self) -> tuple[int, int]:
+        return self.inner.picture_size
+
+    def prepare(self, picture: Image.Image | Tensor) -> Tensor:
+        """Any picture → C×H×W in [0, 1]: prepared as the classifier inside asks, then put onto the canvas."""
+        down, across = self.margin
+        return F.pad(self.inner.prepare(picture), (across, across, down, down))

@@ -1,0 +1,275 @@
+"""What all attacks share: the result, and one call of an attack with every answer that it has seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from spatial_viz.classifiers import Classifier
+from spatial_viz.errors import InvalidInput, SpatialVizError, did_you_mean
+from spatial_viz.geometry import Padding, check_padding, warp
+from spatial_viz.grids import TransformGrid
+from spatial_viz.landscape import severity_order
+from spatial_viz.losses import cross_entropy, logit_margin
+from spatial_viz.runner import Runner, runner_for
+
+Goal = Literal["cross-entropy", "margin"]
+Criterion = Callable[[Tensor, Tensor], Tensor]
+"""N predicted classes and N labels → N times whether that counts as fooled."""
+Report = Callable[[int, int], None]
+"""Called with (pictures done, pictures in all)."""
+
+
+def misclassified(predicted: Tensor, labels: Tensor) -> Tensor:
+    """The usual criterion: any other class than the true one."""
+    return predicted != labels
+
+
+def targeted(target: int) -> Criterion:
+    """The criterion of an adversary who wants one class to come out."""
+    return lambda predicted, labels: predicted == target
+
+
+@dataclass(frozen=True)
+class AttackResult:
+    """What an attack found, per picture; all tensors are on the CPU and N long.
+
+    ``transforms`` N×3 (degrees, pixels); ``losses`` cross-entropy in nats and ``predicted``, ``confidence`` there;
+    ``success``: fooled there, by the criterion. ``natural_success``: fooled by the picture as it is, which is no merit
+    of the attack. ``passes`` forward and ``backward_passes`` are what the network was asked.
+
+    ``paths`` (N×restarts×(steps + 1)×3) and ``path_losses`` (without the 3) are there after a first-order attack,
+    NaN beyond an interruption; ``noise`` (N×C×H×W) after an ℓ∞ attack. ``complete`` is false where the attack was
+    interrupted: pictures that it had not come to yet stand as they are.
+    """
+
+    attack: str
+    transforms: Tensor
+    losses: Tensor
+    predicted: Tensor
+    confidence: Tensor
+    success: Tensor
+    natural_success: Tensor
+    passes: Tensor
+    backward_passes: Tensor
+    paths: Tensor | None = None
+    path_losses: Tensor | None = None
+    noise: Tensor | None = None
+    complete: bool = True
+
+    def __len__(self) -> int:
+        return len(self.transforms)
+
+    @property
+    def robust(self) -> Tensor:
+        """Neither as it is nor at the transform found: what counts for robust accuracy."""
+        return ~(self.success | self.natural_success)
+
+
+class Query:
+    """One call of an attack: its pictures, and every answer seen so far."""
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        images: Tensor,
+        labels: Tensor,
+        limits: TransformGrid,
+        seed: int,
+        indices: Tensor | None,
+        padding: Padding,
+        device: str,
+        criterion: Criterion,
+        objective: Goal,
+    ) -> None:
+        check_padding(padding)
+        if objective not in get_args(Goal):
+            raise InvalidInput(f"unknown objective {objective!r}{did_you_mean(objective, get_args(Goal))}")
+        if images.ndim != 4 or not len(images):
+            raise InvalidInput(f"expected N×C×H×W pictures; got a tensor of shape {tuple(images.shape)}")
+        self.classifier, self.limits, self.padding, self.device = classifier, limits, padding, device
+        self.images = torch.stack([classifier.check_image(image) for image in images.cpu()])
+        self.labels = torch.as_tensor(labels, dtype=torch.int64).reshape(-1).cpu()
+        if len(self.labels) != len(images):
+            raise InvalidInput(f"{len(images)} pictures need as many labels; got {len(self.labels)}")
+        for label in self.labels.unique().tolist():
+            classifier.label_index(label)
+        self.every = torch.arange(len(images))
+        self.indices = self.every if indices is None else torch.as_tensor(indices)
+        self.seed, self.criterion, self.objective = seed, criterion, objective
+        self.runner: Runner = runner_for(classifier, device, "fp32")
+        self.passes = torch.zeros(len(images), dtype=torch.int64)
+        self.backward_passes = torch.zeros(len(images), dtype=torch.int64)
+        self.paths: Tensor | None = None
+        self.path_losses: Tensor | None = None
+        self.noise: Tensor | None = None
+        self.complete = True
+        self._seen: list[tuple[Tensor, Tensor, Tensor]] = []
+        self._natural = self.runner.exact(self.images, None, padding, self.every)
+        self._check(self._natural, self.every, torch.zeros(len(images), 3))
+
+    @property
+    def reach(self) -> Tensor:
+        """The limits of (rotation, dx, dy)."""
+        return torch.tensor([self.limits.rotation, self.limits.dx, self.limits.dy])
+
+    def ask(self, pictures: Tensor, transforms: Tensor) -> Tensor:
+        """M×K logits of pictures (M numbers) at M transforms, kept as candidates for the answer."""
+        logits = self.runner.exact(self.images, transforms, self.padding, pictures)
+        self._saw(pictures, transforms, logits)
+        return logits
+
+    def ask_slope(self, pictures: Tensor, transforms: Tensor) -> tuple[Tensor, Tensor]:
+        """As `ask`, and the M×3 gradient of the objective."""
+        labels = self.labels[pictures].to(self.runner.device)
+        logits, slope = self.runner.gradient(
+            self.images, transforms, self.padding, pictures, lambda answers, rows: self.value(answers, labels[rows])
+        )
+        self._saw(pictures, transforms, logits)
+        self.count(pictures, backward=True)
+        return logits, slope
+
+    def value(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """The objective: the higher, the worse for the classifier."""
+        return cross_entropy(logits, labels) if self.objective == "cross-entropy" else -logit_margin(logits, labels)
+
+    def severity(self, pictures: Tensor, transforms: Tensor, logits: Tensor) -> np.ndarray:
+        """The rows from the most to the least severe."""
+        labels = self.labels[pictures]
+        fooled = self.criterion(logits.argmax(1), labels).numpy()
+        return severity_order(fooled, self.value(logits, labels).numpy(), *transforms.numpy().T)
+
+    def count(self, pictures: Tensor, backward: bool = False, times: int = 1) -> None:
+        """Note what the network was asked about these pictures."""
+        asked = torch.bincount(pictures, minlength=len(self.images)) * times * self.classifier.passes_per_query
+        if backward:
+            self.backward_passes += asked
+        else:
+            self.passes += asked
+
+    def best(self) -> tuple[Tensor, Tensor]:
+        """The most severe of all that was seen, per picture, or the picture as it is: N×3 transforms, N×K logits."""
+        untouched = torch.ones(len(self.images), dtype=torch.bool)
+        for pictures, _, _ in self._seen:
+            untouched[pictures] = False
+        rest = untouched.nonzero()[:, 0]
+        seen = [*self._seen, (rest, torch.zeros(len(rest), 3), self._natural[rest])]
+        pictures, transforms, logits = (torch.cat(part) for part in zip(*seen, strict=True))
+        order = self.severity(pictures, transforms, logits)
+        _, first = np.unique(pictures.numpy()[order], return_index=True)
+        rows = torch.from_numpy(order[first])
+        return transforms[rows], logits[rows]
+
+    def result(self, attack: str) -> AttackResult:
+        transforms, logits = self.best()
+        if self.noise is not None:
+            # The noise counts where it made things worse; elsewhere the result is the one without it.
+            noisy = self.runner.exact(self.at(transforms) + self.noise, None, self.padding, self.every)
+            self.count(self.every)
+            both = torch.cat((noisy, logits))
+            order = self.severity(self.every.repeat(2), torch.zeros(len(both), 3), both)
+            _, first = np.unique(order % len(self.images), return_index=True)
+            worse = torch.from_numpy(order[first] < len(self.images))
+            logits = torch.where(worse[:, None], noisy, logits)
+            self.noise[~worse] = 0
+        predicted = logits.argmax(1)
+        return AttackResult(
+            attack=attack,
+            transforms=transforms,
+            losses=cross_entropy(logits, self.labels),
+            predicted=predicted,
+            confidence=logits.softmax(1).amax(1),
+            success=self.criterion(predicted, self.labels),
+            natural_success=self.criterion(self._natural.argmax(1), self.labels),
+            passes=self.passes,
+            backward_passes=self.backward_passes,
+            paths=self.paths,
+            path_losses=self.path_losses,
+            noise=self.noise,
+            complete=self.complete,
+        )
+
+    def at(self, transforms: Tensor) -> Tensor:
+        """The pictures, each at its own transform."""
+        return warp(self.images, transforms, self.padding)
+
+    def _saw(self, pictures: Tensor, transforms: Tensor, logits: Tensor) -> None:
+        self._check(logits, pictures, transforms)
+        self._seen.append((pictures, transforms, logits))
+        self.count(pictures)
+
+    def _check(self, logits: Tensor, pictures: Tensor, transforms: Tensor) -> None:
+        bad = (~torch.isfinite(logits).all(1)).nonzero()[:, 0]
+        if len(bad):
+            rotation, dx, dy = transforms[bad[0]].tolist()
+            raise SpatialVizError(
+                f"{self.classifier.name} returned a value that is not finite at rotation {rotation:g}°, dx {dx:g}, "
+                f"dy {dy:g} (picture {int(pictures[bad[0]])}); check its weights and its normalisation"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attack:
+    """An attack: `search` asks the query, and the most severe answer is the result.
+
+    ``criterion``: what counts as fooled. ``objective``: what is made large, cross-entropy or minus the logit margin.
+    """
+
+    criterion: Criterion = misclassified
+    objective: Goal = "cross-entropy"
+    name: ClassVar[str]
+
+    def __call__(
+        self,
+        classifier: Classifier,
+        images: Tensor,
+        labels: Tensor,
+        limits: TransformGrid,
+        generator: int | torch.Generator = 0,
+        indices: Tensor | None = None,
+        padding: Padding = "black",
+        device: str = "auto",
+        report: Report | None = None,
+    ) -> AttackResult:
+        """Attack N pictures.
+
+        Parameters
+        ----------
+        images, labels: N×C×H×W pictures in [0, 1] exactly of the classifier's size, and N class indices.
+        limits: the spatial limits; the attack has its own granularity where it needs one.
+        generator: the seed of all random draws, or a torch generator whose initial seed is taken. Draws are keyed by
+            (seed, picture index, draw): they depend on no batch and no order.
+        indices: N picture indices for the draws; by default 0 to N - 1.
+
+        Raises
+        ------
+        InvalidInput: pictures, labels or an objective that do not fit.
+        SpatialVizError: a classifier that returns NaN or an infinity; the message says at which transform.
+        """
+        seed = generator.initial_seed() if isinstance(generator, torch.Generator) else int(generator)
+        query = Query(
+            classifier, images, labels, limits, seed, indices, padding, device, self.criterion, self.objective
+        )
+        try:
+            self.search(query, report or _silent)
+        except KeyboardInterrupt:
+            query.complete = False  # what was found so far is the result
+        return query.result(self.name)
+
+    def search(self, query: Query, report: Report) -> None:
+        raise NotImplementedError
+
+
+def at_least(name: str, value: int, least: int) -> None:
+    """Refuse a setting below its least value."""
+    if value < least:
+        raise InvalidInput(f"{name} must be {least} or more; got {value}")
+
+
+def _silent(done: int, total: int) -> None:
+    """Nobody asked for progress."""

@@ -1,0 +1,108 @@
+"""Defences: the vote on a toy with a known answer, the canvas, and that everything else runs on them unchanged."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from conftest import SIZE, blob
+from torch import Tensor
+
+from spatial_viz.attacks import FirstOrder, WorstOfK
+from spatial_viz.classifiers import Classifier, load_classifier
+from spatial_viz.defences import BlackCanvas, MajorityVote
+from spatial_viz.errors import InvalidInput
+from spatial_viz.geometry import warp
+from spatial_viz.grids import TransformGrid
+from spatial_viz.images import load_sample
+from spatial_viz.landscape import worst_case
+from spatial_viz.sweeps import sweep
+
+LIMITS = TransformGrid(30, 3, 3)
+
+
+@pytest.mark.parametrize("redraw", [False, True])
+def test_the_vote_counts_and_breaks_ties_by_the_mean(
+    redraw: bool, toy_classifier: Classifier, toy_image: Tensor
+) -> None:
+    vote = MajorityVote(toy_classifier, LIMITS, votes=8, seed=3, redraw=redraw)
+    images = torch.stack((toy_image, blob(5, 3), blob(6, 2.2)))
+    transforms, probabilities = vote.ballots(images)
+    for picture, image in enumerate(images):
+        by_hand = toy_classifier.logits(warp(image[None], transforms[picture])).softmax(1)
+        torch.testing.assert_close(probabilities[picture], by_hand)
+        votes = torch.bincount(by_hand.argmax(1), minlength=2)
+        expected = torch.log((votes + by_hand.mean(0)) / 9)
+        torch.testing.assert_close(vote.logits(images)[picture], expected)
+        majority = int(votes.argmax()) if votes[0] != votes[1] else int(by_hand.mean(0).argmax())
+        assert int(vote.logits(images)[picture].argmax()) == majority
+
+
+def test_a_tie_goes_to_the_higher_mean(toy_classifier: Classifier) -> None:
+    class Fixed(torch.nn.Module):
+        """Says class 0 with 0.9 where the corner is bright, else class 1 with 0.6."""
+
+        def forward(self, x: Tensor) -> Tensor:
+            bright = x[:, 0, 0, 0] > 0.5
+            return torch.where(bright[:, None], torch.tensor([9.0, 1.0]).log(), torch.tensor([4.0, 6.0]).log())
+
+    classifier = Classifier(Fixed(), class_names=["a", "b"], input_size=(8, 8), mean=(0.0,), std=(1.0,), name="fixed")
+    vote = MajorityVote(classifier, TransformGrid(0, 4, 0), votes=2, seed=0)
+    image = torch.ones(1, 1, 8, 8)
+    transforms, probabilities = vote.ballots(image)
+    assert sorted(probabilities[0].argmax(1).tolist()) == [0, 1], transforms
+    assert int(vote.logits(image).argmax()) == 0  # 0.9 + 0.4 against 0.1 + 0.6
+
+
+def test_the_draws_are_a_function_of_the_seed_or_of_the_query(toy_classifier: Classifier, toy_image: Tensor) -> None:
+    images = torch.stack((toy_image, blob(5, 3)))
+    once = MajorityVote(toy_classifier, LIMITS, votes=5, seed=1)
+    assert torch.equal(once.ballots(images)[0][0], once.ballots(images)[0][1])
+    assert torch.equal(once.ballots(images)[0][0], LIMITS.draw(5, seed=1))
+    anew = MajorityVote(toy_classifier, LIMITS, votes=5, seed=1, redraw=True)
+    first, again = (anew.ballots(images)[0] for _ in range(2))
+    assert torch.equal(first, again) and not torch.equal(first[0], first[1])
+    assert torch.equal(anew.ballots(images[1:])[0][0], first[1]), "a draw must not depend on the batch"
+    moved = warp(images, torch.tensor([[0.0, 1.0, 0.0]]))
+    assert not torch.equal(anew.ballots(moved)[0][0], first[0]), "another transform of the picture is another query"
+    assert "same for every picture" in once.name and "drawn anew for every query" in anew.name
+    assert len({once.hash, anew.hash, MajorityVote(toy_classifier, LIMITS, votes=5, seed=2).hash}) == 3
+
+
+def test_sweeps_and_attacks_run_on_a_vote_at_its_price() -> None:
+    image, label = load_sample("cifar10", 6)
+    classifier = load_classifier("cifar10/standard")
+    vote = MajorityVote(classifier, votes=3, seed=0)
+    grid = TransformGrid(30, 3, 3, (5, 3, 3))
+    landscape = sweep(vote, image, label, grid)
+    assert json.loads(landscape.attrs["card"])["classifier"].startswith("cifar10/standard, vote of 3")
+    worst = worst_case(landscape)
+    at = torch.tensor([[worst.rotation, worst.dx, worst.dy]])
+    assert int(vote.logits(warp(image[None], at)).argmax()) == worst.predicted
+    found = WorstOfK(k=4)(vote, image[None], torch.tensor([label]), LIMITS)
+    assert found.passes.tolist() == [4 * 3]
+    climbed = FirstOrder(steps=2)(vote, image[None], torch.tensor([label]), LIMITS)
+    assert climbed.passes.tolist() == [3 * 3] and climbed.backward_passes.tolist() == [2 * 3]
+    with pytest.raises(InvalidInput, match="at least one voter; got votes=0"):
+        MajorityVote(classifier, votes=0)
+
+
+def test_nothing_leaves_the_canvas(toy_classifier: Classifier) -> None:
+    image = torch.ones(1, SIZE, SIZE)
+    for limits in (LIMITS, TransformGrid(45, 0, 5), TransformGrid(180, 2, 2), TransformGrid(0, 3, 1)):
+        canvas = BlackCanvas(toy_classifier, limits)
+        placed = canvas.prepare(image)
+        assert tuple(placed.shape[1:]) == canvas.input_size and canvas.picture_size == (SIZE, SIZE)
+        extremes = torch.cat((limits.transforms(), limits.draw(50)))
+        content = warp(placed[None], extremes).sum((1, 2, 3))
+        torch.testing.assert_close(content, torch.full_like(content, SIZE * SIZE), rtol=0.01, atol=0)
+
+
+def test_the_canvas_of_a_real_network_can_be_swept() -> None:
+    image, label = load_sample("cifar10", 1)
+    canvas = BlackCanvas(load_classifier("cifar10/standard"))
+    landscape = sweep(canvas, canvas.prepare(image), label, TransformGrid(30, 3, 3, (3, 3, 3)))
+    assert landscape["loss"].shape == (3, 3, 3)
+    # The default limits are those of the picture, not of the canvas.
+    assert float(sweep(canvas, canvas.prepare(image), label)["dx"].max()) == 3.0
