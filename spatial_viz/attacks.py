@@ -8,14 +8,14 @@ Source: Engstrom et al., ICML 2019, section 4 (first-order, worst-of-k, grid) an
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from spatial_viz.errors import InvalidInput
+from spatial_viz.errors import InvalidInput, did_you_mean
 from spatial_viz.grids import AXES, TransformGrid, draw_transforms, keyed_uniform
 from spatial_viz.landscape import worst_case
 from spatial_viz.losses import cross_entropy
@@ -25,7 +25,7 @@ from spatial_viz.sweeps import sweep
 
 __all__ = [
     "Attack", "AttackResult", "Combined", "FirstOrder", "GridSearch", "Linf", "Random", "Refine", "WorstOfK",
-    "misclassified", "targeted",
+    "make_attack", "misclassified", "targeted",
 ]  # fmt: skip
 
 ROWS = 4096  # transforms that are asked about at once, over all pictures
@@ -46,11 +46,11 @@ class GridSearch(Attack):
         for picture in range(len(query.images)):
             if query.criterion is misclassified and query.objective == "cross-entropy":
                 image, label = query.images[picture], int(query.labels[picture])
-                worst = worst_case(
-                    sweep(query.classifier, image, label, grid, device=query.device, padding=query.padding)
-                )
+                swept = sweep(query.classifier, image, label, grid, device=query.device, padding=query.padding)
+                worst = worst_case(swept)
                 query.ask(torch.tensor([picture]), torch.tensor([[worst.rotation, worst.dx, worst.dy]]))
                 query.count(torch.tensor([picture]), times=len(grid) - 1)
+                query.fooled[picture] = int((swept["predicted"] != label).sum())
             else:
                 query.ask(torch.full((len(grid),), picture), grid.transforms())
             report(picture + 1, len(query.images))
@@ -243,3 +243,22 @@ class Combined(Attack):
     def search(self, query: Query, report: Report) -> None:
         self.spatial.search(query, report)
         self.noise.search(query, report)
+
+
+ATTACKS: dict[str, type[Attack]] = {
+    kind.name: kind for kind in (GridSearch, WorstOfK, Random, FirstOrder, Refine, Linf, Combined)
+}
+
+
+def make_attack(name: str, **settings: Any) -> Attack:
+    """An attack by its name; of the settings it takes those that it has.
+
+    >>> make_attack("worst-of-k", k=3, steps=7).k
+    3
+    """
+    if name not in ATTACKS:
+        raise InvalidInput(f"unknown attack {name!r}{did_you_mean(name, ATTACKS)}")
+    if name == "combined":
+        return Combined(spatial=make_attack("grid", **settings), noise=make_attack("linf", **settings))  # type: ignore[arg-type]
+    taken = {each.name for each in fields(ATTACKS[name])} - ({"k"} if name == "random" else set())
+    return ATTACKS[name](**{key: value for key, value in settings.items() if key in taken})

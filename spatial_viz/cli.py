@@ -1,4 +1,4 @@
-"""``python -m spatial_viz sweep | train | publish | models | samples``.
+"""``python -m spatial_viz sweep | attack | train | publish | models | samples``.
 
 Results go to stdout, progress and errors to stderr. Bad arguments end with exit code 2 and one sentence.
 """
@@ -49,31 +49,13 @@ def sweep(
     """Sweep one picture over the grid and report its worst case."""
     import numpy as np
 
-    from spatial_viz import cache, images, landscape, sweeps
-    from spatial_viz.classifiers import load_classifier
-    from spatial_viz.grids import TransformGrid
+    from spatial_viz import cache, landscape, sweeps
     from spatial_viz.runner import warm_up
 
     for path in (out, figure):
         if path is not None and not path.resolve().parent.is_dir():
             raise InvalidInput(f"cannot write {path}: there is no folder {path.resolve().parent}")
-    model = load_classifier(classifier)
-    paper = TransformGrid.paper(model.picture_size)
-    grid = TransformGrid(
-        paper.rotation if rotation is None else rotation,
-        paper.dx if translation is None else translation,
-        paper.dy if translation is None else translation,
-        parse_granularity(granularity),
-    )
-    if picture.startswith("sample:"):
-        sample = images.find_sample(picture.removeprefix("sample:"))
-        source = images.load_image(sample.path)
-        if label is None and sample.dataset == classifier.split("/")[0]:
-            label = str(sample.label)
-    else:
-        source = images.load_image(picture)
-    image = model.prepare(source)
-    index = None if label is None else model.label_index(label)
+    model, image, index, grid = _question(picture, classifier, label, rotation, translation, granularity)
     warm_up(model, device, precision)  # type: ignore[arg-type]
     axes = {dim: np.array(grid.values(dim)) for dim in landscape.DIMS}
     started = time.perf_counter()
@@ -92,6 +74,63 @@ def sweep(
         print(json.dumps(result, ensure_ascii=False))
     else:
         print(_in_words(result, card))
+
+
+@app.command()
+def attack(
+    picture: Annotated[str, typer.Argument(help="A picture file, or a sample such as sample:cifar10/0.")],
+    attack: Annotated[str, typer.Option(help="grid, worst-of-k, random, first-order, refine, linf or combined.")],
+    classifier: Annotated[str, typer.Option(help="See the command models.")] = "cifar10/standard",
+    label: Annotated[
+        str | None, typer.Option(help="True class, name or index. Default: the sample's; else the natural prediction.")
+    ] = None,
+    rotation: Annotated[float | None, typer.Option(help="Limit in degrees. Default: 30.")] = None,
+    translation: Annotated[
+        float | None, typer.Option(help="Limit in pixels of the model's input. Default: about 10 %.")
+    ] = None,
+    granularity: Annotated[str, typer.Option(help="Grid and refine: number of rotations, dx and dy.")] = "31,5,5",
+    k: Annotated[int, typer.Option(help="Worst-of-k: random transforms.")] = 10,
+    steps: Annotated[int | None, typer.Option(help="First-order (200), refine (20), linf and combined (40).")] = None,
+    restarts: Annotated[int, typer.Option(help="First-order: random starts.")] = 1,
+    epsilon: Annotated[str, typer.Option(help="Linf and combined: such as 8/255.")] = "8/255",
+    objective: Annotated[str, typer.Option(help="cross-entropy or margin.")] = "cross-entropy",
+    vote: Annotated[int, typer.Option(min=0, help="Attack a majority vote of so many; 0: none.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of all random draws.")] = 0,
+    padding: Annotated[str, typer.Option(help="black, reflect or edge.")] = "black",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+) -> None:
+    """Attack one picture, and report the worst that the attack found."""
+    import torch
+
+    from spatial_viz.attacks import make_attack
+    from spatial_viz.defences import MajorityVote
+    from spatial_viz.queries import summary
+    from spatial_viz.runner import runner_for, warm_up
+
+    settings = {"granularity": parse_granularity(granularity), "k": k, "restarts": restarts,
+                "epsilon": parse_epsilon(epsilon), "objective": objective}  # fmt: skip
+    chosen = make_attack(attack, **settings if steps is None else {**settings, "steps": steps})
+    model, image, index, grid = _question(picture, classifier, label, rotation, translation, granularity)
+    if vote:
+        model = MajorityVote(model, grid, votes=vote, seed=seed, padding=padding)  # type: ignore[arg-type]
+    runner = runner_for(model, device, "fp32")
+    natural = runner.exact(image, None, padding)  # type: ignore[arg-type]
+    labelled, index = index is not None, int(natural.argmax()) if index is None else index
+    warm_up(model, device, "fp32")
+    started = time.perf_counter()
+    found = chosen(model, image[None], torch.tensor([index]), grid, seed, padding=padding, device=device)  # type: ignore[arg-type]
+    seconds = time.perf_counter() - started
+    result = {"schema": 1, **summary(found, model, natural, index), "seconds": round(seconds, 4)}
+    result |= {"device": runner.device_name, "precision": "fp32"}
+    if as_json:
+        print(json.dumps(result, ensure_ascii=False))
+        return
+    names = {str(index): model.class_names[index]}
+    card = {"classifier": model.name, "device": runner.device_name, "precision": "fp32", "names": names}
+    print(_in_words(result, card | {"labelled": labelled}))
+    asked = f"{result['passes']:,} forward and {result['backward_passes']:,} backward passes"
+    print(f"attack           {found.attack}: {asked}")
 
 
 @app.command()
@@ -172,6 +211,44 @@ def samples(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
         print(f"{row['name']:22} {row['label']:>4}  {row['class']}")
 
 
+def _question(
+    picture: str,
+    classifier: str,
+    label: str | None,
+    rotation: float | None,
+    translation: float | None,
+    granularity: str,
+) -> tuple[Any, Any, int | None, Any]:
+    """The classifier, the prepared picture, its label where there is one, and the grid."""
+    from spatial_viz import images
+    from spatial_viz.classifiers import load_classifier
+    from spatial_viz.grids import TransformGrid
+
+    model = load_classifier(classifier)
+    paper = TransformGrid.paper(model.picture_size)
+    grid = TransformGrid(
+        paper.rotation if rotation is None else rotation,
+        paper.dx if translation is None else translation,
+        paper.dy if translation is None else translation,
+        parse_granularity(granularity),
+    )
+    if picture.startswith("sample:"):
+        sample = images.find_sample(picture.removeprefix("sample:"))
+        source = images.load_image(sample.path)
+        if label is None and sample.dataset == classifier.split("/")[0]:
+            label = str(sample.label)
+    else:
+        source = images.load_image(picture)
+    return model, model.prepare(source), None if label is None else model.label_index(label), grid
+
+
+def parse_epsilon(text: str) -> float:
+    match = re.fullmatch(r" *([0-9]*\.?[0-9]+) *(?:/ *([0-9]*\.?[0-9]+) *)?", text)
+    if not match or (match[2] and float(match[2]) == 0):
+        raise InvalidInput(f"--epsilon takes a number from 0 to 1, or a fraction such as 8/255; got {text!r}")
+    return float(match[1]) / float(match[2] or 1)
+
+
 def parse_granularity(text: str) -> tuple[int, int, int]:
     parts = text.split(",")
     if len(parts) != 3 or not all(re.fullmatch(" *[0-9]{1,9} *", part) for part in parts):
@@ -214,7 +291,7 @@ def _in_words(result: dict[str, Any], card: dict[str, Any]) -> str:
             f"worst case       {transform_words(worst['rotation'], worst['dx'], worst['dy'])}",
             f"                 rotation {worst['rotation']:g}°, dx {worst['dx']:g} px, dy {worst['dy']:g} px",
             f"                 {at_worst}: {verdict}",
-            f"grid             {result['misclassified']} of {result['transforms']} transforms fail ({share:.0%})",
+            f"tried            {result['misclassified']} of {result['transforms']} transforms fail ({share:.0%})",
             f"time             {result['seconds']:.2f} s",
         )
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 import torch
@@ -41,7 +41,8 @@ class AttackResult:
 
     ``transforms`` N×3 (degrees, pixels); ``losses`` cross-entropy in nats and ``predicted``, ``confidence`` there;
     ``success``: fooled there, by the criterion. ``natural_success``: fooled by the picture as it is, which is no merit
-    of the attack. ``passes`` forward and ``backward_passes`` are what the network was asked.
+    of the attack. ``fooled``: how many of the transforms tried did. ``passes`` forward and ``backward_passes`` are what
+    the network was asked.
 
     ``paths`` (N×restarts×(steps + 1)×3) and ``path_losses`` (without the 3) are there after a first-order attack,
     NaN beyond an interruption; ``noise`` (N×C×H×W) after an ℓ∞ attack. ``complete`` is false where the attack was
@@ -55,6 +56,7 @@ class AttackResult:
     confidence: Tensor
     success: Tensor
     natural_success: Tensor
+    fooled: Tensor
     passes: Tensor
     backward_passes: Tensor
     paths: Tensor | None = None
@@ -104,6 +106,7 @@ class Query:
         self.seed, self.criterion, self.objective = seed, criterion, objective
         self.runner: Runner = runner_for(classifier, device, "fp32")
         self.passes = torch.zeros(len(images), dtype=torch.int64)
+        self.fooled = torch.zeros(len(images), dtype=torch.int64)
         self.backward_passes = torch.zeros(len(images), dtype=torch.int64)
         self.paths: Tensor | None = None
         self.path_losses: Tensor | None = None
@@ -186,6 +189,7 @@ class Query:
             confidence=logits.softmax(1).amax(1),
             success=self.criterion(predicted, self.labels),
             natural_success=self.criterion(self._natural.argmax(1), self.labels),
+            fooled=self.fooled,
             passes=self.passes,
             backward_passes=self.backward_passes,
             paths=self.paths,
@@ -201,7 +205,13 @@ class Query:
     def _saw(self, pictures: Tensor, transforms: Tensor, logits: Tensor) -> None:
         self._check(logits, pictures, transforms)
         self._seen.append((pictures, transforms, logits))
+        self.fooled += self.hits(pictures, logits)
         self.count(pictures)
+
+    def hits(self, pictures: Tensor, logits: Tensor) -> Tensor:
+        """How many of the rows fool, per picture."""
+        fooled = self.criterion(logits.argmax(1), self.labels[pictures])
+        return torch.bincount(pictures[fooled], minlength=len(self.images))
 
     def _check(self, logits: Tensor, pictures: Tensor, transforms: Tensor) -> None:
         bad = (~torch.isfinite(logits).all(1)).nonzero()[:, 0]
@@ -273,3 +283,33 @@ def at_least(name: str, value: int, least: int) -> None:
 
 def _silent(done: int, total: int) -> None:
     """Nobody asked for progress."""
+
+
+def summary(found: AttackResult, classifier: Classifier, natural: Tensor, label: int) -> dict[str, Any]:
+    """The result for one picture, ready for JSON, in the shape of `spatial_viz.landscape.summary`.
+
+    ``natural``: the 1×K logits of the picture as it is.
+    """
+    rotation, dx, dy = found.transforms[0].tolist()
+    result: dict[str, Any] = {
+        "label": label,
+        "natural": {
+            "predicted": int(natural.argmax()),
+            "name": classifier.class_names[int(natural.argmax())],
+            "confidence": float(natural.softmax(1).max()),
+            "loss": float(cross_entropy(natural, torch.tensor([label]))),
+        },
+        "worst_case": {
+            "rotation": rotation, "dx": dx, "dy": dy, "loss": float(found.losses), "predicted": int(found.predicted),
+            "name": classifier.class_names[int(found.predicted)], "confidence": float(found.confidence),
+            "misclassified": bool(found.predicted[0] != label),
+        },
+        "misclassified": int(found.fooled),
+        "transforms": int(found.passes) // classifier.passes_per_query,
+        "attack": found.attack,
+        "passes": int(found.passes),
+        "backward_passes": int(found.backward_passes),
+    }  # fmt: skip
+    if found.paths is not None:
+        result["path"] = found.paths[0].tolist()
+    return result

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import os
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,10 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from benchmarks.app import CHROMIUM, ROOT, chromium, running_app
 from spatial_viz.classifiers import Classifier
+from spatial_viz.images import picture_to_tensor
 
 SIZE = 32
 RADIUS = 8.0  # pixels from the centre to the blob of the toy picture
@@ -75,6 +80,36 @@ def shared() -> Path:
             pytest.fail(f"the reference data are missing: {folder}")
         pytest.skip(f"needs the reference data in {folder} (or the folder that SPATIAL_VIZ_SHARED names)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def reference_rows(shared: Path) -> list[dict[str, str]]:
+    """The independent answer for the first 500 CIFAR-10 test pictures under a third-party ResNet-20."""
+    with open(shared / "reference" / "resnet20_grid.csv", newline="") as handle:
+        return list(csv.DictReader(handle))
+
+
+@pytest.fixture(scope="session")
+def reference_pictures(shared: Path, reference_rows: list[dict[str, str]]) -> dict[str, Tensor]:
+    """Those pictures by file name, from the archive, and under "train" the first hundred of the training pictures."""
+    wanted = {row["file"] for row in reference_rows}
+    found: dict[str, Tensor] = {}
+    train: list[Tensor] = []
+    with tarfile.open(shared / "data" / "cifar10.tar.gz") as archive:
+        for member in archive:
+            path = Path(member.name)
+            is_wanted = "test" in path.parts and path.stem in wanted
+            if not is_wanted and ("train" not in path.parts or path.suffix != ".webp" or len(train) >= 100):
+                continue
+            handle = archive.extractfile(member)
+            if handle is None:
+                continue
+            image = picture_to_tensor(Image.open(io.BytesIO(handle.read())), 3)
+            if is_wanted:
+                found[path.stem] = image
+            else:
+                train.append(image)
+    return found | {"train": torch.stack(train)}
 
 
 @pytest.fixture(scope="session")

@@ -112,6 +112,14 @@ def test_limits(monkeypatch, capsys, tmp_path: Path) -> None:
         (["sweep", "sample:cifar10/0", "--bogus"], "No such option"),
         (["sweep"], "Missing argument"),
         (["fly"], "No such command"),
+        (["attack", "sample:cifar10/0", "--attack", "gird"], "did you mean 'grid'"),
+        (["attack", "sample:cifar10/0", "--attack", "worst-of-k", "--k", "0"], "k must be 1 or more; got 0"),
+        (["attack", "sample:cifar10/0", "--attack", "first-order", "--steps", "-5"], "steps must be 0 or more"),
+        (["attack", "sample:cifar10/0", "--attack", "linf", "--epsilon", "-8/255"], "a fraction such as 8/255"),
+        (["attack", "sample:cifar10/0", "--attack", "linf", "--epsilon", "1/0"], "a fraction such as 8/255"),
+        (["attack", "sample:cifar10/0", "--attack", "linf", "--epsilon", "300/255"], "between 0 and 1"),
+        (["attack", "sample:cifar10/0", "--attack", "grid", "--objective", "logit"], "unknown objective 'logit'"),
+        (["attack", "sample:cifar10/0"], "Missing option"),
         (["train", "--recipe", "standrad"], "did you mean 'standard'"),
         (["train", "--recipe", "standard", "--root", "nowhere"], "nowhere"),
         (["publish", "nowhere"], "no finished training"),
@@ -143,6 +151,32 @@ def test_bad_pictures(case: str, monkeypatch, capsys, tmp_path: Path) -> None:
         path.write_bytes(content[case])
     code, out, err = run(["sweep", str(path)], monkeypatch, capsys)
     assert code == 2 and out == "" and err.count("\n") == 1 and "picture.png" in err
+
+
+@pytest.mark.parametrize("attack", ["grid", "worst-of-k", "random", "first-order", "refine", "linf", "combined"])
+def test_every_attack(attack: str, monkeypatch, capsys) -> None:
+    options = ["--granularity", "3,3,3", "--steps", "2", "--k", "4", "--seed", "1", "--json"]
+    code, out, _ = run(["attack", "sample:cifar10/6", "--attack", attack, *options], monkeypatch, capsys)
+    result = json.loads(out)
+    assert code == 0 and result["schema"] == 1 and result["attack"] == attack and result["passes"] >= 1
+    assert result["worst_case"]["misclassified"] == (result["worst_case"]["predicted"] != result["label"])
+    assert ("path" in result) == (attack in ("first-order", "refine"))
+    assert {"natural", "misclassified", "transforms", "seconds", "device", "precision"} <= set(result)
+    if attack == "grid":
+        code, out, _ = run(["sweep", "sample:cifar10/6", "--granularity", "3,3,3", "--json"], monkeypatch, capsys)
+        swept = json.loads(out)
+        for key in ("label", "misclassified", "transforms"):
+            assert swept[key] == result[key]
+        assert swept["worst_case"]["rotation"] == result["worst_case"]["rotation"]
+        assert swept["worst_case"]["loss"] == pytest.approx(result["worst_case"]["loss"], abs=1e-4)
+
+
+def test_a_vote_can_be_attacked(monkeypatch, capsys) -> None:
+    options = ["--attack", "worst-of-k", "--k", "3", "--vote", "4", "--json"]
+    code, out, _ = run(["attack", "sample:cifar10/6", *options], monkeypatch, capsys)
+    assert code == 0 and json.loads(out)["passes"] == 12 and json.loads(out)["transforms"] == 3
+    code, out, _ = run(["attack", "sample:cifar10/6", *options[:-1]], monkeypatch, capsys)
+    assert code == 0 and "vote of 4" in out and "12 forward" in out
 
 
 def test_lists(monkeypatch, capsys) -> None:

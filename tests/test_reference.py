@@ -1,25 +1,21 @@
 """The sweep against an independent answer: the first 500 CIFAR-10 test pictures under a third-party ResNet-20.
 
-60 pictures by default, all 500 under CI. The pictures are read from the archive of the reference data.
+60 pictures by default, all 500 under CI.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import os
-import tarfile
 from pathlib import Path
 
 import pytest
 import torch
-from PIL import Image
 from third_party import resnet20
 from torch import Tensor
 
 from spatial_viz.classifiers import Classifier
 from spatial_viz.grids import TransformGrid
-from spatial_viz.images import CLASS_NAMES, picture_to_tensor
+from spatial_viz.images import CLASS_NAMES
 from spatial_viz.landscape import WorstCase, misclassified, summary, worst_case
 from spatial_viz.runner import calibrate, exact_logits, fast_at_bf16, pick_device
 from spatial_viz.sweeps import sweep
@@ -28,50 +24,25 @@ COUNT = 500 if os.environ.get("CI") == "true" else 60
 
 
 @pytest.fixture(scope="module")
-def rows(shared: Path) -> list[dict[str, str]]:
-    with open(shared / "reference" / "resnet20_grid.csv", newline="") as handle:
-        rows = list(csv.DictReader(handle))
-    return rows[:: len(rows) // COUNT][:COUNT]
+def rows(reference_rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    return reference_rows[:: len(reference_rows) // COUNT][:COUNT]
 
 
 @pytest.fixture(scope="module")
-def archive(shared: Path, rows: list[dict[str, str]]) -> dict[str, Tensor]:
-    """The test pictures by file name, and under "train" the first hundred of the training pictures."""
-    wanted = {row["file"] for row in rows}
-    found: dict[str, Tensor] = {}
-    train: list[Tensor] = []
-    with tarfile.open(shared / "data" / "cifar10.tar.gz") as archive:
-        for member in archive:
-            path = Path(member.name)
-            is_wanted = "test" in path.parts and path.stem in wanted
-            if not is_wanted and ("train" not in path.parts or path.suffix != ".webp" or len(train) >= 100):
-                continue
-            handle = archive.extractfile(member)
-            if handle is None:
-                continue
-            image = picture_to_tensor(Image.open(io.BytesIO(handle.read())), 3)
-            if is_wanted:
-                found[path.stem] = image
-            else:
-                train.append(image)
-    return found | {"train": torch.stack(train)}
-
-
-@pytest.fixture(scope="module")
-def calibrated(shared: Path, archive: dict[str, Tensor]) -> Classifier:
+def calibrated(shared: Path, reference_pictures: dict[str, Tensor]) -> Classifier:
     classifier = resnet20(shared / "weights" / "resnet20-12fca82f.th")
     if fast_at_bf16(pick_device()):
         draws = TransformGrid().draw(40, seed=0)
-        classifier.margin_error = calibrate(classifier, archive["train"], draws)
+        classifier.margin_error = calibrate(classifier, reference_pictures["train"], draws)
     return classifier
 
 
 @pytest.mark.parametrize("precision", ["auto", "fp32"])
 def test_every_picture(
-    precision: str, rows: list[dict[str, str]], archive: dict[str, Tensor], calibrated: Classifier
+    precision: str, rows: list[dict[str, str]], reference_pictures: dict[str, Tensor], calibrated: Classifier
 ) -> None:
     for row in rows:
-        image, label = archive[row["file"]], CLASS_NAMES["cifar10"].index(row["label"])
+        image, label = reference_pictures[row["file"]], CLASS_NAMES["cifar10"].index(row["label"])
         landscape = sweep(calibrated, image, label, precision=precision)
         result, worst = summary(landscape), worst_case(landscape)
         about = f"{row['file']} at precision {precision}"
