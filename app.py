@@ -9,9 +9,17 @@ from PIL import Image
 icon = Image.new("RGB", (32, 32), "#b5361c").rotate(15, expand=True, fillcolor="#ffffff")
 st.set_page_config(page_title="spatial_viz", page_icon=icon, layout="wide")
 
-from spatial_viz.pages import explore  # noqa: E402  (torch takes a moment; the page should have its title by then)
+from spatial_viz.pages import attack, choosing, explore  # noqa: E402  (the page should have its title before torch)
 
-st.navigation([st.Page(explore.page, title="Explore", url_path="explore", default=True)], position="top").run()
+page = st.navigation(
+    [
+        st.Page(explore.page, title="Explore", url_path="explore", default=True),
+        st.Page(attack.page, title="Attack", url_path="attack"),
+    ],
+    position="top",
+)
+st.session_state["view"] = choosing.choose()
+page.run()
 
 
 @st.cache_resource(show_spinner=False)

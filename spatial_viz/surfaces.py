@@ -119,7 +119,7 @@ def surface(
             "zaxis": {"title": {"text": ""}, "range": [0, 1.04 * max(top, worst.loss)]},
             "aspectmode": "manual",
             "aspectratio": {"x": 1.1, "y": 0.85, "z": 0.8},
-            "camera": {"eye": {"x": 1.17, "y": -2.05, "z": 1.15}, "center": {"x": 0.05, "y": 0.02, "z": -0.1}},
+            "camera": {"eye": {"x": 0.95, "y": -1.66, "z": 0.93}, "center": {"x": 0.05, "y": 0.02, "z": -0.1}},
             "annotations": [label],
             "uirevision": "landscape",
         },

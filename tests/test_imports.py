@@ -15,11 +15,11 @@ PACKAGE = ROOT / "spatial_viz"
 ORDER = """
     version errors files geometry grids images datasets networks classifiers losses landscape runner sweeps
     queries attacks
-    defences cache refining figure_style slices surfaces side_by_side figures
+    defences cache refining figure_style slices surfaces side_by_side figures attack_figures
     training.recipes training.data training.loop training.publish
-    explorer.payload exports cli __main__ explorer.component pages.choosing pages.explore
+    explorer.payload exports cli __main__ explorer.component pages.choosing pages.explore pages.attack
 """.split()  # noqa: SIM905
-STREAMLIT = {"explorer.component", "pages.choosing", "pages.explore"}
+STREAMLIT = {"explorer.component", "pages.choosing", "pages.explore", "pages.attack"}
 MODULES = sorted(
     ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
     for path in PACKAGE.rglob("*.py")

@@ -1,7 +1,11 @@
-"""What every page lets its visitor choose, in the sidebar: the picture, the classifier, the spatial limits."""
+"""What all pages share: the choice of picture, classifier and spatial limits in the sidebar, and small helpers."""
 
 from __future__ import annotations
 
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +16,11 @@ from spatial_viz.classifiers import Classifier, Entry, catalogue, load_classifie
 from spatial_viz.errors import SpatialVizError
 from spatial_viz.explorer.component import gallery
 from spatial_viz.explorer.payload import GLOSSARY
+from spatial_viz.figure_style import Theme
 from spatial_viz.geometry import PADDINGS, Padding
 from spatial_viz.grids import TransformGrid
 from spatial_viz.images import class_names, data_uri, load_image, samples
+from spatial_viz.runner import Progress
 
 GRANULARITIES = ("31,5,5", "11,3,3", "61,9,9")  # the paper's first; as the command line writes them
 OPENING = {"cifar10": "cifar10/6"}  # the picture a first visitor sees: right as it is, wrong on a third of the grid
@@ -105,12 +111,17 @@ def _choose_picture(classifier: Classifier, dataset: str) -> tuple[Tensor, int |
 def _choose_sample(classifier: Classifier, dataset: str) -> tuple[Tensor, int, str]:
     items = _thumbnails(dataset)
     names = [item["id"] for item in items]
-    wanted = st.query_params.get("picture")  # the URL alone knows what was chosen, so that the way back works, too
+    # The URL knows what was chosen, so that the browser's way back works, too; another page begins with an empty one.
+    wanted = st.query_params.get("picture", st.session_state.get("picture"))
     name = wanted if wanted in names else OPENING.get(dataset, names[0])
     key = f"gallery-{dataset}"
-    gallery(items, name, key=key, on_click=lambda: st.query_params.update(picture=st.session_state[key]["clicked"]))
+    gallery(items, name, key=key, on_click=lambda: _remember("picture", st.session_state[key]["clicked"]))
     sample = samples(dataset)[names.index(name)]
     return classifier.prepare(load_image(sample.path)), sample.label, f"{class_names(dataset)[sample.label]} ({name})"
+
+
+def _remember(name: str, value: str) -> None:
+    st.session_state[name] = st.query_params[name] = value
 
 
 @st.cache_data(show_spinner=False)
@@ -140,6 +151,40 @@ def _choose_limits(classifier: Classifier) -> tuple[TransformGrid, Padding]:
     return TransformGrid(float(rotation), paper.dx * scale, paper.dy * scale, granularity), padding  # type: ignore[arg-type, return-value]
 
 
-def plain(error: Exception) -> str:
-    """An error's text for Streamlit, which would read it as Markdown: names of files and classes stay as they are."""
-    return "".join(f"\\{char}" if char in r"\`*_{}[]()<>#+-!|~$:" else char for char in str(error))
+@contextmanager
+def progress_bar(place: Any, text: str) -> Iterator[Progress]:
+    """A callback for a sweep; it shows a bar once the sweep has taken half a second, four times a second."""
+    due = time.perf_counter() + 0.5
+
+    def show(done: int, total: int) -> None:
+        nonlocal due
+        st.session_state.get("question")  # a rerun that the visitor asked for in the meantime starts here
+        if time.perf_counter() > due:
+            due += 0.25
+            place.progress(done / total, f"{text}: {done:,} of {total:,} transforms")
+
+    yield show
+    place.empty()
+
+
+def linked_pose(grid: TransformGrid) -> dict[str, float]:
+    """The pose that the URL asks for, within the limits; nonsense means the unmoved picture."""
+    try:
+        values = [float(part) for part in st.query_params.get("pose", "").split(",")]
+    except ValueError:
+        return {}
+    if len(values) != 3 or not all(map(math.isfinite, values)):
+        return {}
+    limits = (grid.rotation, grid.dx, grid.dy)
+    clamped = (min(limit, max(-limit, value)) for value, limit in zip(values, limits, strict=True))
+    return dict(zip(("rotation", "dx", "dy"), clamped, strict=True))
+
+
+def theme_of_page() -> Theme:
+    """For figures, which do not follow the page by themselves."""
+    return "dark" if st.context.theme.type == "dark" else "light"
+
+
+def plain(text: object) -> str:
+    """A text, or that of an error, for Streamlit, which reads Markdown: names of files and classes stay as they are."""
+    return "".join(f"\\{char}" if char in r"\`*_{}[]()<>#+-!|~$:" else char for char in str(text))

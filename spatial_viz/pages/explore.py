@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import functools
 import io
-import math
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Literal
 
 import numpy as np
@@ -22,7 +18,6 @@ from spatial_viz.errors import SpatialVizError
 from spatial_viz.explorer.component import explorer
 from spatial_viz.explorer.payload import GLOSSARY, Pane, exact_answer, explorer_payload
 from spatial_viz.geometry import warp
-from spatial_viz.grids import TransformGrid
 from spatial_viz.images import tensor_to_picture
 from spatial_viz.landscape import (
     DIMS,
@@ -36,7 +31,7 @@ from spatial_viz.landscape import (
     worst_case,
 )
 from spatial_viz.losses import cross_entropy
-from spatial_viz.pages.choosing import View, choose, plain
+from spatial_viz.pages.choosing import View, linked_pose, plain, progress_bar, theme_of_page
 from spatial_viz.refining import Refiner
 from spatial_viz.runner import Progress, exact_logits
 from spatial_viz.sweeps import refined_axes, sweep_axes
@@ -52,7 +47,7 @@ Plane = tuple[str, float]  # the dimension held fixed, and at which value
 
 def page() -> None:
     """The page, from top to bottom; it stops early where there is nothing to show."""
-    view = choose()
+    view: View | None = st.session_state["view"]
     if view is None:
         return
     head = st.container(height=HEAD_HEIGHT, border=False).empty()
@@ -85,7 +80,7 @@ def _sweep(view: View, head: Any) -> None:
     if "refiner" not in state:
         state["refiner"] = Refiner()
     state["refiner"].pause()  # it would only be in the way
-    with _progress(head, "Sweeping the grid") as progress:
+    with progress_bar(head, "Sweeping the grid") as progress:
         axes = {dim: np.array(view.grid.values(dim)) for dim in DIMS}
         landscape = cached_sweep(view.classifier, view.image, view.label, axes, view.padding, progress=progress)
     first = "question" not in state
@@ -95,22 +90,6 @@ def _sweep(view: View, head: Any) -> None:
         _link_pose({})
     if EXPLORER in state:
         state[EXPLORER]["pose"] = None
-
-
-@contextmanager
-def _progress(place: Any, text: str) -> Iterator[Progress]:
-    """A callback for a sweep; it shows a bar once the sweep has taken half a second, four times a second."""
-    due = time.perf_counter() + 0.5
-
-    def show(done: int, total: int) -> None:
-        nonlocal due
-        st.session_state.get("question")  # a rerun that the visitor asked for in the meantime starts here
-        if time.perf_counter() > due:
-            due += 0.25
-            place.progress(done / total, f"{text}: {done:,} of {total:,} transforms")
-
-    yield show
-    place.empty()
 
 
 def _refine(view: View) -> None:
@@ -191,7 +170,7 @@ def _pose_let_go(view: View) -> None:
 
 def _pose(view: View) -> dict[str, float]:
     """The pose the explorer is in, as far as the server knows: let go of, or linked to."""
-    pose = st.session_state.get(EXPLORER, {}).get("pose") or _linked_pose(view.grid)
+    pose = st.session_state.get(EXPLORER, {}).get("pose") or linked_pose(view.grid)
     return {axis: float(pose.get(axis, 0.0)) for axis in ("rotation", "dx", "dy")}
 
 
@@ -201,19 +180,6 @@ def _link_pose(pose: dict[str, float]) -> None:
         st.query_params["pose"] = ",".join(f"{pose[axis]:g}" for axis in ("rotation", "dx", "dy"))
     else:
         st.query_params.pop("pose", None)
-
-
-def _linked_pose(grid: TransformGrid) -> dict[str, float]:
-    """The pose that the URL asks for, within the limits; nonsense means the unmoved picture."""
-    try:
-        values = [float(part) for part in st.query_params.get("pose", "").split(",")]
-    except ValueError:
-        return {}
-    if len(values) != 3 or not all(map(math.isfinite, values)):
-        return {}
-    limits = (grid.rotation, grid.dx, grid.dy)
-    clamped = (min(limit, max(-limit, value)) for value, limit in zip(values, limits, strict=True))
-    return dict(zip(("rotation", "dx", "dy"), clamped, strict=True))
 
 
 def _exact(view: View, pane: Pane, pose: dict[str, float]) -> dict[str, Any]:
@@ -307,7 +273,7 @@ def details(view: View, x: str, y: str, at: Literal["max"] | None) -> None:
 
 def _figures(landscape: xr.Dataset, x: str, y: str, at: Literal["max"] | None) -> tuple[go.Figure, go.Figure] | None:
     """Surface and heat map of a slice; None while the plane that they show is being refined."""
-    theme: figures.Theme = "dark" if st.context.theme.type == "dark" else "light"
+    theme = theme_of_page()
     kept: dict[Any, tuple[go.Figure, go.Figure]] = st.session_state["figures"]
     if (x, y, at, theme) not in kept:
         plane: Plane | None = st.session_state["surface_plane"]

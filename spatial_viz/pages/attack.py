@@ -1,0 +1,299 @@
+"""Attack: why first-order methods get lost here, how small ℓ∞ noise is beside a turn, and what a vote buys."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import streamlit as st
+import torch
+import xarray as xr
+from PIL import Image
+from torch import Tensor
+
+from spatial_viz import attack_figures
+from spatial_viz.attacks import Attack, AttackResult, FirstOrder, GridSearch, Linf, Refine
+from spatial_viz.cache import cached_sweep
+from spatial_viz.defences import MajorityVote
+from spatial_viz.errors import SpatialVizError
+from spatial_viz.figure_style import alt_text, decimal, percent
+from spatial_viz.geometry import warp
+from spatial_viz.images import tensor_to_picture
+from spatial_viz.landscape import DIMS, label_of, misclassified, severity_order, transform_words, worst_case
+from spatial_viz.losses import cross_entropy
+from spatial_viz.pages.choosing import View, linked_pose, plain, progress_bar, theme_of_page
+from spatial_viz.runner import exact_logits
+from spatial_viz.sweeps import pixel_hash
+
+STARTS, STEPS = 12, 100  # of the first-order attack on the page
+MOST_DRAWS = 100
+SHOWN = 192  # pixels, of a picture on the page
+
+
+def page() -> None:
+    """The page, from top to bottom."""
+    view: View | None = st.session_state["view"]
+    if view is None:
+        return
+    try:
+        head = st.container(height=48, border=False).empty()
+        with progress_bar(head, "Sweeping the grid") as progress:
+            axes = {dim: np.array(view.grid.values(dim)) for dim in DIMS}
+            landscape = cached_sweep(view.classifier, view.image, view.label, axes, view.padding, progress=progress)
+        head.markdown("##### Why does the gradient get lost where exhaustive search does not?")
+        if landscape.sizes["rotation"] == 1 or landscape.sizes["dx"] == 1:
+            st.info("Nothing to search: let rotation and shift move in the sidebar's spatial limits.")
+        else:
+            searching(view, landscape)
+        st.divider()
+        noise(view, landscape)
+        st.divider()
+        vote(view, landscape)
+    except SpatialVizError as error:
+        st.error(plain(error), icon=":material/error:")
+
+
+# --- Search ---------------------------------------------------------------------------------------------------------
+
+
+@st.fragment
+def searching(view: View, landscape: xr.Dataset) -> None:
+    """The attacks on one landscape: k draws, first-order paths, the grid; a table, and how far each start got."""
+    label = label_of(landscape)
+    runs = _kept(view, "attacks", lambda: _run_attacks(view, label))
+    if runs is None:
+        return
+    draws = view.grid.draw(MOST_DRAWS)
+    losses, fooled = _kept(view, "draws", lambda: _outcomes(view, draws, label))
+    k = st.slider("k, the number of random draws", 1, MOST_DRAWS, 10, key="k", bind="query-params")
+    order = severity_order(fooled[:k], losses[:k], *draws[:k].numpy().T)
+    first_order: AttackResult = runs["first-order"][0]
+    assert first_order.paths is not None and first_order.path_losses is not None
+    paths, path_losses = first_order.paths[0].numpy(), first_order.path_losses[0].numpy()
+    left, right = st.columns(2)
+    theme, alt = theme_of_page(), alt_text(landscape)
+    drawn = draws[:k].numpy()
+    left.plotly_chart(
+        attack_figures.attack_map(landscape, drawn, fooled[:k], int(order[0]), paths, path_losses, theme),
+        theme=None, key="attack-map", alt=f"{alt} First-order paths and random draws lie on it.",
+    )  # fmt: skip
+    right.plotly_chart(
+        attack_figures.attack_surface(landscape, drawn, losses[:k], paths, path_losses, theme),
+        theme=None, key="attack-surface", alt=alt,
+    )  # fmt: skip
+    st.caption(
+        "White rings are draws that stay correct, white crosses draws that fool; the thick ring is the worst so far. "
+        "Turquoise lines are first-order paths: play them, or pull the slider. The diamond is the grid's worst case."
+    )
+    left, right = st.columns([2, 1])
+    with left:
+        _table(view, landscape, runs, k, (losses, fooled, order))
+    right.plotly_chart(
+        attack_figures.starts_figure(landscape, path_losses, theme), theme=None, key="starts", alt="Loss per start."
+    )
+    for title, text in WHY.items():
+        st.markdown(f"**{title}** {text}")
+
+
+WHY = {
+    "The grid": (
+        "tries every combination of evenly spaced rotations and shifts. There are three parameters only, so a few "
+        "hundred forward passes cover all of it, and nothing between neighbouring points differs much."
+    ),
+    "The gradient": (
+        "says which way the loss rises right here. But the landscape is not one hill: it has many small bumps and flat "
+        "ground between them. A path climbs the nearest bump and stays there, wherever the highest one may be."
+    ),
+    "Worst of k": (
+        "looks at k random transforms and keeps the most severe. It cannot get stuck, and with a handful of draws it "
+        "is often already ahead of a gradient that took hundreds of steps."
+    ),
+    "Severity": (
+        "orders transforms: misclassified before correct, then the higher loss. The loss is minus the logarithm of the "
+        "probability of the true class."
+    ),
+}
+
+
+def _run_attacks(view: View, label: int) -> dict[str, tuple[AttackResult, float]]:
+    """Each attack once on this picture, with its seconds."""
+    attacks: list[Attack] = [
+        GridSearch(granularity=view.grid.granularity),
+        FirstOrder(steps=STEPS, restarts=STARTS),
+        Refine(granularity=view.grid.granularity),
+    ]
+    place = st.empty()
+    runs = {}
+    for number, attack in enumerate(attacks):
+        place.progress(number / len(attacks), f"Attacking: {attack.name}")
+        started = time.perf_counter()
+        found = attack(view.classifier, view.image[None], torch.tensor([label]), view.grid, padding=view.padding)
+        runs[attack.name] = (found, time.perf_counter() - started)
+    place.empty()
+    return runs
+
+
+def _outcomes(view: View, transforms: Tensor, label: int) -> tuple[np.ndarray, np.ndarray]:
+    """Loss and verdict at every transform."""
+    logits = exact_logits(view.classifier, view.image, transforms, padding=view.padding)
+    labels = torch.full((len(logits),), label)
+    return cross_entropy(logits, labels).numpy(), (logits.argmax(1) != labels).numpy()
+
+
+def _table(view: View, landscape: xr.Dataset, runs: dict[str, Any], k: int, draws: tuple[Any, Any, Any]) -> None:
+    top = float(worst_case(landscape).loss)
+    losses, fooled, order = draws
+    verdict = "fooled" if view.label is not None else "changed"
+    rows = []
+    for name, (found, seconds) in runs.items():
+        passes = f"{int(found.passes):,}" + (f" + {int(found.backward_passes):,} back" if found.backward_passes else "")
+        title = f"first-order, {STARTS} starts × {STEPS} steps" if name == "first-order" else name
+        rows.append((title, float(found.losses), bool(found.success), passes, f"{seconds:.2f}"))
+    found = runs["first-order"][0]
+    single = float(found.path_losses[0, 0].max())
+    wrong = bool(_outcomes(view, found.paths[0, 0], label_of(landscape))[1].any())
+    rows.insert(1, (f"first-order, 1 start × {STEPS} steps", single, wrong, f"{STEPS + 1:,} + {STEPS:,} back", "–"))
+    rows.insert(1, (f"worst of {k}", float(losses[order[0]]), bool(fooled[order[0]]), f"{k:,}", "–"))
+    table = [
+        {"attack": name, "loss": round(loss, 2), verdict: "yes" if won else "no",
+         "of the grid's": percent(loss / top) if top > 0 else "–", "passes": passes, "seconds": seconds}
+        for name, loss, won, passes, seconds in rows
+    ]  # fmt: skip
+    st.dataframe(table, hide_index=True, key="attack-table")
+
+
+# --- Noise ----------------------------------------------------------------------------------------------------------
+
+
+@st.fragment
+def noise(view: View, landscape: xr.Dataset) -> None:
+    """The ℓ∞ attack on the same picture, and its distances beside those of the worst rotation."""
+    st.markdown("##### Small noise, large turn: what does “small” mean?")
+    epsilon = st.slider("ε, the most that a pixel may change, in steps of 1/255", 1, 32, 8, key="epsilon",
+                        bind="query-params")  # fmt: skip
+    label = label_of(landscape)
+    found: AttackResult = _kept(view, ("linf", epsilon), lambda: Linf(epsilon=epsilon / 255)(
+        view.classifier, view.image[None], torch.tensor([label]), view.grid, padding=view.padding))  # fmt: skip
+    assert found.noise is not None
+    change = found.noise[0]
+    worst = worst_case(landscape)
+    at = torch.tensor([[worst.rotation, worst.dx, worst.dy]])
+    turned = warp(view.image[None], at, view.padding)[0]
+    factor = max(1, int(0.5 / max(float(change.abs().max()), 1 / 255)))
+    natural = exact_logits(view.classifier, view.image, torch.zeros(1, 3), padding=view.padding).softmax(1)[0]
+    names = view.classifier.class_names
+    shown = [
+        (view.image, "The picture", f"{names[int(natural.argmax())]}, {percent(float(natural.max()))}"),
+        ((change * factor + 0.5).clamp(0, 1), f"The noise, × {factor}", "grey means no change"),
+        ((view.image + change).clamp(0, 1), "With the noise",
+         f"{names[int(found.predicted)]}, {percent(float(found.confidence))}"),
+        (turned, "The worst turn and shift", f"{worst.name}, {percent(worst.confidence)}"),
+    ]  # fmt: skip
+    for column, (picture, title, words) in zip(st.columns(4), shown, strict=True):
+        with column:
+            st.image(_large(picture), width="stretch")
+            st.markdown(f"**{title}**  \n{plain(words)}")
+    rows = []
+    for title, difference in (("noise", change), ("worst turn and shift", turned - view.image)):
+        size = float(difference.abs().max()) * 255
+        rows.append(
+            {"change": title, "ℓ∞ distance": f"{size:.0f}/255", "ℓ2 distance": f"{float(difference.norm()):.2f}"}
+        )
+    times = float((turned - view.image).norm() / change.norm()) if change.norm() > 0 else float("inf")
+    st.dataframe(rows, hide_index=True, key="distances")
+    st.markdown(
+        f"In ℓ2 the turn is **{times:.0f} times** as far from the picture as the noise, and no small ε would ever "
+        "allow it, yet to the eye it is the smaller change. ℓ∞ distance is the largest change of any pixel; ℓ2 distance "
+        "the root of the summed squares, with pixels from 0 to 1."
+    )
+
+
+# --- Vote -----------------------------------------------------------------------------------------------------------
+
+
+@st.fragment
+def vote(view: View, landscape: xr.Dataset) -> None:
+    """Ten transforms of the picture at one pose, their votes, and the verdict with and without them."""
+    st.markdown("##### What does a majority vote buy?")
+    worst, label = worst_case(landscape), label_of(landscape)
+    poses = {"the worst case": (worst.rotation, worst.dx, worst.dy), "the picture as it is": (0.0, 0.0, 0.0)}
+    linked = linked_pose(view.grid)
+    if any(linked.values()):
+        poses["the pose from Explore"] = (linked["rotation"], linked["dx"], linked["dy"])
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        chosen = st.segmented_control("Vote on", list(poses), default="the worst case", required=True, key="vote_on")
+        if st.button("Draw again", icon=":material/casino:"):
+            st.session_state["vote_seed"] = st.session_state.get("vote_seed", 0) + 1
+    seed = st.session_state.get("vote_seed", 0)
+    pose = torch.tensor([poses[chosen or "the worst case"]])
+    voted = MajorityVote(view.classifier, view.grid, seed=seed, padding=view.padding)
+    image = warp(view.image[None], pose, view.padding)
+    transforms, probabilities = voted.ballots(image)
+    single = exact_logits(view.classifier, view.image, pose, padding=view.padding).softmax(1)[0]
+    each = probabilities[0].argmax(1).numpy()
+    names = view.classifier.class_names
+    seen = warp(image, transforms[0], view.padding)
+    for row in (range(5), range(5, 10)):
+        for column, number in zip(st.columns(5), row, strict=True):
+            right = each[number] == label
+            with column:
+                st.image(_large(seen[number]), width="stretch")
+                st.caption(f"{'✓' if right else '✕'} {plain(names[each[number]])}")
+    verdict = int(voted.logits(image).argmax())
+    left, right_side = st.columns([2, 3])
+    left.plotly_chart(
+        attack_figures.tally_figure(landscape, names, np.bincount(each, minlength=len(names)), label, theme_of_page()),
+        theme=None, key="tally", alt="Votes per class.",
+    )  # fmt: skip
+    with right_side:
+        st.markdown(
+            f"At {plain(transform_words(*pose[0].tolist()))}:  \n"
+            f"single classifier: **{plain(names[int(single.argmax())])}** {_tick(int(single.argmax()) == label)}  \n"
+            f"vote of ten: **{plain(names[verdict])}** {_tick(verdict == label)}"
+        )
+        st.caption("Ten random transforms within the same limits; the class with the most votes wins, a tie goes to "
+                   "the higher mean probability. Every answer costs ten forward passes.")  # fmt: skip
+        key = ("vote-grid", seed)
+        if key in _memory(view) or st.button(f"Sweep the vote over the grid ({10 * landscape['loss'].size:,} passes)"):
+            place = st.empty()
+            axes = {dim: np.array(view.grid.values(dim)) for dim in DIMS}
+            with progress_bar(place, "Sweeping the vote") as progress:
+                swept = _kept(view, key, lambda: cached_sweep(
+                    voted, view.image, label, axes, view.padding, progress=progress))  # fmt: skip
+            held, held_single = (1 - float(misclassified(each).mean()) for each in (swept, landscape))
+            st.markdown(
+                f"The vote holds on **{percent(held)}** of the grid, the single classifier on {percent(held_single)}. "
+                f"The highest vote loss is {decimal(float(swept['loss'].max()))} nats; it comes from counted votes and "
+                "is not to be compared with the loss of a single classifier."
+            )
+
+
+def _tick(right: bool) -> str:
+    return "✓" if right else "✕"
+
+
+# --- Helpers --------------------------------------------------------------------------------------------------------
+
+
+def _memory(view: View) -> dict[Any, Any]:
+    """What was computed for this question; another question begins with nothing."""
+    state = st.session_state
+    if state.get("attack_question") != (question := (*view.question[:1], pixel_hash(view.image), *view.question[2:])):
+        state["attack_question"], state["attack_memory"] = question, {}
+    memory: dict[Any, Any] = state["attack_memory"]
+    return memory
+
+
+def _kept(view: View, key: Any, make: Any) -> Any:
+    memory = _memory(view)
+    if key not in memory:
+        memory[key] = make()
+    return memory[key]
+
+
+def _large(picture: Tensor) -> Image.Image:
+    """Pixels as the network sees them, where they are few."""
+    image = tensor_to_picture(picture)
+    scale = max(1, SHOWN // max(image.size))
+    return image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST)
