@@ -80,6 +80,56 @@ def test_missing_weights_are_explained_and_the_page_stays_usable(
     assert len(page.get("bidi_component")) == 2
 
 
+def open_attack(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **parameters: str) -> AppTest:
+    def script() -> None:
+        import streamlit as st
+
+        from spatial_viz.pages import attack, choosing
+
+        st.session_state["view"] = choosing.choose()
+        attack.page()
+
+    monkeypatch.setenv("SPATIAL_VIZ_CACHE", str(tmp_path))
+    monkeypatch.setattr("spatial_viz.pages.attack.STEPS", 3)
+    page = AppTest.from_function(script, default_timeout=120)
+    for name, value in parameters.items():
+        page.query_params[name] = value
+    return page.run()
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [{}, {"k": "0", "epsilon": "-3"}, {"k": "<b>", "epsilon": "1e9", "granularity": "11,3,3"}, {"padding": "reflect"}],
+)
+def test_the_attack_page_stands_nonsense(
+    parameters: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    page = open_attack(monkeypatch, tmp_path, **parameters)
+    assert not page.exception and not page.error
+    assert 1 <= page.slider(key="k").value <= 100 and 1 <= page.slider(key="epsilon").value <= 32
+    assert page.dataframe[0].value["attack"].tolist()[0] == "grid"
+
+
+def test_nothing_to_search_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    page = open_attack(monkeypatch, tmp_path, rotation="0", shift="0")
+    assert not page.exception and not page.error
+    assert "Nothing to search" in page.info[0].value
+
+
+def test_a_vote_can_be_drawn_again_and_swept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    page = open_attack(monkeypatch, tmp_path, rotation="0", shift="20", granularity="11,3,3")
+    before = [caption.value for caption in page.caption]
+    (again,) = (button for button in page.button if button.label == "Draw again")
+    again.click().run()
+    assert not page.exception and page.session_state["vote_seed"] == 1
+    assert len(page.caption) == len(before)
+    (sweep,) = (button for button in page.button if button.label.startswith("Sweep the vote"))
+    assert "90 passes" in sweep.label
+    sweep.click().run()
+    assert not page.exception
+    assert any("The vote holds on" in text.value for text in page.markdown)
+
+
 @pytest.mark.parametrize("case", ["truncated", "empty", "svg", "text", "bomb"])
 def test_bad_uploads_are_one_sentence(case: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from test_images import png_header

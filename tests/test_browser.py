@@ -165,6 +165,48 @@ def test_a_deep_link_opens_the_same_view(visit: Visit, app: str) -> None:
     assert visit.page.locator('.sv-thumb[aria-pressed="true"]').get_attribute("data-id") == "cifar10/7"
 
 
+def test_the_attack_page(visit: Visit, app: str) -> None:
+    visit.open(app)
+    visit.page.locator(".sv-thumb").nth(4).click()
+    visit.page.wait_for_url("**picture=cifar10*4*", timeout=PATIENCE)
+    visit.settle()
+    visit.page.get_by_role("link", name="Attack").click()
+    visit.page.get_by_text("Why does the gradient get lost").wait_for(timeout=PATIENCE)
+    chart = visit.page.locator(".st-key-attack-map .js-plotly-plot").last
+    chart.wait_for(timeout=4 * PATIENCE)
+    visit.page.get_by_text("What does a majority vote buy?").wait_for(timeout=PATIENCE)
+    assert visit.page.locator('.sv-thumb[aria-pressed="true"]').get_attribute("data-id") == "cifar10/4"
+
+    count = """(node, name) => node._fullData.filter((trace) => trace.name.startsWith(name))
+        .reduce((sum, trace) => sum + (trace.x.length ?? trace.x._inputArray.length), 0)"""
+
+    def points(name: str) -> int:
+        return int(chart.evaluate(count, name))
+
+    assert points("random draws") == 10
+    whole = points("first-order paths")
+    # The animation plays: the paths are short again, and grow.
+    visit.page.wait_for_timeout(1000)
+    chart.locator(".updatemenu-button").first.click()
+    visit.page.wait_for_timeout(700)
+    early = points("first-order paths")
+    assert early < whole
+    visit.page.wait_for_timeout(1500)
+    assert points("first-order paths") > early
+    # The slider of k changes the dots, and nothing is swept again.
+    slider = visit.page.get_by_role("slider", name="k, the number of random draws")
+    slider.focus()
+    for _ in range(3):
+        slider.press("ArrowRight")
+    for _ in range(PATIENCE // 200):
+        if points("random draws") == 13:
+            break
+        visit.page.wait_for_timeout(200)
+    assert points("random draws") == 13
+    assert visit.page.get_by_text("Sweeping the grid").count() == 0
+    assert visit.page.locator("[data-testid=stException]").count() == 0
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_narrow_screens_do_not_scroll_sideways(browser: Any, app: str, scheme: str) -> None:
     context = browser.new_context(

@@ -13,7 +13,8 @@ from conftest import ROOT
 PACKAGE = ROOT / "spatial_viz"
 # A module imports only what stands above it.
 ORDER = """
-    version errors files geometry grids images datasets networks classifiers losses landscape runner sweeps
+    version errors files intervals geometry grids images datasets networks classifiers losses landscape runner
+    sweeps
     queries attacks
     defences cache refining figure_style slices surfaces side_by_side figures attack_figures
     training.recipes training.data training.loop training.publish

@@ -17,7 +17,7 @@ from spatial_viz.classifiers import Classifier
 from spatial_viz.grids import TransformGrid
 from spatial_viz.images import CLASS_NAMES
 from spatial_viz.landscape import WorstCase, misclassified, summary, worst_case
-from spatial_viz.runner import calibrate, exact_logits, fast_at_bf16, pick_device
+from spatial_viz.runner import calibrate, exact_logits, fast_at_bf16, pick_device, runner_for
 from spatial_viz.sweeps import sweep
 
 COUNT = 500 if os.environ.get("CI") == "true" else 60
@@ -41,6 +41,8 @@ def calibrated(shared: Path, reference_pictures: dict[str, Tensor]) -> Classifie
 def test_every_picture(
     precision: str, rows: list[dict[str, str]], reference_pictures: dict[str, Tensor], calibrated: Classifier
 ) -> None:
+    if precision == "fp32" and runner_for(calibrated).precision == "fp32":
+        pytest.skip("the default path is fp32 on this machine: the other case has done this")
     for row in rows:
         image, label = reference_pictures[row["file"]], CLASS_NAMES["cifar10"].index(row["label"])
         landscape = sweep(calibrated, image, label, precision=precision)

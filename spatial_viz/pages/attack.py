@@ -22,7 +22,7 @@ from spatial_viz.geometry import warp
 from spatial_viz.images import tensor_to_picture
 from spatial_viz.landscape import DIMS, label_of, misclassified, severity_order, transform_words, worst_case
 from spatial_viz.losses import cross_entropy
-from spatial_viz.pages.choosing import View, linked_pose, plain, progress_bar, theme_of_page
+from spatial_viz.pages.choosing import BARE, ONLY_RESET, View, linked_pose, plain, progress_bar, theme_of_page
 from spatial_viz.runner import exact_logits
 from spatial_viz.sweeps import pixel_hash
 
@@ -76,21 +76,26 @@ def searching(view: View, landscape: xr.Dataset) -> None:
     drawn = draws[:k].numpy()
     left.plotly_chart(
         attack_figures.attack_map(landscape, drawn, fooled[:k], int(order[0]), paths, path_losses, theme),
-        theme=None, key="attack-map", alt=f"{alt} First-order paths and random draws lie on it.",
+        theme=None, config=BARE, key="attack-map", alt=f"{alt} First-order paths and random draws lie on it.",
     )  # fmt: skip
     right.plotly_chart(
         attack_figures.attack_surface(landscape, drawn, losses[:k], paths, path_losses, theme),
-        theme=None, key="attack-surface", alt=alt,
+        theme=None, config=ONLY_RESET, key="attack-surface", alt=alt,
     )  # fmt: skip
     st.caption(
         "White rings are draws that stay correct, white crosses draws that fool; the thick ring is the worst so far. "
-        "Turquoise lines are first-order paths: play them, or pull the slider. The diamond is the grid's worst case."
+        "Turquoise lines are first-order paths, begun at the first draws: play them, or pull the slider. The "
+        "diamond is the grid's worst case."
     )
     left, right = st.columns([2, 1])
     with left:
         _table(view, landscape, runs, k, (losses, fooled, order))
     right.plotly_chart(
-        attack_figures.starts_figure(landscape, path_losses, theme), theme=None, key="starts", alt="Loss per start."
+        attack_figures.starts_figure(landscape, path_losses, theme),
+        theme=None,
+        config=BARE,
+        key="starts",
+        alt="Loss per start.",
     )
     for title, text in WHY.items():
         st.markdown(f"**{title}** {text}")
@@ -204,8 +209,8 @@ def noise(view: View, landscape: xr.Dataset) -> None:
     st.dataframe(rows, hide_index=True, key="distances")
     st.markdown(
         f"In ℓ2 the turn is **{times:.0f} times** as far from the picture as the noise, and no small ε would ever "
-        "allow it, yet to the eye it is the smaller change. ℓ∞ distance is the largest change of any pixel; ℓ2 distance "
-        "the root of the summed squares, with pixels from 0 to 1."
+        "allow it, yet to the eye it is the smaller change. ℓ∞ distance is the largest change of any pixel; ℓ2 "
+        "distance the root of the summed squares, with pixels from 0 to 1."
     )
 
 
@@ -244,7 +249,7 @@ def vote(view: View, landscape: xr.Dataset) -> None:
     left, right_side = st.columns([2, 3])
     left.plotly_chart(
         attack_figures.tally_figure(landscape, names, np.bincount(each, minlength=len(names)), label, theme_of_page()),
-        theme=None, key="tally", alt="Votes per class.",
+        theme=None, config=BARE, key="tally", alt="Votes per class.",
     )  # fmt: skip
     with right_side:
         st.markdown(

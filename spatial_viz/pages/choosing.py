@@ -24,6 +24,12 @@ from spatial_viz.runner import Progress
 
 GRANULARITIES = ("31,5,5", "11,3,3", "61,9,9")  # the paper's first; as the command line writes them
 OPENING = {"cifar10": "cifar10/6"}  # the picture a first visitor sees: right as it is, wrong on a third of the grid
+# Plotly's buttons would lie on the titles, above all on a phone, where they never go.
+BARE = {"displayModeBar": False}
+ONLY_RESET = {
+    "displaylogo": False,
+    "modeBarButtonsToRemove": ["toImage", "zoom3d", "pan3d", "orbitRotation", "tableRotation", "resetCameraLastSave3d"],
+}
 SOURCES = ("Samples", "Upload", "Camera")
 
 

@@ -31,7 +31,7 @@ from spatial_viz.landscape import (
     worst_case,
 )
 from spatial_viz.losses import cross_entropy
-from spatial_viz.pages.choosing import View, linked_pose, plain, progress_bar, theme_of_page
+from spatial_viz.pages.choosing import BARE, ONLY_RESET, View, linked_pose, plain, progress_bar, theme_of_page
 from spatial_viz.refining import Refiner
 from spatial_viz.runner import Progress, exact_logits
 from spatial_viz.sweeps import refined_axes, sweep_axes
@@ -257,11 +257,13 @@ def details(view: View, x: str, y: str, at: Literal["max"] | None) -> None:
         made = _figures(landscape, x, y, at)
         # Drawn once, when it is complete: a surface that is drawn again forgets how the visitor has turned it.
         st.session_state["surface_awaited"] = made is None
-        for column, key, figure in zip((left, right), ("surface", "heatmap"), made or (None, None), strict=True):
-            if figure is None:
-                column.skeleton(height=FIGURE_HEIGHT)
-            else:
-                column.plotly_chart(figure, theme=None, key=key, alt=figures.alt_text(landscape))
+        if made is None:
+            left.skeleton(height=FIGURE_HEIGHT)
+            right.skeleton(height=FIGURE_HEIGHT)
+        else:
+            alt = figures.alt_text(landscape)
+            left.plotly_chart(made[0], theme=None, config=ONLY_RESET, key="surface", alt=alt)
+            right.plotly_chart(made[1], theme=None, config=BARE, key="heatmap", alt=alt)
     _downloads(view, landscape)
     with st.expander("What do these words mean?"):
         for term, text in GLOSSARY.items():
