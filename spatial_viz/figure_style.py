@@ -33,6 +33,7 @@ ORDER = ("rotation", "dx", "dy")  # as a reader names them; DIMS is the order of
 HOVER = "%{text}<extra></extra>"
 _WORDS = {"rotation": "rotation", "dx": "shift right dx", "dy": "shift down dy"}
 _SIGNS = {"degree": "°", "pixel": "px"}
+NOISE_UNIT = "1/255"
 _WRAP = 44  # characters of 12 px that fit a telephone's width
 
 
@@ -120,22 +121,26 @@ def axis_of(landscape: xr.Dataset, dim: str, ends: np.ndarray) -> dict[str, Any]
 def axis_title(landscape: xr.Dataset, name: str) -> str:
     """Of a dimension or a variable, with its unit: ``"shift right dx (px)"``, ``"loss (nats)"``."""
     units = str(landscape[name].attrs.get("units", ""))
-    words = _WORDS.get(name, name)
+    words = str(landscape[name].attrs["long_name"]) if units == NOISE_UNIT else _WORDS.get(name, name)
     return f"{words} ({_SIGNS.get(units, units)})" if units else words
 
 
 def alt_text(landscape: xr.Dataset) -> str:
     """One plain sentence for screen readers, not escaped: what was swept, how much fails, the worst case."""
+    landscape = as_spatial(landscape)
     card, worst = card_of(landscape), worst_case(landscape)
     of = "of class" if card.get("labelled", True) else "taken for"
     low, high = float(landscape["loss"].min()), float(landscape["loss"].max())
-    ranges = ", ".join(f"{dim} {_range(landscape, dim)}" for dim in ORDER)
+    noise = is_noise(landscape)
+    what = "pictures with noise" if noise else "transforms"
+    dims = [dim for dim in ORDER if dim != "rotation" or not noise]
+    ranges = ", ".join(f"{axis_title(landscape, dim) if noise else dim} {_range(landscape, dim)}" for dim in dims)
     kind = "worst case" if worst.misclassified else "strongest transform"
     return (
         f"Loss landscape of the classifier {card.get('classifier', 'unnamed')} on a picture {of} "
-        f"{class_name(landscape, label_of(landscape))}: over {landscape['loss'].size} transforms ({ranges}) "
+        f"{class_name(landscape, label_of(landscape))}: over {landscape['loss'].size} {what} ({ranges}) "
         f"the loss runs from {decimal(low)} to {decimal(high)} nats, {failure_words(landscape)}, and the {kind}, "
-        f"{transform_words(worst.rotation, worst.dx, worst.dy)}, is predicted as {worst.name} "
+        f"{place_words(landscape, worst)}, is predicted as {worst.name} "
         f"with {percent(worst.confidence)} confidence."
     )
 
@@ -143,7 +148,8 @@ def alt_text(landscape: xr.Dataset) -> str:
 def failure_words(landscape: xr.Dataset) -> str:
     wrong = misclassified(landscape).values
     verb = "fail" if has_label(landscape) else "change the prediction"
-    return f"{int(wrong.sum())} of {wrong.size} transforms {verb} ({percent(float(wrong.mean()))})"
+    what = "pictures" if is_noise(landscape) else "transforms"
+    return f"{int(wrong.sum())} of {wrong.size} {what} {verb} ({percent(float(wrong.mean()))})"
 
 
 def has_label(landscape: xr.Dataset) -> bool:
@@ -160,9 +166,39 @@ def worst_case_words(worst: WorstCase) -> str:
     return "worst case" if worst.misclassified else "strongest transform"
 
 
-def worst_case_hover(worst: WorstCase) -> str:
+def is_noise(landscape: xr.Dataset) -> bool:
+    """Whether this is a plane of ℓ∞ noise (`spatial_viz.noise`) and not of transforms."""
+    return card_of(landscape).get("kind") == "noise"
+
+
+def as_spatial(landscape: xr.Dataset) -> xr.Dataset:
+    """A plane of noise under the names that figures know, gradient as dx and random as dy; anything else as it is."""
+    if not is_noise(landscape) or "gradient" not in landscape.dims:
+        return landscape
+    renamed = landscape.rename(gradient="dx", random="dy")
+    cells = [name for name in renamed.data_vars if renamed[name].ndim]
+    deep = renamed[cells].expand_dims(rotation=[0.0])
+    deep["rotation"].attrs["units"] = "degree"
+    return deep.assign({name: renamed[name] for name in renamed.data_vars if name not in cells}).assign_attrs(
+        renamed.attrs
+    )
+
+
+def spatial_name(axis: str) -> str:
+    """The name that `as_spatial` gives to an axis."""
+    return {"gradient": "dx", "random": "dy"}.get(axis, axis)
+
+
+def place_words(landscape: xr.Dataset, place: WorstCase) -> str:
+    """Where a cell lies, as one says it."""
+    if not is_noise(landscape):
+        return transform_words(place.rotation, place.dx, place.dy)
+    return f"gradient sign × {amount(landscape, 'dx', place.dx)}, random signs × {amount(landscape, 'dy', place.dy)}"
+
+
+def worst_case_hover(landscape: xr.Dataset, worst: WorstCase) -> str:
     return (
-        f"{transform_words(worst.rotation, worst.dx, worst.dy)}<br>"
+        f"{place_words(landscape, worst)}<br>"
         f"loss {decimal(worst.loss)} nats<br><b>{escaped(worst.name)}</b>, {percent(worst.confidence)}"
     )
 
@@ -180,6 +216,8 @@ def short(value: float) -> str:
 
 def amount(landscape: xr.Dataset, dim: str, value: float) -> str:
     units = str(landscape[dim].attrs.get("units", ""))
+    if units == NOISE_UNIT:
+        return f"{short(value)}/255"
     return f"{short(value)}{'' if units == 'degree' else ' '}{_SIGNS.get(units, units)}".strip()
 
 

@@ -27,14 +27,17 @@ from spatial_viz.figure_style import (
     Theme,
     alt_text,
     amount,
+    as_spatial,
     axis_of,
     axis_title,
     colour_bar,
     decimal,
+    is_noise,
     loss_max,
     new_figure,
     palette,
     scale_end,
+    spatial_name,
     worst_case_hover,
     worst_case_words,
 )
@@ -73,6 +76,8 @@ def heatmap(
 ) -> go.Figure:
     """Loss or margin over two axes; every computed cell is one block of colour. The dy axis points down.
 
+    Reads landscapes of transforms, and planes of noise (``gradient`` × ``random``, `spatial_viz.noise`).
+
     Parameters
     ----------
     at: the third axis is held at the grid value nearest to it, or maximised over with ``"max"``
@@ -89,6 +94,7 @@ def heatmap(
     if quantity not in get_args(Quantity):
         raise InvalidInput(f"unknown quantity {quantity!r}{did_you_mean(str(quantity), get_args(Quantity))}")
     colours = palette(theme)
+    landscape, x, y = as_spatial(landscape), spatial_name(x), spatial_name(y)
     cut = slice_of(landscape, x, y, at, quantity, refined)
     shown = [landscape] if refined is None else [landscape, refined]
     if quantity == "loss":
@@ -118,9 +124,9 @@ def heatmap(
     inside = cut.holds(rotation=worst.rotation, dx=worst.dx, dy=worst.dy)
     words = worst_case_words(worst)
     if inside:
-        traces.append(_marks("worst case", [there[0]], [there[1]], "diamond", 13, worst_case_hover(worst)))
+        traces.append(_marks("worst case", [there[0]], [there[1]], "diamond", 13, worst_case_hover(landscape, worst)))
     else:
-        traces += _open_mark("worst case", *there, "diamond-open", 12, worst_case_hover(worst), True)
+        traces += _open_mark("worst case", *there, "diamond-open", 12, worst_case_hover(landscape, worst), True)
         words += f"<br>(at {cut.fixed} {amount(landscape, cut.fixed, getattr(worst, cut.fixed))})"
     notes = [
         region_note(landscape, cut.wrong, "outlined") + f" · + {'unmoved picture' if identity else f'{x} 0, {y} 0'}"
@@ -128,12 +134,19 @@ def heatmap(
     beyond = worse_between(landscape, refined)
     if beyond is not None:
         traces.append(
-            _marks("worse between", [getattr(beyond, x)], [getattr(beyond, y)], "square", 9, worst_case_hover(beyond))
+            _marks(
+                "worse between",
+                [getattr(beyond, x)],
+                [getattr(beyond, y)],
+                "square",
+                9,
+                worst_case_hover(landscape, beyond),
+            )
         )
         notes.append(worse_between_note(landscape, beyond))
 
     figure = new_figure(traces, landscape, theme, slice_title(landscape, cut, quantity), notes, 400)
-    down = y == "dy"
+    down = y == "dy" and not is_noise(landscape)
     figure.update_layout(
         xaxis=axis_of(landscape, x, edges_x[[0, -1]]) | _BARE,
         yaxis=axis_of(landscape, y, edges_y[[-1, 0] if down else [0, -1]]) | _BARE,
@@ -187,7 +200,9 @@ def loss_curve(
     ]  # fmt: skip
     if inside:
         traces.append(
-            _marks("worst case", [getattr(worst, axis)], [worst.loss], "diamond", 13, worst_case_hover(worst))
+            _marks(
+                "worst case", [getattr(worst, axis)], [worst.loss], "diamond", 13, worst_case_hover(landscape, worst)
+            )
         )
     where = ", ".join(f"{dim} {amount(landscape, dim, value)}" for dim, value in held.items())
     notes = [f"at {where}", region_note(landscape, wrong, "shaded, filled dots")]

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from spatial_viz.errors import InvalidInput, did_you_mean
-from spatial_viz.figure_style import ORDER, amount, decimal, escaped, has_label, percent, verdict_words
+from spatial_viz.figure_style import ORDER, amount, decimal, escaped, has_label, is_noise, percent, verdict_words
 from spatial_viz.landscape import DIMS, WorstCase, card_of, label_of, plane, worst_case
 
 
@@ -107,11 +107,15 @@ def hover_texts(
         loss, margin, p, predicted, w = cell[3:]
         at = (amount(landscape, dim, v) for dim, v in zip(ORDER, cell, strict=False))
         return (
-            "rotation {}<br>dx {}, dy {}<br>".format(*at)
+            axes_text.format(*at)
             + f"loss {decimal(loss)} nats, margin {decimal(margin)}<br>"
             + f"<b>{names[str(int(predicted))]}</b>, {percent(p)}<br>{verdict_words(labelled, bool(w))}"
         )
 
+    if is_noise(landscape):
+        axes_text = "{1} along the gradient, {2} at random<br>"
+    else:
+        axes_text = "rotation {}<br>dx {}, dy {}<br>"
     every = [place[dim] for dim in ORDER]
     every += [values[n] for n in ("loss", "margin", "confidence", "predicted")]
     texts: np.ndarray = np.vectorize(text, otypes=[object])(*np.broadcast_arrays(*every, wrong))
@@ -119,6 +123,8 @@ def hover_texts(
 
 
 def slice_title(landscape: xr.Dataset, cut: Slice, quantity: str) -> str:
+    if is_noise(landscape):
+        return f"{quantity.capitalize()} over two directions of noise"
     if cut.value is None:
         extreme = "Lowest" if quantity == "margin" else "Highest"
         return f"{extreme} {quantity} over all values of {cut.fixed}"

@@ -17,12 +17,14 @@ from spatial_viz.figure_style import (
     WHITE,
     Theme,
     amount,
+    as_spatial,
     axis_title,
     colour_bar,
     loss_max,
     new_figure,
     palette,
     scale_end,
+    spatial_name,
     worst_case_hover,
     worst_case_words,
 )
@@ -49,6 +51,7 @@ def surface(
     InvalidInput: as `heatmap`, and axes with a single value, over which there is no surface.
     """
     colours = palette(theme)
+    landscape, x, y = as_spatial(landscape), spatial_name(x), spatial_name(y)
     cut = slice_of(landscape, x, y, at, "loss", refined)
     for axis, values in ((x, cut.xs), (y, cut.ys)):
         if len(values) < 2:
@@ -89,12 +92,12 @@ def surface(
             x=[spot[0]] * 2, y=[spot[1]] * 2, z=[0, spot[2]], mode="lines", hoverinfo="skip", name="drop line",
             line={"color": colours["text"], "width": 2, "dash": "dot"},
         ),
-        _mark_3d("worst case", spot, "diamond" if inside else "diamond-open", 7, worst_case_hover(worst)),
+        _mark_3d("worst case", spot, "diamond" if inside else "diamond-open", 7, worst_case_hover(landscape, worst)),
     ]  # fmt: skip
     beyond = worse_between(landscape, refined)
     if beyond is not None:
         place = (getattr(beyond, x), getattr(beyond, y), beyond.loss)
-        traces.append(_mark_3d("worse between", place, "square", 4, worst_case_hover(beyond)))
+        traces.append(_mark_3d("worse between", place, "square", 4, worst_case_hover(landscape, beyond)))
         notes.append(worse_between_note(landscape, beyond))
 
     figure = new_figure(traces, landscape, theme, slice_title(landscape, cut, "loss"), notes, 450)

@@ -16,7 +16,7 @@ ORDER = """
     version errors files intervals geometry grids images datasets networks classifiers losses landscape runner
     sweeps
     queries attacks
-    defences cache refining figure_style slices surfaces side_by_side figures attack_figures
+    defences noise cache refining figure_style slices surfaces side_by_side figures attack_figures
     training.recipes training.data training.loop training.publish
     explorer.payload exports cli __main__ explorer.component pages.choosing pages.explore pages.attack
 """.split()  # noqa: SIM905

@@ -12,7 +12,7 @@ import xarray as xr
 from PIL import Image
 from torch import Tensor
 
-from spatial_viz import attack_figures
+from spatial_viz import attack_figures, figures
 from spatial_viz.attacks import Attack, AttackResult, FirstOrder, GridSearch, Linf, Refine
 from spatial_viz.cache import cached_sweep
 from spatial_viz.defences import MajorityVote
@@ -22,6 +22,7 @@ from spatial_viz.geometry import warp
 from spatial_viz.images import tensor_to_picture
 from spatial_viz.landscape import DIMS, label_of, misclassified, severity_order, transform_words, worst_case
 from spatial_viz.losses import cross_entropy
+from spatial_viz.noise import noise_landscape
 from spatial_viz.pages.choosing import BARE, ONLY_RESET, View, linked_pose, plain, progress_bar, theme_of_page
 from spatial_viz.runner import exact_logits
 from spatial_viz.sweeps import pixel_hash
@@ -199,6 +200,19 @@ def noise(view: View, landscape: xr.Dataset) -> None:
         with column:
             st.image(_large(picture), width="stretch")
             st.markdown(f"**{title}**  \n{plain(words)}")
+    left, right = st.columns(2)
+    plane = _kept(view, ("plane", epsilon), lambda: noise_landscape(
+        view.classifier, view.image, label if view.label is not None else None, epsilon / 255))  # fmt: skip
+    theme = theme_of_page()
+    left.plotly_chart(figures.surface(plane, "gradient", "random", theme=theme), theme=None, config=ONLY_RESET,
+                      key="noise-surface", alt=alt_text(plane))  # fmt: skip
+    if landscape.sizes["rotation"] > 1 and landscape.sizes["dx"] > 1:
+        right.plotly_chart(figures.surface(landscape, theme=theme), theme=None, config=ONLY_RESET,
+                           key="spatial-surface", alt=alt_text(landscape))  # fmt: skip
+    st.caption(
+        "The same loss, left over two directions of noise, right over rotation and shift. Noise along the gradient "
+        "climbs one smooth slope, which is why gradients find it; turning and shifting is rough ground."
+    )
     rows = []
     for title, difference in (("noise", change), ("worst turn and shift", turned - view.image)):
         size = float(difference.abs().max()) * 255

@@ -1,0 +1,106 @@
+"""A landscape that is not spatial: the loss over a plane of ℓ∞ noise, to be shown beside the spatial one."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from spatial_viz.classifiers import Classifier
+from spatial_viz.errors import InvalidInput
+from spatial_viz.grids import keyed_uniform
+from spatial_viz.landscape import SCHEMA
+from spatial_viz.losses import cross_entropy, logit_margin
+from spatial_viz.runner import runner_for
+from spatial_viz.sweeps import as_input, check_finite, pixel_hash
+from spatial_viz.version import VERSION
+
+NOISE_DIMS = ("random", "gradient")
+ROWS = 512  # pictures that are held in memory at once
+
+
+def noise_landscape(
+    classifier: Classifier,
+    image: Tensor,
+    label: int | str | None = None,
+    epsilon: float = 8 / 255,
+    directions: tuple[Tensor, Tensor] | None = None,
+    granularity: int = 31,
+    seed: int = 0,
+    device: str = "auto",
+) -> xr.Dataset:
+    """The loss over the plane that two directions of noise span around a picture.
+
+    Parameters
+    ----------
+    image: C×H×W in [0, 1], as the classifier takes it. label: index or name; None takes the natural prediction.
+    epsilon: the plane reaches ±epsilon along each direction; noise beyond [0, 1] is cut off.
+    directions: two C×H×W tensors of ±1; by default the sign of the loss's gradient, and random signs.
+    granularity: values per direction. seed: of the random signs.
+
+    Returns
+    -------
+    ``loss`` (nats), ``margin``, ``predicted``, ``confidence`` over ``random`` × ``gradient`` in units of 1/255, all in
+    fp32, with the scalars and the card of a spatial landscape; `spatial_viz.figures` reads both.
+
+    Source: the contrast of Engstrom et al., ICML 2019, figure 2, with the planes of Goodfellow, Shlens, Szegedy,
+    *Explaining and harnessing adversarial examples*, ICLR 2015.
+    """
+    if not 0 < epsilon <= 1:
+        raise InvalidInput(f"epsilon must be above 0 and at most 1, the range of a pixel; got {epsilon:g}")
+    if granularity < 2:
+        raise InvalidInput(f"granularity must be 2 or more; got {granularity}")
+    image = as_input(classifier, image)
+    runner = runner_for(classifier, device, "fp32")
+    natural = runner.exact(image, None, "black")
+    index = int(natural.argmax()) if label is None else classifier.label_index(label)
+    target = torch.tensor([index])
+    if directions is None:
+        moving = image[None].to(runner.device).requires_grad_()
+        loss = cross_entropy(runner.classify(runner.networks["fp32"], moving), target.to(runner.device)).sum()
+        (slope,) = torch.autograd.grad(loss, moving)
+        unit = keyed_uniform(seed, np.arange(image.numel()))
+        chance = torch.from_numpy(np.where(unit < 0.5, -1.0, 1.0)).float().reshape(image.shape)
+        directions = (slope[0].cpu().sign(), chance)
+    along, across = directions
+    if along.shape != image.shape or across.shape != image.shape:
+        raise InvalidInput(f"directions must have the picture's shape {tuple(image.shape)}")
+    amounts = np.linspace(-255 * epsilon, 255 * epsilon, granularity)
+    pairs = np.meshgrid(amounts, amounts, indexing="ij")
+    random, gradient = (torch.from_numpy(each.ravel()).float() / 255 for each in pairs)
+    parts = []
+    for rows in torch.arange(len(random)).split(ROWS):
+        a, b = gradient[rows, None, None, None], random[rows, None, None, None]
+        noisy = (image + a * along + b * across).clamp(0, 1)
+        parts.append(runner.exact(noisy, None, "black", torch.arange(len(noisy))))
+    logits = torch.cat(parts)
+    check_finite(logits, torch.zeros(len(logits), 3), classifier.name)
+    labels = target.expand(len(logits))
+    confidence, predicted = logits.softmax(1).max(1)
+    shape = (granularity, granularity)
+    cells = {
+        "loss": (cross_entropy(logits, labels), {"units": "nats", "long_name": "cross-entropy loss"}),
+        "margin": (logit_margin(logits, labels), {"units": "logits", "long_name": "true logit minus the best other"}),
+        "predicted": (predicted.int(), {"long_name": "predicted class index"}),
+        "confidence": (confidence, {"long_name": "probability of the predicted class"}),
+    }
+    data = {name: (NOISE_DIMS, values.numpy().reshape(shape), attrs) for name, (values, attrs) in cells.items()}
+    names = sorted({index, int(natural.argmax()), *predicted.unique().tolist()})
+    card = {
+        "kind": "noise", "classifier": classifier.name, "classifier_hash": classifier.hash,
+        "classes": len(classifier.class_names), "image_hash": pixel_hash(image), "label": index,
+        "labelled": label is not None, "names": {str(each): classifier.class_names[each] for each in names},
+        "epsilon": epsilon, "seed": seed, "device": runner.device_name, "precision": "fp32",
+        "versions": {"spatial_viz": VERSION, "torch": torch.__version__},
+    }  # fmt: skip
+    scalars = {
+        "natural_loss": ((), np.float32(cross_entropy(natural, target).item()), {"units": "nats"}),
+        "natural_predicted": ((), np.int32(natural.argmax().item())),
+        "natural_confidence": ((), np.float32(natural.softmax(1).max().item())),
+    }
+    axes = {dim: (dim, amounts, {"units": "1/255", "long_name": f"{dim} sign"}) for dim in NOISE_DIMS}
+    attrs = {"schema": SCHEMA, "card": json.dumps(card, ensure_ascii=False, sort_keys=True)}
+    return xr.Dataset({**data, **scalars}, axes, attrs)
