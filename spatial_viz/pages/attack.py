@@ -203,11 +203,11 @@ def noise(view: View, landscape: xr.Dataset) -> None:
     left, right = st.columns(2)
     plane = _kept(view, ("plane", epsilon), lambda: noise_landscape(
         view.classifier, view.image, label if view.label is not None else None, epsilon / 255))  # fmt: skip
-    theme = theme_of_page()
-    left.plotly_chart(figures.surface(plane, "gradient", "random", theme=theme), theme=None, config=ONLY_RESET,
+    theme, top = theme_of_page(), figures.loss_max(plane, landscape)  # one scale for both
+    left.plotly_chart(figures.surface(plane, "gradient", "random", theme=theme, value_max=top), theme=None, config=ONLY_RESET,
                       key="noise-surface", alt=alt_text(plane))  # fmt: skip
     if landscape.sizes["rotation"] > 1 and landscape.sizes["dx"] > 1:
-        right.plotly_chart(figures.surface(landscape, theme=theme), theme=None, config=ONLY_RESET,
+        right.plotly_chart(figures.surface(landscape, theme=theme, value_max=top), theme=None, config=ONLY_RESET,
                            key="spatial-surface", alt=alt_text(landscape))  # fmt: skip
     st.caption(
         "The same loss, left over two directions of noise, right over rotation and shift. Noise along the gradient "
@@ -267,7 +267,7 @@ def vote(view: View, landscape: xr.Dataset) -> None:
     )  # fmt: skip
     with right_side:
         st.markdown(
-            f"At {plain(transform_words(*pose[0].tolist()))}:  \n"
+            f"The picture {plain(transform_words(*pose[0].tolist()))}:  \n"
             f"single classifier: **{plain(names[int(single.argmax())])}** {_tick(int(single.argmax()) == label)}  \n"
             f"vote of ten: **{plain(names[verdict])}** {_tick(verdict == label)}"
         )

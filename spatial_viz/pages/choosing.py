@@ -121,12 +121,13 @@ def _choose_sample(classifier: Classifier, dataset: str) -> tuple[Tensor, int, s
     wanted = st.query_params.get("picture", st.session_state.get("picture"))
     name = wanted if wanted in names else OPENING.get(dataset, names[0])
     key = f"gallery-{dataset}"
-    gallery(items, name, key=key, on_click=lambda: _remember("picture", st.session_state[key]["clicked"]))
+    gallery(items, name, key=key, on_click=lambda: remember("picture", st.session_state[key]["clicked"]))
     sample = samples(dataset)[names.index(name)]
     return classifier.prepare(load_image(sample.path)), sample.label, f"{class_names(dataset)[sample.label]} ({name})"
 
 
-def _remember(name: str, value: str) -> None:
+def remember(name: str, value: str) -> None:
+    """Keep a choice in the URL, for links, and in the session, for the other pages."""
     st.session_state[name] = st.query_params[name] = value
 
 
@@ -174,9 +175,11 @@ def progress_bar(place: Any, text: str) -> Iterator[Progress]:
 
 
 def linked_pose(grid: TransformGrid) -> dict[str, float]:
-    """The pose that the URL asks for, within the limits; nonsense means the unmoved picture."""
+    """The pose that the URL asks for, or the one let go of on another page, within the limits; nonsense means the
+    unmoved picture.
+    """
     try:
-        values = [float(part) for part in st.query_params.get("pose", "").split(",")]
+        values = [float(part) for part in st.query_params.get("pose", st.session_state.get("pose", "")).split(",")]
     except ValueError:
         return {}
     if len(values) != 3 or not all(map(math.isfinite, values)):

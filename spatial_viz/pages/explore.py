@@ -31,7 +31,7 @@ from spatial_viz.landscape import (
     worst_case,
 )
 from spatial_viz.losses import cross_entropy
-from spatial_viz.pages.choosing import BARE, ONLY_RESET, View, linked_pose, plain, progress_bar, theme_of_page
+from spatial_viz.pages.choosing import BARE, ONLY_RESET, View, linked_pose, plain, progress_bar, remember, theme_of_page
 from spatial_viz.refining import Refiner
 from spatial_viz.runner import Progress, exact_logits
 from spatial_viz.sweeps import refined_axes, sweep_axes
@@ -175,11 +175,12 @@ def _pose(view: View) -> dict[str, float]:
 
 
 def _link_pose(pose: dict[str, float]) -> None:
-    """Keep the pose in the URL; the unmoved picture needs none."""
+    """Keep the pose in the URL, and for the other pages; the unmoved picture needs none."""
     if any(pose.values()):
-        st.query_params["pose"] = ",".join(f"{pose[axis]:g}" for axis in ("rotation", "dx", "dy"))
+        remember("pose", ",".join(f"{pose[axis]:g}" for axis in ("rotation", "dx", "dy")))
     else:
         st.query_params.pop("pose", None)
+        st.session_state.pop("pose", None)
 
 
 def _exact(view: View, pane: Pane, pose: dict[str, float]) -> dict[str, Any]:
