@@ -204,11 +204,15 @@ def noise(view: View, landscape: xr.Dataset) -> None:
     plane = _kept(view, ("plane", epsilon), lambda: noise_landscape(
         view.classifier, view.image, label if view.label is not None else None, epsilon / 255))  # fmt: skip
     theme, top = theme_of_page(), figures.loss_max(plane, landscape)  # one scale for both
-    left.plotly_chart(figures.surface(plane, "gradient", "random", theme=theme, value_max=top), theme=None, config=ONLY_RESET,
-                      key="noise-surface", alt=alt_text(plane))  # fmt: skip
+    left.plotly_chart(
+        figures.surface(plane, "gradient", "random", theme=theme, value_max=top),
+        theme=None, config=ONLY_RESET, key="noise-surface", alt=alt_text(plane),
+    )  # fmt: skip
     if landscape.sizes["rotation"] > 1 and landscape.sizes["dx"] > 1:
-        right.plotly_chart(figures.surface(landscape, theme=theme, value_max=top), theme=None, config=ONLY_RESET,
-                           key="spatial-surface", alt=alt_text(landscape))  # fmt: skip
+        right.plotly_chart(
+            figures.surface(landscape, theme=theme, value_max=top),
+            theme=None, config=ONLY_RESET, key="spatial-surface", alt=alt_text(landscape),
+        )  # fmt: skip
     st.caption(
         "The same loss, left over two directions of noise, right over rotation and shift. Noise along the gradient "
         "climbs one smooth slope, which is why gradients find it; turning and shifting is rough ground."
