@@ -51,6 +51,7 @@ class GridSearch(Attack):
                 query.ask(torch.tensor([picture]), torch.tensor([[worst.rotation, worst.dx, worst.dy]]))
                 query.count(torch.tensor([picture]), times=len(grid) - 1)
                 query.fooled[picture] = int((swept["predicted"] != label).sum())
+                query.tried[picture] = len(grid)
             else:
                 query.ask(torch.full((len(grid),), picture), grid.transforms())
             report(picture + 1, len(query.images))
@@ -142,8 +143,8 @@ class Refine(Attack):
 
 def spacing(grid: TransformGrid) -> Tensor:
     """The distance between neighbouring values of (rotation, dx, dy); 0 where there is one value."""
-    each = [2 * getattr(grid, axis) / max(1, n - 1) for axis, n in zip(AXES, grid.granularity, strict=True)]
-    return torch.tensor(each)
+    pairs = zip(AXES, grid.granularity, strict=True)
+    return torch.tensor([2 * getattr(grid, axis) / (n - 1) if n > 1 else 0.0 for axis, n in pairs])
 
 
 def _ascend(query: Query, starts: Tensor, steps: int, step: Tensor, report: Report) -> None:
@@ -170,7 +171,7 @@ def _ascend(query: Query, starts: Tensor, steps: int, step: Tensor, report: Repo
 class Linf(Attack):
     """Noise within ±epsilon at every pixel, by foolbox's projected gradient descent with a keyed random start.
 
-    Nothing moves: the limits are not used.
+    Nothing moves: the limits are not used. Criterion and objective are the usual ones.
 
     Source: Madry et al., *Towards deep learning models resistant to adversarial attacks*, ICLR 2018.
     """
@@ -187,6 +188,8 @@ class Linf(Attack):
     def search(self, query: Query, report: Report) -> None:
         import foolbox
 
+        if query.criterion is not misclassified or query.objective != "cross-entropy":
+            raise InvalidInput("the noise raises the cross-entropy of the true class; it has no other objective")
         pictures = query.at(query.best()[0])
         query.noise = torch.zeros_like(pictures)
         if not self.epsilon:
@@ -259,6 +262,7 @@ def make_attack(name: str, **settings: Any) -> Attack:
     if name not in ATTACKS:
         raise InvalidInput(f"unknown attack {name!r}{did_you_mean(name, ATTACKS)}")
     if name == "combined":
-        return Combined(spatial=make_attack("grid", **settings), noise=make_attack("linf", **settings))  # type: ignore[arg-type]
+        own = {key: settings[key] for key in ("criterion", "objective") if key in settings}
+        return Combined(spatial=make_attack("grid", **settings), noise=make_attack("linf", **settings), **own)  # type: ignore[arg-type]
     taken = {each.name for each in fields(ATTACKS[name])} - ({"k"} if name == "random" else set())
     return ATTACKS[name](**{key: value for key, value in settings.items() if key in taken})

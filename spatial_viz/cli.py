@@ -131,6 +131,10 @@ def attack(
     print(_in_words(result, card | {"labelled": labelled}))
     asked = f"{result['passes']:,} forward and {result['backward_passes']:,} backward passes"
     print(f"attack           {found.attack}: {asked}")
+    if result["natural_misclassified"]:
+        print("                 the picture is misclassified as it is: that is no merit of the attack")
+    if not found.complete:
+        print("                 interrupted: what was found so far")
 
 
 @app.command()
@@ -277,7 +281,7 @@ def _in_words(result: dict[str, Any], card: dict[str, Any]) -> str:
     )
     true_name = card["names"][str(result["label"])]
     verdict = "misclassified" if worst["misclassified"] else "still correct"
-    share = result["misclassified"] / result["transforms"]
+    share = result["misclassified"] / max(1, result["transforms"])
     held = (
         f"label            {true_name}"
         if card["labelled"]

@@ -16,7 +16,10 @@ from spatial_viz.classifiers import Classifier, normalise
 from spatial_viz.errors import InvalidInput
 from spatial_viz.geometry import Padding, warp
 from spatial_viz.grids import TransformGrid, draw_transforms
-from spatial_viz.networks import fold_batch_norm
+
+VOTERS = (
+    1 << 40
+)  # in the place of a picture's number: an attack with the same seed must not draw the voters' transforms
 
 
 class MajorityVote(Classifier):
@@ -34,7 +37,7 @@ class MajorityVote(Classifier):
     votes: how many.
     seed: of the transforms. With ``redraw=False`` they are a function of the seed alone, the same for every picture.
         With ``redraw=True`` every query has its own, keyed by (seed, the picture as it is asked about): the picture and
-        the transform that an attack chose. Pixels that differ by less than half a grey level are the same query.
+        the transform that an attack chose. The key is made of the pixels in sixteenths of a grey level.
 
     Source: Engstrom et al., ICML 2019, section 5 ("aggregating random transformations").
     """
@@ -69,6 +72,9 @@ class MajorityVote(Classifier):
     def picture_size(self) -> tuple[int, int]:
         return self.voter.picture_size
 
+    def prepare(self, picture: Image.Image | Tensor) -> Tensor:
+        return self.voter.prepare(picture)
+
     def ballots(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """What each voter sees and says: N×votes×3 transforms, N×votes×K probabilities, for N pictures in [0, 1]."""
         network: VotingNetwork = self.network  # type: ignore[assignment]
@@ -86,17 +92,19 @@ class VotingNetwork(nn.Module):
         self, classifier: Classifier, limits: TransformGrid, votes: int, seed: int, redraw: bool, padding: Padding
     ) -> None:
         super().__init__()
-        self.network = fold_batch_norm(copy.deepcopy(classifier.network).eval()).requires_grad_(False)
+        self.network = copy.deepcopy(classifier.network).eval().requires_grad_(False)
         self.mean, self.std, self.padding = classifier.mean, classifier.std, padding
+        self.preprocessing = repr((self.mean, self.std))  # a text among the settings, which are part of the hash
         self.limits, self.votes, self.seed, self.redraw = limits, votes, seed, redraw
         # float32 even in a bf16 pass: a transform is not a weight.
-        self.register_buffer("fixed", limits.draw(votes, seed))
+        self.register_buffer("fixed", limits.draw(votes, seed, picture=VOTERS))
 
     def transforms_for(self, images: Tensor) -> Tensor:
         """N×votes×3 transforms."""
         if not self.redraw:
             return self.fixed.float().expand(len(images), -1, -1)
-        pixels = (images.detach().float() * 255).round().to("cpu", torch.uint8).numpy()
+        # Off the whole and half grey levels, on which pictures and half-pixel shifts lie: rounding must not decide.
+        pixels = (images.detach().float() * (255 * 16) + 0.37).floor().to("cpu", torch.int32).numpy()
         digests = [hashlib.blake2b(picture.tobytes(), digest_size=8).digest() for picture in pixels]
         keys = np.array([int.from_bytes(digest, "little") for digest in digests], dtype=np.uint64)
         return draw_transforms(self.limits, keys, self.votes, self.seed).to(images.device)
@@ -112,7 +120,8 @@ class VotingNetwork(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         probabilities = self.probabilities(images, self.transforms_for(images))
         votes = F.one_hot(probabilities.argmax(2), probabilities.shape[2]).sum(1)
-        return torch.log((votes + probabilities.mean(1)) / (self.votes + 1))
+        mean = probabilities.mean(1).clamp(min=torch.finfo(torch.float32).tiny)  # may underflow to 0
+        return torch.log((votes + mean) / (self.votes + 1))
 
 
 class BlackCanvas(Classifier):
@@ -148,6 +157,7 @@ class BlackCanvas(Classifier):
             interpolation=classifier.interpolation,
         )
         self.inner = classifier
+        self.passes_per_query = classifier.passes_per_query
 
     @property
     def picture_size(self) -> tuple[int, int]:
@@ -155,5 +165,7 @@ class BlackCanvas(Classifier):
 
     def prepare(self, picture: Image.Image | Tensor) -> Tensor:
         """Any picture → C×H×W in [0, 1]: prepared as the classifier inside asks, then put onto the canvas."""
+        if isinstance(picture, Tensor) and tuple(picture.shape) == (self.channels, *self.input_size):
+            return self.check_image(picture)
         down, across = self.margin
         return F.pad(self.inner.prepare(picture), (across, across, down, down))

@@ -59,9 +59,10 @@ def noise_landscape(
     index = int(natural.argmax()) if label is None else classifier.label_index(label)
     target = torch.tensor([index])
     if directions is None:
-        moving = image[None].to(runner.device).requires_grad_()
-        loss = cross_entropy(runner.classify(runner.networks["fp32"], moving), target.to(runner.device)).sum()
-        (slope,) = torch.autograd.grad(loss, moving)
+        with torch.enable_grad():
+            moving = image[None].to(runner.device).requires_grad_()
+            loss = cross_entropy(runner.classify(runner.networks["fp32"], moving), target.to(runner.device)).sum()
+            (slope,) = torch.autograd.grad(loss, moving)
         unit = keyed_uniform(seed, np.arange(image.numel()))
         chance = torch.from_numpy(np.where(unit < 0.5, -1.0, 1.0)).float().reshape(image.shape)
         directions = (slope[0].cpu().sign(), chance)

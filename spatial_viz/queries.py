@@ -41,8 +41,8 @@ class AttackResult:
 
     ``transforms`` N×3 (degrees, pixels); ``losses`` cross-entropy in nats and ``predicted``, ``confidence`` there;
     ``success``: fooled there, by the criterion. ``natural_success``: fooled by the picture as it is, which is no merit
-    of the attack. ``fooled``: how many of the transforms tried did. ``passes`` forward and ``backward_passes`` are what
-    the network was asked.
+    of the attack. ``fooled``: how many of the transforms ``tried`` did. ``passes`` forward and ``backward_passes`` are
+    what the search asked of the network; the question about the picture as it is comes on top.
 
     ``paths`` (N×restarts×(steps + 1)×3) and ``path_losses`` (without the 3) are there after a first-order attack,
     NaN beyond an interruption; ``noise`` (N×C×H×W) after an ℓ∞ attack. ``complete`` is false where the attack was
@@ -57,6 +57,7 @@ class AttackResult:
     success: Tensor
     natural_success: Tensor
     fooled: Tensor
+    tried: Tensor
     passes: Tensor
     backward_passes: Tensor
     paths: Tensor | None = None
@@ -103,10 +104,13 @@ class Query:
             classifier.label_index(label)
         self.every = torch.arange(len(images))
         self.indices = self.every if indices is None else torch.as_tensor(indices)
+        if len(self.indices) != len(images):
+            raise InvalidInput(f"{len(images)} pictures need as many indices; got {len(self.indices)}")
         self.seed, self.criterion, self.objective = seed, criterion, objective
         self.runner: Runner = runner_for(classifier, device, "fp32")
         self.passes = torch.zeros(len(images), dtype=torch.int64)
         self.fooled = torch.zeros(len(images), dtype=torch.int64)
+        self.tried = torch.zeros(len(images), dtype=torch.int64)
         self.backward_passes = torch.zeros(len(images), dtype=torch.int64)
         self.paths: Tensor | None = None
         self.path_losses: Tensor | None = None
@@ -173,6 +177,7 @@ class Query:
         if self.noise is not None:
             # The noise counts where it made things worse; elsewhere the result is the one without it.
             noisy = self.runner.exact(self.at(transforms) + self.noise, None, self.padding, self.every)
+            self._check(noisy, self.every, transforms)
             self.count(self.every)
             both = torch.cat((noisy, logits))
             order = self.severity(self.every.repeat(2), torch.zeros(len(both), 3), both)
@@ -190,6 +195,7 @@ class Query:
             success=self.criterion(predicted, self.labels),
             natural_success=self.criterion(self._natural.argmax(1), self.labels),
             fooled=self.fooled,
+            tried=self.tried,
             passes=self.passes,
             backward_passes=self.backward_passes,
             paths=self.paths,
@@ -205,13 +211,10 @@ class Query:
     def _saw(self, pictures: Tensor, transforms: Tensor, logits: Tensor) -> None:
         self._check(logits, pictures, transforms)
         self._seen.append((pictures, transforms, logits))
-        self.fooled += self.hits(pictures, logits)
-        self.count(pictures)
-
-    def hits(self, pictures: Tensor, logits: Tensor) -> Tensor:
-        """How many of the rows fool, per picture."""
         fooled = self.criterion(logits.argmax(1), self.labels[pictures])
-        return torch.bincount(pictures[fooled], minlength=len(self.images))
+        self.fooled += torch.bincount(pictures[fooled], minlength=len(self.images))
+        self.tried += torch.bincount(pictures, minlength=len(self.images))
+        self.count(pictures)
 
     def _check(self, logits: Tensor, pictures: Tensor, transforms: Tensor) -> None:
         bad = (~torch.isfinite(logits).all(1)).nonzero()[:, 0]
@@ -305,11 +308,14 @@ def summary(found: AttackResult, classifier: Classifier, natural: Tensor, label:
             "misclassified": bool(found.predicted[0] != label),
         },
         "misclassified": int(found.fooled),
-        "transforms": int(found.passes) // classifier.passes_per_query,
+        "transforms": int(found.tried),
+        "natural_misclassified": bool(natural.argmax() != label),
+        "complete": found.complete,
+        "classifier": classifier.name,
         "attack": found.attack,
         "passes": int(found.passes),
         "backward_passes": int(found.backward_passes),
     }  # fmt: skip
     if found.paths is not None:
-        result["path"] = found.paths[0].tolist()
+        result["path"] = [path[~path.isnan().any(1)].tolist() for path in found.paths[0]]  # as far as it came
     return result

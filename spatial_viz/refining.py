@@ -29,10 +29,7 @@ class Refiner:
     def want(self, jobs: Mapping[Hashable, Job]) -> None:
         """From now on want exactly these, in this order; whatever else is there or under way goes."""
         with self._lock:
-            self._jobs = dict(jobs)
-            self._ready = {key: value for key, value in self._ready.items() if key in jobs}
-            self._failed = {key: value for key, value in self._failed.items() if key in jobs}
-            self._go_on()
+            self._want(jobs)
 
     def get(self, key: Hashable) -> xr.Dataset | None:
         """What was wanted under ``key``, once it is there; the error it ended with is raised here."""
@@ -43,7 +40,14 @@ class Refiner:
 
     def pause(self) -> None:
         """Keep what is there, and no longer want the rest."""
-        self.want({key: job for key, job in self._jobs.items() if key in self._ready})
+        with self._lock:
+            self._want({key: job for key, job in self._jobs.items() if key in self._ready})
+
+    def _want(self, jobs: Mapping[Hashable, Job]) -> None:
+        self._jobs = dict(jobs)
+        self._ready = {key: value for key, value in self._ready.items() if key in jobs}
+        self._failed = {key: value for key, value in self._failed.items() if key in jobs}
+        self._go_on()
 
     def _next(self) -> Hashable | None:
         return next((key for key in self._jobs if key not in self._ready and key not in self._failed), None)

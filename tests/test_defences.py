@@ -11,7 +11,7 @@ from torch import Tensor
 
 from spatial_viz.attacks import FirstOrder, WorstOfK
 from spatial_viz.classifiers import Classifier, load_classifier
-from spatial_viz.defences import BlackCanvas, MajorityVote
+from spatial_viz.defences import VOTERS, BlackCanvas, MajorityVote
 from spatial_viz.errors import InvalidInput
 from spatial_viz.geometry import warp
 from spatial_viz.grids import TransformGrid
@@ -59,7 +59,7 @@ def test_the_draws_are_a_function_of_the_seed_or_of_the_query(toy_classifier: Cl
     images = torch.stack((toy_image, blob(5, 3)))
     once = MajorityVote(toy_classifier, LIMITS, votes=5, seed=1)
     assert torch.equal(once.ballots(images)[0][0], once.ballots(images)[0][1])
-    assert torch.equal(once.ballots(images)[0][0], LIMITS.draw(5, seed=1))
+    assert torch.equal(once.ballots(images)[0][0], LIMITS.draw(5, seed=1, picture=VOTERS))
     anew = MajorityVote(toy_classifier, LIMITS, votes=5, seed=1, redraw=True)
     first, again = (anew.ballots(images)[0] for _ in range(2))
     assert torch.equal(first, again) and not torch.equal(first[0], first[1])

@@ -23,7 +23,7 @@ from spatial_viz.images import tensor_to_picture
 from spatial_viz.landscape import DIMS, label_of, misclassified, severity_order, transform_words, worst_case
 from spatial_viz.losses import cross_entropy
 from spatial_viz.noise import noise_landscape
-from spatial_viz.pages.choosing import BARE, ONLY_RESET, View, linked_pose, plain, progress_bar, theme_of_page
+from spatial_viz.pages.choosing import BARE, ONLY_RESET, View, guarded, linked_pose, plain, progress_bar, theme_of_page
 from spatial_viz.runner import exact_logits
 from spatial_viz.sweeps import pixel_hash
 
@@ -37,6 +37,8 @@ def page() -> None:
     view: View | None = st.session_state["view"]
     if view is None:
         return
+    if "refiner" in st.session_state:
+        st.session_state["refiner"].pause()  # what Explore still wanted would only be in the way
     try:
         head = st.container(height=48, border=False).empty()
         with progress_bar(head, "Sweeping the grid") as progress:
@@ -59,12 +61,11 @@ def page() -> None:
 
 
 @st.fragment
+@guarded
 def searching(view: View, landscape: xr.Dataset) -> None:
     """The attacks on one landscape: k draws, first-order paths, the grid; a table, and how far each start got."""
     label = label_of(landscape)
     runs = _kept(view, "attacks", lambda: _run_attacks(view, label))
-    if runs is None:
-        return
     draws = view.grid.draw(MOST_DRAWS)
     losses, fooled = _kept(view, "draws", lambda: _outcomes(view, draws, label))
     k = st.slider("k, the number of random draws", 1, MOST_DRAWS, 10, key="k", bind="query-params")
@@ -157,9 +158,19 @@ def _table(view: View, landscape: xr.Dataset, runs: dict[str, Any], k: int, draw
         title = f"first-order, {STARTS} starts × {STEPS} steps" if name == "first-order" else name
         rows.append((title, float(found.losses), bool(found.success), passes, f"{seconds:.2f}"))
     found = runs["first-order"][0]
-    single = float(found.path_losses[0, 0].max())
-    wrong = bool(_outcomes(view, found.paths[0, 0], label_of(landscape))[1].any())
-    rows.insert(1, (f"first-order, 1 start × {STEPS} steps", single, wrong, f"{STEPS + 1:,} + {STEPS:,} back", "–"))
+    path = found.paths[0, 0]
+    along, wrong = _kept(view, "one start", lambda: _outcomes(view, path, label_of(landscape)))
+    first = int(severity_order(wrong, along, *path.numpy().T)[0])
+    rows.insert(
+        1,
+        (
+            f"first-order, 1 start × {STEPS} steps",
+            float(along[first]),
+            bool(wrong[first]),
+            f"{STEPS + 1:,} + {STEPS:,} back",
+            "–",
+        ),
+    )
     rows.insert(1, (f"worst of {k}", float(losses[order[0]]), bool(fooled[order[0]]), f"{k:,}", "–"))
     table = [
         {"attack": name, "loss": round(loss, 2), verdict: "yes" if won else "no",
@@ -173,6 +184,7 @@ def _table(view: View, landscape: xr.Dataset, runs: dict[str, Any], k: int, draw
 
 
 @st.fragment
+@guarded
 def noise(view: View, landscape: xr.Dataset) -> None:
     """The ℓ∞ attack on the same picture, and its distances beside those of the worst rotation."""
     st.markdown("##### Small noise, large turn: what does “small” mean?")
@@ -202,7 +214,7 @@ def noise(view: View, landscape: xr.Dataset) -> None:
             st.markdown(f"**{title}**  \n{plain(words)}")
     left, right = st.columns(2)
     plane = _kept(view, ("plane", epsilon), lambda: noise_landscape(
-        view.classifier, view.image, label if view.label is not None else None, epsilon / 255))  # fmt: skip
+        view.classifier, view.image, view.label, epsilon / 255))  # fmt: skip
     theme, top = theme_of_page(), figures.loss_max(plane, landscape)  # one scale for both
     left.plotly_chart(
         figures.surface(plane, "gradient", "random", theme=theme, value_max=top),
@@ -223,8 +235,11 @@ def noise(view: View, landscape: xr.Dataset) -> None:
         rows.append(
             {"change": title, "ℓ∞ distance": f"{size:.0f}/255", "ℓ2 distance": f"{float(difference.norm()):.2f}"}
         )
-    times = float((turned - view.image).norm() / change.norm()) if change.norm() > 0 else float("inf")
     st.dataframe(rows, hide_index=True, key="distances")
+    if change.norm() == 0:
+        st.markdown("No noise within this ε made the answer worse.")
+        return
+    times = float((turned - view.image).norm() / change.norm())
     st.markdown(
         f"In ℓ2 the turn is **{times:.0f} times** as far from the picture as the noise, and no small ε would ever "
         "allow it, yet to the eye it is the smaller change. ℓ∞ distance is the largest change of any pixel; ℓ2 "
@@ -236,6 +251,7 @@ def noise(view: View, landscape: xr.Dataset) -> None:
 
 
 @st.fragment
+@guarded
 def vote(view: View, landscape: xr.Dataset) -> None:
     """Ten transforms of the picture at one pose, their votes, and the verdict with and without them."""
     st.markdown("##### What does a majority vote buy?")
@@ -250,7 +266,8 @@ def vote(view: View, landscape: xr.Dataset) -> None:
             st.session_state["vote_seed"] = st.session_state.get("vote_seed", 0) + 1
     seed = st.session_state.get("vote_seed", 0)
     pose = torch.tensor([poses[chosen or "the worst case"]])
-    voted = MajorityVote(view.classifier, view.grid, seed=seed, padding=view.padding)
+    voted = _kept(view, ("vote", seed), lambda: MajorityVote(
+        view.classifier, view.grid, seed=seed, padding=view.padding))  # fmt: skip
     image = warp(view.image[None], pose, view.padding)
     transforms, probabilities = voted.ballots(image)
     single = exact_logits(view.classifier, view.image, pose, padding=view.padding).softmax(1)[0]

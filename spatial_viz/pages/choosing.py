@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -187,6 +188,19 @@ def linked_pose(grid: TransformGrid) -> dict[str, float]:
     limits = (grid.rotation, grid.dx, grid.dy)
     clamped = (min(limit, max(-limit, value)) for value, limit in zip(values, limits, strict=True))
     return dict(zip(("rotation", "dx", "dy"), clamped, strict=True))
+
+
+def guarded(section: Callable[..., None]) -> Callable[..., None]:
+    """A part of a page that shows its errors itself: a fragment that runs again has no page around it."""
+
+    @functools.wraps(section)
+    def shown(*arguments: Any) -> None:
+        try:
+            section(*arguments)
+        except SpatialVizError as error:
+            st.error(plain(error), icon=":material/error:")
+
+    return shown
 
 
 def theme_of_page() -> Theme:

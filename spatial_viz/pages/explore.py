@@ -31,7 +31,17 @@ from spatial_viz.landscape import (
     worst_case,
 )
 from spatial_viz.losses import cross_entropy
-from spatial_viz.pages.choosing import BARE, ONLY_RESET, View, linked_pose, plain, progress_bar, remember, theme_of_page
+from spatial_viz.pages.choosing import (
+    BARE,
+    ONLY_RESET,
+    View,
+    guarded,
+    linked_pose,
+    plain,
+    progress_bar,
+    remember,
+    theme_of_page,
+)
 from spatial_viz.refining import Refiner
 from spatial_viz.runner import Progress, exact_logits
 from spatial_viz.sweeps import refined_axes, sweep_axes
@@ -132,12 +142,10 @@ def _refined(plane: Plane) -> xr.Dataset | None:
 
 
 @st.fragment
+@guarded
 def live(view: View) -> None:
     """The explorer. A pose let go of re-runs this fragment alone, and so does the wish for denser maps."""
-    try:
-        _live(view)
-    except SpatialVizError as error:  # alone it has no page around it that would show the sentence
-        st.error(plain(error), icon=":material/error:")
+    _live(view)
     surface: Plane | None = st.session_state["surface_plane"]
     if st.session_state.get("surface_awaited") and surface and _refined(surface) is not None:
         st.session_state["surface_awaited"] = False
