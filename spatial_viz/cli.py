@@ -281,7 +281,10 @@ def _in_words(result: dict[str, Any], card: dict[str, Any]) -> str:
     )
     true_name = card["names"][str(result["label"])]
     verdict = "misclassified" if worst["misclassified"] else "still correct"
-    share = result["misclassified"] / max(1, result["transforms"])
+    tried = []
+    if result["transforms"]:  # an attack by noise tries none
+        share = result["misclassified"] / result["transforms"]
+        tried = [f"tried            {result['misclassified']} of {result['transforms']} transforms fail ({share:.0%})"]
     held = (
         f"label            {true_name}"
         if card["labelled"]
@@ -295,7 +298,7 @@ def _in_words(result: dict[str, Any], card: dict[str, Any]) -> str:
             f"worst case       {transform_words(worst['rotation'], worst['dx'], worst['dy'])}",
             f"                 rotation {worst['rotation']:g}°, dx {worst['dx']:g} px, dy {worst['dy']:g} px",
             f"                 {at_worst}: {verdict}",
-            f"tried            {result['misclassified']} of {result['transforms']} transforms fail ({share:.0%})",
+            *tried,
             f"time             {result['seconds']:.2f} s",
         )
     )
