@@ -12,7 +12,6 @@ import xarray as xr
 from spatial_viz.figure_style import ACCENT, Theme, decimal, new_figure, palette, short
 from spatial_viz.figures import heatmap, surface
 
-AXES = ("rotation", "dx", "dy")
 FRAMES = 60  # of the animation, at most
 STEP_MS = 60
 

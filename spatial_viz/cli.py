@@ -22,6 +22,21 @@ from spatial_viz.training.recipes import TrainingPlan, find_recipe
 app = typer.Typer(add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
+# What several commands ask for.
+PictureArgument = Annotated[str, typer.Argument(help="A picture file, or a sample such as sample:cifar10/0.")]
+ClassifierOption = Annotated[str, typer.Option(help="See the command models.")]
+LabelOption = Annotated[
+    str | None, typer.Option(help="True class, name or index. Default: the sample's; else the natural prediction.")
+]
+RotationOption = Annotated[float | None, typer.Option(help="Limit in degrees. Default: 30.")]
+TranslationOption = Annotated[
+    float | None, typer.Option(help="Limit in pixels of the model's input. Default: about 10 %.")
+]
+PaddingOption = Annotated[str, typer.Option(help="black, reflect or edge.")]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+
+
 @app.callback()
 def root_options() -> None:
     """How far can an image classifier be trusted when the picture is merely rotated and shifted?"""
@@ -29,26 +44,20 @@ def root_options() -> None:
 
 @app.command()
 def sweep(
-    picture: Annotated[str, typer.Argument(help="A picture file, or a sample such as sample:cifar10/0.")],
-    classifier: Annotated[str, typer.Option(help="See the command models.")] = "cifar10/standard",
-    label: Annotated[
-        str | None, typer.Option(help="True class, name or index. Default: the sample's; else the natural prediction.")
-    ] = None,
-    rotation: Annotated[float | None, typer.Option(help="Limit in degrees. Default: 30.")] = None,
-    translation: Annotated[
-        float | None, typer.Option(help="Limit in pixels of the model's input. Default: about 10 %.")
-    ] = None,
+    picture: PictureArgument,
+    classifier: ClassifierOption = "cifar10/standard",
+    label: LabelOption = None,
+    rotation: RotationOption = None,
+    translation: TranslationOption = None,
     granularity: Annotated[str, typer.Option(help="Number of rotations, dx and dy.")] = "31,5,5",
-    padding: Annotated[str, typer.Option(help="black, reflect or edge.")] = "black",
+    padding: PaddingOption = "black",
     precision: Annotated[str, typer.Option(help="auto, bf16 or fp32.")] = "auto",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    device: DeviceOption = "auto",
     out: Annotated[Path | None, typer.Option(help="Write the landscape (NetCDF).")] = None,
     figure: Annotated[Path | None, typer.Option(help="Write the figures (HTML that opens offline).")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Sweep one picture over the grid and report its worst case."""
-    import numpy as np
-
     from spatial_viz import cache, landscape, sweeps
     from spatial_viz.runner import warm_up
 
@@ -57,7 +66,7 @@ def sweep(
             raise InvalidInput(f"cannot write {path}: there is no folder {path.resolve().parent}")
     model, image, index, grid = _question(picture, classifier, label, rotation, translation, granularity)
     warm_up(model, device, precision)  # type: ignore[arg-type]
-    axes = {dim: np.array(grid.values(dim)) for dim in landscape.DIMS}
+    axes = grid.axes()
     started = time.perf_counter()
     with _progress(len(grid), hidden=as_json) as advance:
         swept = sweeps.sweep_axes(model, image, index, axes, device, precision, advance, padding)  # type: ignore[arg-type]
@@ -78,16 +87,12 @@ def sweep(
 
 @app.command()
 def attack(
-    picture: Annotated[str, typer.Argument(help="A picture file, or a sample such as sample:cifar10/0.")],
+    picture: PictureArgument,
     attack: Annotated[str, typer.Option(help="grid, worst-of-k, random, first-order, refine, linf or combined.")],
-    classifier: Annotated[str, typer.Option(help="See the command models.")] = "cifar10/standard",
-    label: Annotated[
-        str | None, typer.Option(help="True class, name or index. Default: the sample's; else the natural prediction.")
-    ] = None,
-    rotation: Annotated[float | None, typer.Option(help="Limit in degrees. Default: 30.")] = None,
-    translation: Annotated[
-        float | None, typer.Option(help="Limit in pixels of the model's input. Default: about 10 %.")
-    ] = None,
+    classifier: ClassifierOption = "cifar10/standard",
+    label: LabelOption = None,
+    rotation: RotationOption = None,
+    translation: TranslationOption = None,
     granularity: Annotated[str, typer.Option(help="Grid and refine: number of rotations, dx and dy.")] = "31,5,5",
     k: Annotated[int, typer.Option(help="Worst-of-k: random transforms.")] = 10,
     steps: Annotated[int | None, typer.Option(help="First-order (200), refine (20), linf and combined (40).")] = None,
@@ -96,9 +101,9 @@ def attack(
     objective: Annotated[str, typer.Option(help="cross-entropy or margin.")] = "cross-entropy",
     vote: Annotated[int, typer.Option(min=0, help="Attack a majority vote of so many; 0: none.")] = 0,
     seed: Annotated[int, typer.Option(help="Of all random draws.")] = 0,
-    padding: Annotated[str, typer.Option(help="black, reflect or edge.")] = "black",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+    padding: PaddingOption = "black",
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
 ) -> None:
     """Attack one picture, and report the worst that the attack found."""
     import torch

@@ -90,6 +90,10 @@ class TransformGrid:
             return (0.0,)
         return tuple(float(v) for v in np.linspace(-limit, limit, count))
 
+    def axes(self) -> dict[str, np.ndarray]:
+        """The values of the landscape's dimensions, in the order of `shape`."""
+        return {axis: np.array(self.values(axis)) for axis in ("rotation", "dy", "dx")}
+
     @property
     def shape(self) -> tuple[int, int, int]:
         """Lengths of the landscape's dimensions (rotation, dy, dx)."""

@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 
 from spatial_viz.classifiers import Classifier
-from spatial_viz.errors import InvalidInput, SpatialVizError, did_you_mean
+from spatial_viz.errors import InvalidInput, did_you_mean
 from spatial_viz.geometry import Padding, check_padding, warp
 from spatial_viz.grids import TransformGrid
 from spatial_viz.landscape import severity_order
 from spatial_viz.losses import cross_entropy, logit_margin
 from spatial_viz.runner import Runner, runner_for
+from spatial_viz.sweeps import check_finite
 
 Goal = Literal["cross-entropy", "margin"]
 Criterion = Callable[[Tensor, Tensor], Tensor]
@@ -118,7 +119,7 @@ class Query:
         self.complete = True
         self._seen: list[tuple[Tensor, Tensor, Tensor]] = []
         self._natural = self.runner.exact(self.images, None, padding, self.every)
-        self._check(self._natural, self.every, torch.zeros(len(images), 3))
+        check_finite(self._natural, torch.zeros(len(images), 3), classifier.name, self.every)
 
     @property
     def reach(self) -> Tensor:
@@ -177,7 +178,7 @@ class Query:
         if self.noise is not None:
             # The noise counts where it made things worse; elsewhere the result is the one without it.
             noisy = self.runner.exact(self.at(transforms) + self.noise, None, self.padding, self.every)
-            self._check(noisy, self.every, transforms)
+            check_finite(noisy, transforms, self.classifier.name, self.every)
             self.count(self.every)
             both = torch.cat((noisy, logits))
             order = self.severity(self.every.repeat(2), torch.zeros(len(both), 3), both)
@@ -209,21 +210,12 @@ class Query:
         return warp(self.images, transforms, self.padding)
 
     def _saw(self, pictures: Tensor, transforms: Tensor, logits: Tensor) -> None:
-        self._check(logits, pictures, transforms)
+        check_finite(logits, transforms, self.classifier.name, pictures)
         self._seen.append((pictures, transforms, logits))
         fooled = self.criterion(logits.argmax(1), self.labels[pictures])
         self.fooled += torch.bincount(pictures[fooled], minlength=len(self.images))
         self.tried += torch.bincount(pictures, minlength=len(self.images))
         self.count(pictures)
-
-    def _check(self, logits: Tensor, pictures: Tensor, transforms: Tensor) -> None:
-        bad = (~torch.isfinite(logits).all(1)).nonzero()[:, 0]
-        if len(bad):
-            rotation, dx, dy = transforms[bad[0]].tolist()
-            raise SpatialVizError(
-                f"{self.classifier.name} returned a value that is not finite at rotation {rotation:g}°, dx {dx:g}, "
-                f"dy {dy:g} (picture {int(pictures[bad[0]])}); check its weights and its normalisation"
-            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -58,8 +58,7 @@ def sweep(
     Source: Engstrom et al., ICML 2019, section 3 and figure 2 (the landscape), section 5 (the grid).
     """
     grid = grid or TransformGrid.paper(classifier.picture_size)
-    axes = {dim: np.array(grid.values(dim)) for dim in DIMS}
-    return sweep_axes(classifier, image, label, axes, device, precision, progress, padding)
+    return sweep_axes(classifier, image, label, grid.axes(), device, precision, progress, padding)
 
 
 def sweep_axes(
@@ -145,13 +144,15 @@ def as_input(classifier: Classifier, image: Tensor | Image.Image | str | Path) -
     return classifier.prepare(image)
 
 
-def check_finite(logits: Tensor, transforms: Tensor, name: str) -> None:
+def check_finite(logits: Tensor, transforms: Tensor, name: str, pictures: Tensor | None = None) -> None:
+    """Refuse logits that are not finite; the sentence names the first transform, and which of the ``pictures``."""
     bad = (~torch.isfinite(logits).all(1)).nonzero()[:, 0]
     if len(bad):
         rotation, dx, dy = transforms[bad[0]].tolist()
+        where = f"{len(bad)} of {len(logits)} transforms" if pictures is None else f"picture {int(pictures[bad[0]])}"
         raise SpatialVizError(
             f"{name} returned a value that is not finite at rotation {rotation:g}°, dx {dx:g}, dy {dy:g} "
-            f"({len(bad)} of {len(logits)} transforms); check its weights and its normalisation"
+            f"({where}); check its weights and its normalisation"
         )
 
 

@@ -20,10 +20,20 @@ from spatial_viz.errors import SpatialVizError
 from spatial_viz.figure_style import alt_text, decimal, percent
 from spatial_viz.geometry import warp
 from spatial_viz.images import tensor_to_picture
-from spatial_viz.landscape import DIMS, label_of, misclassified, severity_order, transform_words, worst_case
+from spatial_viz.landscape import label_of, misclassified, severity_order, transform_words, worst_case
 from spatial_viz.losses import cross_entropy
 from spatial_viz.noise import noise_landscape
-from spatial_viz.pages.choosing import BARE, ONLY_RESET, View, guarded, linked_pose, plain, progress_bar, theme_of_page
+from spatial_viz.pages.choosing import (
+    BARE,
+    HEAD_HEIGHT,
+    ONLY_RESET,
+    View,
+    guarded,
+    linked_pose,
+    plain,
+    progress_bar,
+    theme_of_page,
+)
 from spatial_viz.runner import exact_logits
 from spatial_viz.sweeps import pixel_hash
 
@@ -40,10 +50,11 @@ def page() -> None:
     if "refiner" in st.session_state:
         st.session_state["refiner"].pause()  # what Explore still wanted would only be in the way
     try:
-        head = st.container(height=48, border=False).empty()
+        head = st.container(height=HEAD_HEIGHT, border=False).empty()
         with progress_bar(head, "Sweeping the grid") as progress:
-            axes = {dim: np.array(view.grid.values(dim)) for dim in DIMS}
-            landscape = cached_sweep(view.classifier, view.image, view.label, axes, view.padding, progress=progress)
+            landscape = cached_sweep(
+                view.classifier, view.image, view.label, view.grid.axes(), view.padding, progress=progress
+            )
         head.markdown("##### Why does the gradient get lost where exhaustive search does not?")
         if landscape.sizes["rotation"] == 1 or landscape.sizes["dx"] == 1:
             st.info("Nothing to search: let rotation and shift move in the sidebar's spatial limits.")
@@ -297,10 +308,9 @@ def vote(view: View, landscape: xr.Dataset) -> None:
         key = ("vote-grid", seed)
         if key in _memory(view) or st.button(f"Sweep the vote over the grid ({10 * landscape['loss'].size:,} passes)"):
             place = st.empty()
-            axes = {dim: np.array(view.grid.values(dim)) for dim in DIMS}
             with progress_bar(place, "Sweeping the vote") as progress:
                 swept = _kept(view, key, lambda: cached_sweep(
-                    voted, view.image, label, axes, view.padding, progress=progress))  # fmt: skip
+                    voted, view.image, label, view.grid.axes(), view.padding, progress=progress))  # fmt: skip
             held, held_single = (1 - float(misclassified(each).mean()) for each in (swept, landscape))
             st.markdown(
                 f"The vote holds on **{percent(held)}** of the grid, the single classifier on {percent(held_single)}. "

@@ -25,6 +25,7 @@ from spatial_viz.runner import Progress
 
 GRANULARITIES = ("31,5,5", "11,3,3", "61,9,9")  # the paper's first; as the command line writes them
 OPENING = {"cifar10": "cifar10/6"}  # the picture a first visitor sees: right as it is, wrong on a third of the grid
+HEAD_HEIGHT = 48  # pixels, of a page's heading, or of the progress bar in its place
 # Plotly's buttons would lie on the titles, above all on a phone, where they never go.
 BARE = {"displayModeBar": False}
 ONLY_RESET = {

@@ -33,6 +33,7 @@ from spatial_viz.landscape import (
 from spatial_viz.losses import cross_entropy
 from spatial_viz.pages.choosing import (
     BARE,
+    HEAD_HEIGHT,
     ONLY_RESET,
     View,
     guarded,
@@ -48,7 +49,6 @@ from spatial_viz.sweeps import refined_axes, sweep_axes
 
 EXPLORER = "explorer"  # the key of the component; its state holds the pose last let go of
 EXPLORER_HEIGHT = 645  # pixels, of the component and of the skeleton that keeps its place
-HEAD_HEIGHT = 48  # pixels, of the heading, or of the progress bar in its place
 FIGURE_HEIGHT = 470  # pixels, of the figures below it and of their skeletons
 # Values of rotation, dy and dx on a display plane, for pictures up to 64 px and for larger ones, which cost more.
 DISPLAY, DISPLAY_OF_LARGE = (61, 25, 25), (31, 9, 9)
@@ -91,8 +91,9 @@ def _sweep(view: View, head: Any) -> None:
         state["refiner"] = Refiner()
     state["refiner"].pause()  # it would only be in the way
     with progress_bar(head, "Sweeping the grid") as progress:
-        axes = {dim: np.array(view.grid.values(dim)) for dim in DIMS}
-        landscape = cached_sweep(view.classifier, view.image, view.label, axes, view.padding, progress=progress)
+        landscape = cached_sweep(
+            view.classifier, view.image, view.label, view.grid.axes(), view.padding, progress=progress
+        )
     first = "question" not in state
     state["question"], state["landscape"], state["figures"] = view.question, landscape, {}
     state["rev"] = state.get("rev", 0) + 1
