@@ -150,9 +150,18 @@ def train(
         Path | None, typer.Option(help="Folder with train/<class>/*, or for the download. Default: data/DATA.")
     ] = None,
     download: Annotated[bool, typer.Option(help="Fetch the data set where it is missing.")] = False,
+    network: Annotated[str, typer.Option(help="whitened-convnet or small-resnet.")] = TrainingPlan.network,
     epochs: Annotated[int, typer.Option(min=1)] = TrainingPlan.epochs,
     batch: Annotated[int, typer.Option(min=2)] = TrainingPlan.batch,
-    learning_rate: Annotated[float, typer.Option(help="Its peak.")] = TrainingPlan.learning_rate,
+    learning_rate: Annotated[float, typer.Option(min=0, help="Its peak.")] = TrainingPlan.learning_rate,
+    weight_decay: Annotated[float, typer.Option(min=0)] = TrainingPlan.weight_decay,
+    momentum: Annotated[float, typer.Option(min=0, max=1)] = TrainingPlan.momentum,
+    label_smoothing: Annotated[float, typer.Option(min=0, max=1)] = TrainingPlan.label_smoothing,
+    warm_up: Annotated[float, typer.Option(min=0, max=1, help="Share of the steps.")] = TrainingPlan.warm_up,
+    bias_rate: Annotated[float, typer.Option(min=1, help="Biases learn so much faster.")] = TrainingPlan.bias_rate,
+    averaging: Annotated[
+        int, typer.Option(min=0, help="Average weights every so many steps.")
+    ] = TrainingPlan.averaging,
     seed: Annotated[int, typer.Option()] = TrainingPlan.seed,
     validation: Annotated[int, typer.Option(min=0, help="Training pictures held out.")] = TrainingPlan.validation,
     initial: Annotated[Path | None, typer.Option(help="Weights (safetensors) to start from.")] = None,
@@ -160,13 +169,14 @@ def train(
     resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint in --out.")] = False,
 ) -> None:
     """Train a classifier by one of the paper's recipes."""
+    from spatial_viz.networks import build_network
     from spatial_viz.training.data import read
     from spatial_viz.training.loop import train as run
 
-    find_recipe(recipe)  # before the data are read
+    find_recipe(recipe), build_network(network)  # unknown names are refused before the data are read
     plan = TrainingPlan(
-        recipe, data, epochs=epochs, batch=batch, learning_rate=learning_rate, seed=seed, validation=validation,
-        initial=str(initial) if initial else None,
+        recipe, data, network, epochs, batch, learning_rate, weight_decay, momentum, label_smoothing, warm_up,
+        bias_rate, averaging, seed, validation, initial=str(initial) if initial else None,
     )  # fmt: skip
     pictures = read(data, root or Path("data") / data, "train", download)
     run(plan, pictures, out or Path("runs") / data / recipe, resume=resume)

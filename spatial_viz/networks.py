@@ -1,7 +1,7 @@
 """Network architectures that this project trains. No weights here: see ``pretrained/``.
 
-Everything is a plain chain of convolution, batch norm and ReLU, so that batch norm folds into the
-convolutions for evaluation (`spatial_viz.classifiers.fold_batch_norm`).
+Everything is a plain chain of convolution, batch norm and activation, so that batch norm folds into the
+convolutions for evaluation (`spatial_viz.networks.fold_batch_norm`).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import torch
 import torch.fx.experimental.optimization
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spatial_viz.errors import InvalidInput, did_you_mean
@@ -78,7 +79,71 @@ class SmallResNet(nn.Module):
         return self.head(x) * self.scale
 
 
-NETWORKS: dict[str, Callable[..., nn.Module]] = {"small-resnet": SmallResNet}
+class NormUnit(nn.Sequential):
+    """3×3 convolution, batch norm without a scale of its own, GELU; ``pool`` halves the resolution by 2×2 maxima.
+
+    The convolution starts as the identity on the channels it receives (`torch.nn.init.dirac_`).
+    """
+
+    def __init__(self, channels_in: int, channels_out: int, pool: bool = False) -> None:
+        convolution = nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=False)
+        nn.init.dirac_(convolution.weight.data[:channels_in])
+        norm = nn.BatchNorm2d(channels_out, momentum=0.4)
+        norm.weight.requires_grad_(False)
+        super().__init__(convolution, *([nn.MaxPool2d(2)] if pool else []), norm, nn.GELU())
+
+
+class WhitenedConvNet(nn.Module):
+    """A convolutional network behind a fixed layer that whitens 2×2 patches; learns in few epochs.
+
+    Parameters
+    ----------
+    classes: number of outputs.
+    channels: colour channels of the pictures, 1 or 3.
+    widths: channels of the three stages; each is two units and halves the resolution.
+    scale: factor on the logits.
+
+    ``forward`` maps N×channels×H×W (already normalised) to N×classes logits. `whiten` sets the first layer before
+    training.
+
+    Source: the design follows Jordan, *94% on CIFAR-10 in 3.29 seconds on a single GPU*, 2024, section 3.
+    """
+
+    def __init__(
+        self,
+        classes: int = 10,
+        channels: int = 3,
+        widths: tuple[int, int, int] = (64, 256, 256),
+        scale: float = 1 / 9,
+    ) -> None:
+        super().__init__()
+        patches = 4 * channels
+        self.whitening = nn.Conv2d(channels, 2 * patches, 2)
+        self.whitening.weight.requires_grad_(False)
+        nn.init.zeros_(self.whitening.bias)  # type: ignore[arg-type]
+        units: list[nn.Module] = [nn.GELU()]
+        for before, width in zip((2 * patches, *widths[:-1]), widths, strict=True):
+            units += [NormUnit(before, width, pool=True), NormUnit(width, width)]
+        self.features = nn.Sequential(*units)
+        self.head = nn.Linear(widths[-1], classes, bias=False)
+        self.head.weight.data.div_(self.head.weight.data.std())
+        self.scale = scale
+
+    @torch.no_grad()
+    def whiten(self, images: Tensor) -> None:
+        """Make the first layer the principal directions of the patches of ``images`` (normalised N×C×H×W), each
+        divided by its standard deviation, and their negatives."""
+        rows = F.unfold(images, 2).transpose(1, 2).flatten(0, 1).double()
+        variances, directions = torch.linalg.eigh(rows.T @ rows / len(rows))
+        filters = (directions / (variances + 5e-4).sqrt()).T.reshape(-1, *self.whitening.weight.shape[1:])
+        self.whitening.weight.copy_(torch.cat((filters, -filters)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.features(self.whitening(x)).amax(dim=(2, 3))
+        return self.head(x) * self.scale
+
+
+NETWORKS: dict[str, Callable[..., nn.Module]] = {"small-resnet": SmallResNet, "whitened-convnet": WhitenedConvNet}
 
 
 def build_network(name: str, **options: object) -> nn.Module:

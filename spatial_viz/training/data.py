@@ -50,9 +50,13 @@ def read(name: str, root: Path, split: str, download: bool = False) -> PictureSe
     return PictureSet(stacked[..., None] if grey else stacked, torch.tensor([label for _, label in samples]), names)
 
 
-def split_validation(data: PictureSet, count: int, seed: int) -> tuple[PictureSet, PictureSet]:
-    """(training, validation): ``count`` pictures held out at random, as many of each class as of any other."""
-    generator = torch.Generator().manual_seed(seed)
+def split_validation(data: PictureSet, count: int) -> tuple[PictureSet, PictureSet]:
+    """(training, validation): ``count`` pictures held out at random, as many of each class as of any other.
+
+    The same pictures whatever the seed of a training: one that begins from the weights of another holds out what
+    that one held out.
+    """
+    generator = torch.Generator().manual_seed(0)
     order = torch.randperm(len(data), generator=generator)
     # Deal the shuffled pictures out class by class: rank within the class first, then the class.
     labels = data.labels[order]

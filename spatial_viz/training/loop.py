@@ -21,7 +21,7 @@ from spatial_viz.files import replace
 from spatial_viz.geometry import warp
 from spatial_viz.grids import TransformGrid, draw_transforms
 from spatial_viz.losses import cross_entropy
-from spatial_viz.networks import build_network, fold_batch_norm, load_weights
+from spatial_viz.networks import WhitenedConvNet, build_network, fold_batch_norm, load_weights
 from spatial_viz.runner import fast_at_bf16
 from spatial_viz.training.data import PictureSet, augment, split_validation, to_images
 from spatial_viz.training.recipes import TrainingPlan, candidates_at, find_recipe
@@ -39,7 +39,7 @@ def train(plan: TrainingPlan, data: PictureSet, out: Path, device: str = "cpu", 
     Source: robust optimisation, Engstrom et al., ICML 2019, section 4.
     """
     recipe = find_recipe(plan.recipe)
-    training, validation = split_validation(data, plan.validation, plan.seed)
+    training, validation = split_validation(data, plan.validation)
     mean, std = channel_statistics(training.pictures)
     torch.manual_seed(plan.seed)
     height, width, channels = data.pictures.shape[1:]
@@ -48,15 +48,19 @@ def train(plan: TrainingPlan, data: PictureSet, out: Path, device: str = "cpu", 
         if not Path(plan.initial).is_file():
             raise MissingFile(f"there are no weights at {plan.initial}; train them first, or leave --initial out")
         load_weights(core, load_file(plan.initial))
+    elif isinstance(core, WhitenedConvNet):
+        core.whiten(Normalise(mean, std)(to_images(training.pictures[:: max(1, len(training) // 5000)])))
     network = nn.Sequential(Normalise(mean, std), core).to(device).to(memory_format=torch.channels_last)
     optimiser = _optimiser(network, plan)
+    average = Lookahead(network)
     steps_per_epoch = len(training) // plan.batch
     if not steps_per_epoch:
         raise InvalidInput(
             f"a batch of {plan.batch} needs as many training pictures; {len(training)} are left of {len(data)} "
             f"after {plan.validation} for validation. Lower --batch or --validation"
         )
-    state = _start(out, plan, network, optimiser, resume)
+    total = steps_per_epoch * plan.epochs
+    state = _start(out, plan, network, optimiser, average, resume)
     limits = TransformGrid(
         recipe.rotation, recipe.translation * width / 32, recipe.translation * height / 32, (1, 1, 1)
     )
@@ -65,7 +69,7 @@ def train(plan: TrainingPlan, data: PictureSet, out: Path, device: str = "cpu", 
     seconds = state["seconds"]
     for epoch in range(state["step"] // steps_per_epoch, plan.epochs):
         order = torch.randperm(len(training), generator=torch.Generator().manual_seed(plan.seed * 1000 + epoch))
-        candidates = candidates_at(recipe, epoch, plan.epochs)
+        candidates = candidates_at(recipe, epoch, plan)
         first = state["step"] - epoch * steps_per_epoch
         bar = tqdm(
             _batches(order, plan.batch, first, steps_per_epoch),
@@ -78,9 +82,9 @@ def train(plan: TrainingPlan, data: PictureSet, out: Path, device: str = "cpu", 
             if candidates:
                 draws = draw_transforms(limits, indices.numpy() + epoch * len(training), candidates, plan.seed)
                 images = worst_candidate(network, images, labels, draws.to(device))
-            rate = _learning_rate(plan, state["step"] / (steps_per_epoch * plan.epochs))
+            rate = _learning_rate(plan, state["step"] / total)
             for group in optimiser.param_groups:
-                group["lr"] = rate
+                group["lr"] = rate * group["times"]
             loss = _step(network, optimiser, images, labels, plan.label_smoothing)
             if not math.isfinite(loss):
                 raise SpatialVizError(
@@ -88,16 +92,18 @@ def train(plan: TrainingPlan, data: PictureSet, out: Path, device: str = "cpu", 
                     f"the last good checkpoint is in {out}. Lower --learning-rate"
                 )
             state["step"] += 1
+            if plan.averaging and (state["step"] % plan.averaging == 0 or state["step"] == total):
+                average.step(network, 0.95**5 * (state["step"] / total) ** 3)
             state["loss"] = 0.98 * state["loss"] + 0.02 * loss if state["loss"] else loss
             seconds += time.monotonic() - started
             bar.set_postfix(loss=f"{state['loss']:.3f}", lr=f"{rate:.3f}", refresh=False)
             if time.monotonic() - saved_at > CHECKPOINT_SECONDS:
-                _save(out, plan, network, optimiser, {**state, "seconds": seconds})
+                _save(out, plan, network, optimiser, average, {**state, "seconds": seconds})
                 saved_at = time.monotonic()
         accuracy = natural_accuracy(network, validation)
         _log(out, {"epoch": epoch + 1, "loss": state["loss"], "learning_rate": rate, "candidates": candidates,
                    "validation_accuracy": accuracy, "seconds": round(seconds, 1)})  # fmt: skip
-        _save(out, plan, network, optimiser, {**state, "seconds": seconds})
+        _save(out, plan, network, optimiser, average, {**state, "seconds": seconds})
     save_weights(core, out / "weights.safetensors")
     return network
 
@@ -115,6 +121,24 @@ class Normalise(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return (x - self.mean) / self.std
+
+
+class Lookahead:
+    """A running average of a network's weights and batch-norm statistics to which the network is set back.
+
+    Source: Zhang et al., *Lookahead optimizer*, NeurIPS 2019; the growing ``decay`` is Jordan's (2024).
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        self.average = {k: v.clone() for k, v in network.state_dict().items() if v.is_floating_point()}
+
+    @torch.no_grad()
+    def step(self, network: nn.Module, decay: float) -> None:
+        """average ← decay · average + (1 − decay) · weights; weights ← average."""
+        for name, value in network.state_dict().items():
+            if name in self.average:
+                self.average[name].lerp_(value, 1 - decay)
+                value.copy_(self.average[name])
 
 
 def channel_statistics(pictures: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -184,10 +208,13 @@ def _step(
 
 
 def _optimiser(network: nn.Module, plan: TrainingPlan) -> torch.optim.Optimizer:
-    """SGD with Nesterov momentum; no weight decay on biases and batch norm."""
-    decayed = [p for p in network.parameters() if p.ndim > 1]
-    free = [p for p in network.parameters() if p.ndim <= 1]
-    groups = [{"params": decayed, "weight_decay": plan.weight_decay}, {"params": free, "weight_decay": 0.0}]
+    """SGD with Nesterov momentum. A step shrinks biases by as much as weights, however fast they learn."""
+    biases = [p for p in network.parameters() if p.ndim <= 1 and p.requires_grad]
+    weights = [p for p in network.parameters() if p.ndim > 1 and p.requires_grad]
+    groups = [
+        {"params": weights, "times": 1.0, "weight_decay": plan.weight_decay},
+        {"params": biases, "times": plan.bias_rate, "weight_decay": plan.weight_decay / plan.bias_rate},
+    ]
     return torch.optim.SGD(groups, lr=plan.learning_rate, momentum=plan.momentum, nesterov=True, fused=True)
 
 
@@ -203,7 +230,9 @@ def _batches(order: Tensor, batch: int, first: int, count: int) -> Iterator[Tens
         yield order[step * batch : (step + 1) * batch]
 
 
-def _start(out: Path, plan: TrainingPlan, network: nn.Module, optimiser: Any, resume: bool) -> dict[str, Any]:
+def _start(
+    out: Path, plan: TrainingPlan, network: nn.Module, optimiser: Any, average: Lookahead, resume: bool
+) -> dict[str, Any]:
     out.mkdir(parents=True, exist_ok=True)
     checkpoint = out / "checkpoint.pt"
     if not checkpoint.exists() or not resume:
@@ -217,12 +246,16 @@ def _start(out: Path, plan: TrainingPlan, network: nn.Module, optimiser: Any, re
         raise InvalidInput(f"the checkpoint in {out} was made with another {', '.join(changed)}; choose another --out")
     network.load_state_dict(saved["network"])
     optimiser.load_state_dict(saved["optimiser"])
+    average.average = saved["average"]
     return saved["state"]
 
 
-def _save(out: Path, plan: TrainingPlan, network: nn.Module, optimiser: Any, state: dict[str, Any]) -> None:
+def _save(
+    out: Path, plan: TrainingPlan, network: nn.Module, optimiser: Any, average: Lookahead, state: dict[str, Any]
+) -> None:
     content = {
-        "plan": asdict(plan), "network": network.state_dict(), "optimiser": optimiser.state_dict(), "state": state,
+        "plan": asdict(plan), "network": network.state_dict(), "optimiser": optimiser.state_dict(),
+        "average": average.average, "state": state,
     }  # fmt: skip
     replace(out / "checkpoint.pt", lambda partial: torch.save(content, partial))
 

@@ -41,7 +41,7 @@ def publish(run: Path, root: Path | None = None, pictures: int = 1000) -> dict[s
     root = root or Path("data") / plan["data"]
     data, test = (read(plan["data"], root, split) for split in ("train", "test"))
     first_per_class(list(enumerate(test.labels.tolist())), pictures)  # before anything is written
-    training, validation = split_validation(data, plan["validation"], plan["seed"])
+    training, validation = split_validation(data, plan["validation"])
     mean, std = channel_statistics(training.pictures)
     file = f"{name.replace('/', '-')}.safetensors"
     replace(pretrained_folder() / file, lambda partial: partial.write_bytes(weights.read_bytes()))
@@ -101,11 +101,8 @@ def _commands(plan: dict[str, Any]) -> str:
 
 def command_of(plan: dict[str, Any]) -> str:
     """The command line that trains by ``plan``."""
-    words = ["python -m spatial_viz train"]
-    for option in ("recipe", "data", "epochs", "batch", "learning_rate", "seed", "validation", "initial"):
-        if plan[option] is not None:
-            words.append(f"--{option.replace('_', '-')} {plan[option]}")
-    return " ".join(words)
+    options = (f"--{name.replace('_', '-')} {value}" for name, value in plan.items() if value is not None)
+    return " ".join(("python -m spatial_viz train", *options))
 
 
 def _grid(classifier: Classifier, data: PictureSet) -> float:

@@ -42,19 +42,25 @@ class TrainingPlan:
 
     ``validation`` pictures of the training data are held out; ``initial`` names a safetensors file to start from
     (None: fresh weights). ``learning_rate`` is the peak, for the mean loss of a batch; ``warm_up`` the share of the
-    steps that lead to it.
+    steps that lead to it. The biases of batch norm learn ``bias_rate`` times as fast. ``averaging``: every so many
+    steps the weights are set back to their running average (`spatial_viz.training.loop.Lookahead`); 0 for never.
+
+    The defaults are those of Jordan, *94% on CIFAR-10 in 3.29 seconds on a single GPU*, 2024, brought to batches of
+    256 and to the mean loss.
     """
 
     recipe: str
     data: str = "cifar10"
-    network: str = "small-resnet"
-    epochs: int = 30
+    network: str = "whitened-convnet"
+    epochs: int = 12
     batch: int = 256
-    learning_rate: float = 0.25
-    weight_decay: float = 5e-4
-    momentum: float = 0.9
-    label_smoothing: float = 0.1
+    learning_rate: float = 0.375
+    weight_decay: float = 1.3e-3
+    momentum: float = 0.85
+    label_smoothing: float = 0.2
     warm_up: float = 0.2
+    bias_rate: float = 64.0
+    averaging: int = 20
     seed: int = 0
     validation: int = 5000
     initial: str | None = None
@@ -66,14 +72,15 @@ def find_recipe(name: str) -> Recipe:
     return RECIPES[name]
 
 
-def candidates_at(recipe: Recipe, epoch: int, epochs: int) -> int:
+def candidates_at(recipe: Recipe, epoch: int, plan: TrainingPlan) -> int:
     """How many candidates an epoch draws: fewer early, when the network still learns what the classes look like.
 
-    The first fifth of the training draws 1, the next two fifths half of them, the rest all.
+    The first fifth of a training from fresh weights draws 1, what follows up to three fifths half of them, the rest
+    all.
     """
     if recipe.candidates <= 1:
         return recipe.candidates
-    progress = epoch / epochs
-    if progress < 0.2:
+    progress = epoch / plan.epochs
+    if progress < 0.2 and plan.initial is None:
         return 1
     return max(1, recipe.candidates // 2) if progress < 0.6 else recipe.candidates
