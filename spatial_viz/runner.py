@@ -95,13 +95,18 @@ class Runner:
         return self._pass("bf16", image, transforms, padding, progress)
 
     def exact(
-        self, images: Tensor, transforms: Tensor | None, padding: Padding, pictures: Tensor | None = None
+        self,
+        images: Tensor,
+        transforms: Tensor | None,
+        padding: Padding,
+        pictures: Tensor | None = None,
+        progress: Progress | None = None,
     ) -> Tensor:
         """The fp32 logits, M×K on the CPU, of one picture (C×H×W) at M transforms; ``None`` asks about it as it is.
 
         With ``pictures`` (M indices) row m is about ``images[pictures[m]]`` of N×C×H×W pictures.
         """
-        return self._pass("fp32", images, transforms, padding, None, pictures)
+        return self._pass("fp32", images, transforms, padding, progress, pictures)
 
     def gradient(
         self, images: Tensor, transforms: Tensor, padding: Padding, pictures: Tensor, objective: Objective
@@ -170,25 +175,39 @@ class Runner:
         ask: Callable[[nn.Module, Tensor], Tensor],
         progress: Progress | None,
     ) -> Tensor:
-        """``ask`` about rows 0 to count - 1 in batches of a size that is fast; out of memory halves it and goes on."""
-        self.batch.setdefault(precision, fast_batch(self.device, precision, size))
+        """What `batches` gives, in one tensor."""
         answers: list[Tensor] = []
+        done = 0
+        with contextlib.closing(self.batches(precision, count, size, ask)) as parts:
+            for answer in parts:
+                answers.append(answer)
+                done += len(answer)
+                if progress:
+                    progress(done, count)
+        return torch.cat(answers)
+
+    def batches(
+        self, precision: str, count: int, size: tuple[int, int], ask: Callable[[nn.Module, Tensor], Tensor]
+    ) -> Generator[Tensor]:
+        """``ask`` (with a network and numbers of rows, perhaps in another thread) about rows 0 to count - 1.
+
+        Its answers come in the order of the rows, in batches of a size that is fast for pictures of ``size`` (H, W);
+        out of memory halves it and goes on. A caller that stops early should close the generator.
+        """
+        self.batch.setdefault(precision, fast_batch(self.device, precision, size))
         done = 0
         while done < count:
             threads = torch.get_num_threads() if self.device.type == "cpu" else 1
             parts = _even_parts(torch.arange(done, count), self.batch[precision], threads)
             try:
-                with contextlib.closing(self._answers(precision, parts, ask, threads)) as rows:
-                    for answer in rows:
-                        answers.append(answer)
+                with contextlib.closing(self._answers(precision, parts, ask, threads)) as answers:
+                    for answer in answers:
                         done += len(answer)
-                        if progress:
-                            progress(done, count)
+                        yield answer
             except torch.OutOfMemoryError:
                 self.batch[precision] = len(parts[0]) // 2
                 if self.device.type == "cuda":
                     torch.cuda.empty_cache()
-        return torch.cat(answers)
 
     def _answers(
         self, precision: str, parts: Sequence[Tensor], ask: Callable[[nn.Module, Tensor], Tensor], threads: int
