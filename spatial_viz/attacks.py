@@ -8,18 +8,19 @@ Source: Engstrom et al., ICML 2019, section 4 (first-order, worst-of-k, grid) an
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from spatial_viz.errors import InvalidInput, did_you_mean
-from spatial_viz.grids import AXES, TransformGrid, draw_transforms, keyed_uniform
+from spatial_viz.grids import AXES, TransformGrid, check_cost, draw_transforms, keyed_uniform
 from spatial_viz.landscape import worst_case
 from spatial_viz.losses import cross_entropy
-from spatial_viz.queries import Attack, AttackResult, Query, Report, at_least, misclassified, targeted
+from spatial_viz.queries import ROWS, Attack, AttackResult, Query, Report, at_least, misclassified, targeted
 from spatial_viz.runner import Runner
 from spatial_viz.sweeps import sweep
 
@@ -27,8 +28,6 @@ __all__ = [
     "Attack", "AttackResult", "Combined", "FirstOrder", "GridSearch", "Linf", "Random", "Refine", "WorstOfK",
     "make_attack", "misclassified", "targeted",
 ]  # fmt: skip
-
-ROWS = 4096  # transforms that are asked about at once, over all pictures
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ class GridSearch(Attack):
                 query.fooled[picture] = int((swept["predicted"] != label).sum())
                 query.tried[picture] = len(grid)
             else:
-                query.ask(torch.full((len(grid),), picture), grid.transforms())
+                query.ask_all(torch.full((len(grid),), picture), grid.transforms())
             report(picture + 1, len(query.images))
 
 
@@ -69,11 +68,12 @@ class WorstOfK(Attack):
 
     def __post_init__(self) -> None:
         at_least("k", self.k, 1)
+        check_cost(f"k = {self.k:,}", self.k, "a smaller k")
 
     def search(self, query: Query, report: Report) -> None:
         for pictures in query.every.split(max(1, ROWS // self.k)):
             draws = draw_transforms(query.limits, query.indices[pictures].numpy(), self.k, query.seed)
-            query.ask(pictures.repeat_interleave(self.k), draws.flatten(0, 1))
+            query.ask_all(pictures.repeat_interleave(self.k), draws.flatten(0, 1))
             report(int(pictures[-1]) + 1, len(query.images))
 
 
@@ -103,6 +103,10 @@ class FirstOrder(Attack):
     def __post_init__(self) -> None:
         at_least("steps", self.steps, 0)
         at_least("restarts", self.restarts, 1)
+        check_cost(
+            f"restarts = {self.restarts:,} with steps = {self.steps:,}", self.restarts * (self.steps + 1),
+            "fewer restarts or steps",
+        )  # fmt: skip
         if self.step_size is not None and not (len(self.step_size) == 3 and all(size >= 0 for size in self.step_size)):
             raise InvalidInput(f"step_size must be three numbers (degrees, px, px), 0 or more; got {self.step_size}")
 
@@ -128,6 +132,9 @@ class Refine(Attack):
     def __post_init__(self) -> None:
         at_least("top", self.top, 1)
         at_least("steps", self.steps, 0)
+        check_cost(
+            f"top = {self.top:,} with steps = {self.steps:,}", self.top * (self.steps + 1), "fewer cells or steps"
+        )
 
     def search(self, query: Query, report: Report) -> None:
         grid = replace(query.limits, granularity=self.granularity)
@@ -164,7 +171,7 @@ def _ascend(query: Query, starts: Tensor, steps: int, step: Tensor, report: Repo
             paths[chunk, :, number] = at.unflatten(0, (-1, restarts))
             losses[chunk, :, number] = cross_entropy(logits, query.labels[pictures]).unflatten(0, (-1, restarts))
             at = (at + step * slope.sign()).clamp(-query.reach, query.reach)
-            report(int(chunk[0]) + len(chunk) * (number + 1) // (steps + 1), count)
+            report(int(chunk[0]) + len(chunk) * (number + 1) / (steps + 1), count)
 
 
 @dataclass(frozen=True)
@@ -182,12 +189,11 @@ class Linf(Attack):
 
     def __post_init__(self) -> None:
         at_least("steps", self.steps, 1)
+        check_cost(f"steps = {self.steps:,}", self.steps, "fewer steps")
         if not 0 <= self.epsilon <= 1:
             raise InvalidInput(f"epsilon must be between 0 and 1, the range of a pixel; got {self.epsilon:g}")
 
     def search(self, query: Query, report: Report) -> None:
-        import foolbox
-
         if query.criterion is not misclassified or query.objective != "cross-entropy":
             raise InvalidInput("the noise raises the cross-entropy of the true class; it has no other objective")
         pictures = query.at(query.best()[0])
@@ -196,37 +202,46 @@ class Linf(Attack):
             return
         keys = query.indices.numpy()[:, None], np.arange(pictures[0].numel())[None]
         unit = torch.from_numpy(keyed_uniform(query.seed, np.array(1), *keys)).float().reshape(pictures.shape)
-        starts = pictures + self.epsilon * (2 * unit - 1)
-        device = query.runner.device
-        model = foolbox.models.pytorch.PyTorchModel(_Logits(query.runner).eval(), bounds=(0, 1), device=device)
-        for rows in query.every.split(64):
-            attack = _linf_pgd(self.steps, starts[rows].to(device))
-            criterion = foolbox.criteria.Misclassification(query.labels[rows].to(device))
-            found = attack.run(model, pictures[rows].to(device), criterion, epsilon=self.epsilon)
-            query.noise[rows] = found.cpu() - pictures[rows]
-            query.count(rows, times=self.steps)
-            query.count(rows, times=self.steps, backward=True)
-            report(int(rows[-1]) + 1, len(pictures))
+        noisy = pictures + self.epsilon * (2 * unit - 1)
+        count, size = len(pictures), (pictures.shape[-2], pictures.shape[-1])
+
+        def ask(network: nn.Module, rows: Tensor) -> Tensor:
+            return _linf_step(query.runner, network, pictures[rows], noisy[rows], query.labels[rows], self.epsilon)
+
+        for number in range(self.steps):
+            done = 0
+            with contextlib.closing(query.runner.batches("fp32", count, size, ask)) as parts:
+                for found in parts:
+                    rows = query.every[done : done + len(found)]
+                    noisy[rows], query.noise[rows] = found, found - pictures[rows]
+                    query.count(rows)
+                    query.count(rows, backward=True)
+                    done += len(rows)
+                    report((number * count + done) / self.steps, count)
 
 
-def _linf_pgd(steps: int, starts: Tensor) -> Any:
+def _linf_step(
+    runner: Runner, network: nn.Module, pictures: Tensor, noisy: Tensor, labels: Tensor, epsilon: float
+) -> Tensor:
+    """One step of foolbox's projected gradient descent around pictures, from where the noise has brought them."""
     import foolbox
 
-    class Keyed(foolbox.attacks.LinfPGD):
-        """The random start is a function of (seed, picture), not of a global state."""
-
+    class Step(foolbox.attacks.LinfPGD):
         def get_random_start(self, x0: Any, epsilon: float) -> Any:
-            return type(x0)(starts)
+            return type(x0)(noisy.to(runner.device))
 
-    return Keyed(steps=steps)
+    model = foolbox.models.pytorch.PyTorchModel(_Logits(runner, network).eval(), bounds=(0, 1), device=runner.device)
+    criterion = foolbox.criteria.Misclassification(labels.to(runner.device))
+    with torch.enable_grad():
+        return Step(steps=1).run(model, pictures.to(runner.device), criterion, epsilon=epsilon).cpu()
 
 
-class _Logits(torch.nn.Module):
+class _Logits(nn.Module):
     """A classifier for foolbox: pictures in [0, 1] → logits."""
 
-    def __init__(self, runner: Runner) -> None:
+    def __init__(self, runner: Runner, network: nn.Module) -> None:
         super().__init__()
-        self.runner, self.network = runner, runner.networks["fp32"]
+        self.runner, self.network = runner, network
 
     def forward(self, images: Tensor) -> Tensor:
         return self.runner.classify(self.network, images)

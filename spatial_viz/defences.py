@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from spatial_viz.classifiers import Classifier, normalise
 from spatial_viz.errors import InvalidInput
 from spatial_viz.geometry import Padding, warp
-from spatial_viz.grids import TransformGrid, draw_transforms
+from spatial_viz.grids import TransformGrid, check_cost, draw_transforms
 
 VOTERS = (
     1 << 40
@@ -53,6 +53,7 @@ class MajorityVote(Classifier):
     ) -> None:
         if votes < 1:
             raise InvalidInput(f"a vote needs at least one voter; got votes={votes}")
+        check_cost(f"votes = {votes:,}", votes, "fewer votes")
         limits = limits or TransformGrid.paper(classifier.picture_size)
         how = "drawn anew for every query" if redraw else "the same for every picture"
         super().__init__(

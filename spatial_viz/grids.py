@@ -64,12 +64,10 @@ class TransformGrid:
         # An axis that may not move has one value, whatever granularity was asked for.
         effective = tuple(int(n) if getattr(self, axis) > 0 else 1 for axis, n in zip(AXES, granularity, strict=True))
         object.__setattr__(self, "granularity", effective)
-        if math.prod(effective) > MAX_TRANSFORMS:
-            raise InvalidInput(
-                f"granularity {','.join(map(str, granularity))} means {math.prod(effective):,} forward passes "
-                "for every picture; "
-                f"at most {MAX_TRANSFORMS:,} are allowed. Choose fewer values per axis (the paper: 31,5,5 = 775)"
-            )
+        check_cost(
+            f"granularity {','.join(map(str, granularity))}", math.prod(effective),
+            "fewer values per axis (the paper: 31,5,5 = 775)",
+        )  # fmt: skip
 
     @classmethod
     def paper(cls, input_size: int | tuple[int, int]) -> TransformGrid:
@@ -118,6 +116,15 @@ class TransformGrid:
         if count < 1:
             raise InvalidInput(f"the number of random transforms must be at least 1; got {count}")
         return draw_transforms(self, np.array([picture]), count, seed)[0]
+
+
+def check_cost(setting: str, passes: int, instead: str) -> None:
+    """Refuse a setting that takes more than MAX_TRANSFORMS forward passes for every picture."""
+    if passes > MAX_TRANSFORMS:
+        raise InvalidInput(
+            f"{setting} means {passes:,} forward passes for every picture; "
+            f"at most {MAX_TRANSFORMS:,} are allowed. Choose {instead}"
+        )
 
 
 def paper_shift(size: int) -> int:

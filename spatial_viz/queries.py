@@ -22,8 +22,9 @@ from spatial_viz.sweeps import check_finite
 Goal = Literal["cross-entropy", "margin"]
 Criterion = Callable[[Tensor, Tensor], Tensor]
 """N predicted classes and N labels → N times whether that counts as fooled."""
-Report = Callable[[int, int], None]
-"""Called with (pictures done, pictures in all)."""
+Report = Callable[[float, int], None]
+"""Called with (pictures done, pictures in all); what is done may be a part of a picture."""
+ROWS = 4096  # transforms that are asked about at once, over all pictures
 
 
 def misclassified(predicted: Tensor, labels: Tensor) -> Tensor:
@@ -31,9 +32,14 @@ def misclassified(predicted: Tensor, labels: Tensor) -> Tensor:
     return predicted != labels
 
 
-def targeted(target: int) -> Criterion:
-    """The criterion of an adversary who wants one class to come out."""
-    return lambda predicted, labels: predicted == target
+@dataclass(frozen=True)
+class targeted:  # noqa: N801
+    """The criterion of an adversary who wants one class to come out; the objective then is to raise that class."""
+
+    target: int
+
+    def __call__(self, predicted: Tensor, labels: Tensor) -> Tensor:
+        return predicted == self.target
 
 
 @dataclass(frozen=True)
@@ -76,7 +82,7 @@ class AttackResult:
 
 
 class Query:
-    """One call of an attack: its pictures, and every answer seen so far."""
+    """One call of an attack: its pictures, and the most severe answer seen so far about each."""
 
     def __init__(
         self,
@@ -108,6 +114,7 @@ class Query:
         if len(self.indices) != len(images):
             raise InvalidInput(f"{len(images)} pictures need as many indices; got {len(self.indices)}")
         self.seed, self.criterion, self.objective = seed, criterion, objective
+        self.target = classifier.label_index(criterion.target) if isinstance(criterion, targeted) else None
         self.runner: Runner = runner_for(classifier, device, "fp32")
         self.passes = torch.zeros(len(images), dtype=torch.int64)
         self.fooled = torch.zeros(len(images), dtype=torch.int64)
@@ -117,9 +124,11 @@ class Query:
         self.path_losses: Tensor | None = None
         self.noise: Tensor | None = None
         self.complete = True
-        self._seen: list[tuple[Tensor, Tensor, Tensor]] = []
         self._natural = self.runner.exact(self.images, None, padding, self.every)
         check_finite(self._natural, torch.zeros(len(images), 3), classifier.name, self.every)
+        # The best so far; the picture as it is stands here until something was asked about it.
+        self._transforms, self._logits = torch.zeros(len(images), 3), self._natural.clone()
+        self._asked = torch.zeros(len(images), dtype=torch.bool)
 
     @property
     def reach(self) -> Tensor:
@@ -132,6 +141,11 @@ class Query:
         self._saw(pictures, transforms, logits)
         return logits
 
+    def ask_all(self, pictures: Tensor, transforms: Tensor) -> None:
+        """As `ask` where nobody wants the logits: a part at a time, so that many classes need little memory."""
+        for part, moves in zip(pictures.split(ROWS), transforms.split(ROWS), strict=True):
+            self.ask(part, moves)
+
     def ask_slope(self, pictures: Tensor, transforms: Tensor) -> tuple[Tensor, Tensor]:
         """As `ask`, and the M×3 gradient of the objective."""
         labels = self.labels[pictures].to(self.runner.device)
@@ -143,8 +157,10 @@ class Query:
         return logits, slope
 
     def value(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The objective: the higher, the worse for the classifier."""
-        return cross_entropy(logits, labels) if self.objective == "cross-entropy" else -logit_margin(logits, labels)
+        """The objective: the higher, the worse for the classifier; with a target, the closer to that class."""
+        classes = labels if self.target is None else torch.full_like(labels, self.target)
+        away = cross_entropy(logits, classes) if self.objective == "cross-entropy" else -logit_margin(logits, classes)
+        return away if self.target is None else -away
 
     def severity(self, pictures: Tensor, transforms: Tensor, logits: Tensor) -> np.ndarray:
         """The rows from the most to the least severe."""
@@ -162,16 +178,7 @@ class Query:
 
     def best(self) -> tuple[Tensor, Tensor]:
         """The most severe of all that was seen, per picture, or the picture as it is: N×3 transforms, N×K logits."""
-        untouched = torch.ones(len(self.images), dtype=torch.bool)
-        for pictures, _, _ in self._seen:
-            untouched[pictures] = False
-        rest = untouched.nonzero()[:, 0]
-        seen = [*self._seen, (rest, torch.zeros(len(rest), 3), self._natural[rest])]
-        pictures, transforms, logits = (torch.cat(part) for part in zip(*seen, strict=True))
-        order = self.severity(pictures, transforms, logits)
-        _, first = np.unique(pictures.numpy()[order], return_index=True)
-        rows = torch.from_numpy(order[first])
-        return transforms[rows], logits[rows]
+        return self._transforms, self._logits
 
     def result(self, attack: str) -> AttackResult:
         transforms, logits = self.best()
@@ -211,11 +218,24 @@ class Query:
 
     def _saw(self, pictures: Tensor, transforms: Tensor, logits: Tensor) -> None:
         check_finite(logits, transforms, self.classifier.name, pictures)
-        self._seen.append((pictures, transforms, logits))
+        self._merge(pictures, transforms, logits)
         fooled = self.criterion(logits.argmax(1), self.labels[pictures])
         self.fooled += torch.bincount(pictures[fooled], minlength=len(self.images))
         self.tried += torch.bincount(pictures, minlength=len(self.images))
         self.count(pictures)
+
+    def _merge(self, pictures: Tensor, transforms: Tensor, logits: Tensor) -> None:
+        """Keep the first in the severity order of the best so far and of these; of equals the one asked earlier."""
+        before = pictures.unique()
+        before = before[self._asked[before]]
+        pictures = torch.cat((before, pictures))
+        transforms = torch.cat((self._transforms[before], transforms))
+        logits = torch.cat((self._logits[before], logits))
+        order = self.severity(pictures, transforms, logits)
+        found, first = np.unique(pictures.numpy()[order], return_index=True)
+        rows = torch.from_numpy(order[first])
+        self._transforms[found], self._logits[found] = transforms[rows], logits[rows]
+        self._asked[found] = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -276,7 +296,7 @@ def at_least(name: str, value: int, least: int) -> None:
         raise InvalidInput(f"{name} must be {least} or more; got {value}")
 
 
-def _silent(done: int, total: int) -> None:
+def _silent(done: float, total: int) -> None:
     """Nobody asked for progress."""
 
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from conftest import SIZE, blob, toy_logit
+from conftest import SIZE, Centroid, blob, toy_logit
 from torch import Tensor, nn
 
 from spatial_viz import attacks
@@ -19,8 +19,8 @@ from spatial_viz.geometry import warp
 from spatial_viz.grids import TransformGrid
 from spatial_viz.images import load_sample
 from spatial_viz.landscape import severity_order
-from spatial_viz.losses import cross_entropy
-from spatial_viz.queries import AttackResult
+from spatial_viz.losses import cross_entropy, logit_margin
+from spatial_viz.queries import AttackResult, Criterion, Goal, Query, misclassified
 
 LIMITS = TransformGrid(30, 3, 3)
 SMALL = (7, 3, 3)
@@ -130,19 +130,115 @@ def test_the_known_worst_case_of_the_toy_is_found(toy_classifier: Classifier, to
     assert climbed.path_losses[0, 0, -1] > climbed.path_losses[0, 0, 0]
 
 
-def test_the_gradient_is_that_of_finite_differences(toy_classifier: Classifier, toy_image: Tensor) -> None:
-    from spatial_viz.queries import Query, misclassified
+class ThreeWays(Centroid):
+    """A third class where the blob is high up: the other way round than the second."""
 
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat((super().forward(x), super().forward(x.flip(2))[:, 1:]), 1)
+
+
+@pytest.fixture
+def three_ways() -> Classifier:
+    names = ["left", "down", "up"]
+    return Classifier(ThreeWays(), class_names=names, input_size=(SIZE, SIZE), mean=(0.0,), std=(1.0,), name="3 ways")
+
+
+@pytest.mark.parametrize("objective", ["cross-entropy", "margin"])
+@pytest.mark.parametrize("criterion", [misclassified, attacks.targeted(0), attacks.targeted(2)])
+def test_the_gradient_is_that_of_finite_differences(
+    criterion: Criterion, objective: Goal, three_ways: Classifier, toy_image: Tensor
+) -> None:
     at = torch.tensor([[4.0, 0.3, -0.6], [-11.0, 1.2, 0.8]])
     images, labels, rows = torch.stack((toy_image, blob(5, 3))), torch.tensor([0, 1]), torch.tensor([0, 1])
-    for objective in ("cross-entropy", "margin"):
-        query = Query(toy_classifier, images, labels, LIMITS, 0, None, "black", "cpu", misclassified, objective)  # type: ignore[arg-type]
-        _, slope = query.ask_slope(rows, at)
-        for axis, step in enumerate((0.05, 0.01, 0.01)):
-            by = torch.zeros(3)
-            by[axis] = step
-            up, down = (query.value(query.ask(rows, at + sign * by), labels) for sign in (1, -1))
-            torch.testing.assert_close(slope[:, axis], (up - down) / (2 * step), atol=5e-3, rtol=0.03)
+    query = Query(three_ways, images, labels, LIMITS, 0, None, "black", "cpu", criterion, objective)
+    _, slope = query.ask_slope(rows, at)
+    for axis, step in enumerate((0.05, 0.01, 0.01)):
+        by = torch.zeros(3)
+        by[axis] = step
+        up, down = (query.value(query.ask(rows, at + sign * by), labels) for sign in (1, -1))
+        torch.testing.assert_close(slope[:, axis], (up - down) / (2 * step), atol=8e-3, rtol=0.03)
+
+
+@pytest.mark.parametrize("objective", ["cross-entropy", "margin"])
+@pytest.mark.parametrize("target", [0, 1, 2])
+def test_a_targeted_ascent_climbs_to_its_target(
+    target: int, objective: Goal, three_ways: Classifier, toy_image: Tensor
+) -> None:
+    images, labels = toy_image[None], torch.tensor([1])
+    attack = FirstOrder(steps=60, restarts=6, criterion=attacks.targeted(target), objective=objective)
+    found = attack(three_ways, images, labels, LIMITS)
+    assert bool(found.success) and int(found.predicted) == target
+    assert found.paths is not None and found.path_losses is not None
+    ends = three_ways.logits(warp(images.expand(6, -1, -1, -1), found.paths[0, :, -1]))
+    assert (ends.argmax(1) == target).all(), "every start leads there"
+    # What is reported is the cross-entropy of the label, whatever the target.
+    torch.testing.assert_close(found.path_losses[0, :, -1], cross_entropy(ends, labels.expand(6)), atol=1e-4, rtol=1e-4)
+    for other in (WorstOfK(k=20), GridSearch(granularity=SMALL)):
+        aimed = replace(other, criterion=attack.criterion, objective=objective)(three_ways, images, labels, LIMITS)
+        assert int(aimed.predicted) == target
+        reached, best = (logit_margin(three_ways.logits(warp(images, each.transforms)), torch.tensor([target]))
+                         for each in (aimed, found))  # fmt: skip
+        assert reached <= best + 0.05
+    with pytest.raises(InvalidInput, match="0 to 2 of 3 ways; got 3"):
+        replace(attack, criterion=attacks.targeted(3))(three_ways, images, labels, LIMITS)
+
+
+@pytest.mark.parametrize("criterion", [misclassified, attacks.targeted(1), lambda found, labels: found > labels])
+def test_the_running_best_is_the_first_of_the_full_order(criterion: Criterion, three_ways: Classifier) -> None:
+    def seen(count: int) -> tuple[Tensor, Tensor, Tensor]:
+        few = torch.randint(0, 3, (count, 3), generator=random).float()  # few values: many ties
+        moves = torch.randint(-1, 2, (count, 3), generator=random).float()
+        return torch.randint(0, 5, (count,), generator=random), moves, few
+
+    for number in range(20):
+        random = torch.Generator().manual_seed(number)
+        labels = torch.randint(0, 3, (6,), generator=random)
+        images = blob(8, 0).expand(6, -1, -1, -1)  # nothing is asked about the last
+        query = Query(three_ways, images, labels, LIMITS, 0, None, "black", "cpu", criterion, "cross-entropy")
+        natural = query.best()[1].clone()
+        chunks = [seen(count) for count in (1, 40, 7, 25)]
+        for chunk in chunks:
+            query._saw(*chunk)
+        pictures, transforms, logits = (torch.cat(parts) for parts in zip(*chunks, strict=True))
+        order = query.severity(pictures, transforms, logits)
+        best_transforms, best_logits = query.best()
+        for picture in range(5):
+            if first := [row for row in order.tolist() if pictures[row] == picture][:1]:
+                assert torch.equal(best_transforms[picture], transforms[first[0]])
+                assert torch.equal(best_logits[picture], logits[first[0]])
+        assert not best_transforms[5].any() and torch.equal(best_logits[5], natural[5])
+
+
+@pytest.mark.parametrize("limit", [1, 3])
+def test_noise_halves_its_batch_when_memory_is_short(limit: int, toy_classifier: Classifier) -> None:
+    class Greedy(Centroid):
+        def forward(self, x: Tensor) -> Tensor:
+            if len(x) > limit and torch.is_grad_enabled():
+                raise torch.OutOfMemoryError("pretend")
+            return super().forward(x)
+
+    greedy = Classifier(Greedy(), class_names=["left", "right"], input_size=(SIZE, SIZE), mean=(0.0,), std=(1.0,))
+    images, labels = torch.stack([blob(8, n) for n in range(10)]), torch.ones(10, dtype=torch.int64)
+    done: list[float] = []
+    attack = Linf(epsilon=4 / 255, steps=3)
+    found = attack(greedy, images, labels, LIMITS, report=lambda now, total: done.append(now / total))
+    usual = attack(toy_classifier, images, labels, LIMITS)
+    assert found.noise is not None and usual.noise is not None and usual.noise.any()
+    torch.testing.assert_close(found.noise, usual.noise)
+    torch.testing.assert_close(found.losses, usual.losses)
+    assert found.passes.tolist() == [3 + 1] * 10 and found.backward_passes.tolist() == [3] * 10
+    assert done == sorted(done) and done[-1] == 1 and len(done) >= 3 * (10 // limit)
+
+
+def test_interrupted_noise_is_kept_as_far_as_it_came(standard: Classifier, pictures: tuple[Tensor, Tensor]) -> None:
+    def stop(done: float, total: int) -> None:
+        if done >= total / 2:
+            raise KeyboardInterrupt
+
+    images, labels = pictures
+    found = Linf(steps=4)(standard, images, labels, LIMITS, report=stop)
+    assert not found.complete and found.noise is not None and found.noise.any()
+    assert found.backward_passes.tolist() == [2] * 4
 
 
 def test_criterion_and_objective_are_the_callers(standard: Classifier, pictures: tuple[Tensor, Tensor]) -> None:
@@ -201,6 +297,12 @@ def test_a_picture_that_is_wrong_as_it_is_is_reported_as_such(
         (lambda: WorstOfK(k=0), "k must be 1 or more; got 0"),
         (lambda: FirstOrder(steps=-1), "steps must be 0 or more; got -1"),
         (lambda: FirstOrder(restarts=0), "restarts must be 1 or more"),
+        (lambda: WorstOfK(k=250_001), "k = 250,001 means 250,001 forward passes for every picture; at most 250,000"),
+        (lambda: FirstOrder(restarts=2_000), "restarts = 2,000 with steps = 200 means 402,000 forward passes"),
+        (lambda: FirstOrder(steps=10**12), "restarts = 1 with steps = 1,000,000,000,000 means 1,000,000,000,001 "),
+        (lambda: Refine(top=10**9), "top = 1,000,000,000 with steps = 20 means 21,000,000,000 forward passes"),
+        (lambda: Refine(steps=10**6), "top = 5 with steps = 1,000,000 means 5,000,005 forward passes"),
+        (lambda: Linf(steps=10**6), "steps = 1,000,000 means 1,000,000 forward passes"),
         (lambda: FirstOrder(step_size=(1, -1, 0)), "step_size must be three numbers"),
         (lambda: Refine(top=0), "top must be 1 or more"),
         (lambda: Linf(epsilon=-0.1), "between 0 and 1, the range of a pixel; got -0.1"),
