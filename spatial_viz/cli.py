@@ -1,4 +1,4 @@
-"""``python -m spatial_viz sweep | attack | train | publish | models | samples``.
+"""``python -m spatial_viz sweep | attack | evaluate | train | publish | models | samples``.
 
 Results go to stdout, progress and errors to stderr. Bad arguments end with exit code 2 and one sentence.
 """
@@ -143,6 +143,77 @@ def attack(
 
 
 @app.command()
+def evaluate(
+    classifier: Annotated[list[str], typer.Option(help="One or more, also separated by commas; see models.")],
+    data: Annotated[
+        str, typer.Option(help="cifar10, mnist, imagenette, imagenet, or a folder with a folder per class.")
+    ] = "cifar10",
+    root: Annotated[Path | None, typer.Option(help="Where the data set lies. Default: data/DATA.")] = None,
+    split: Annotated[str, typer.Option(help="test or train.")] = "test",
+    limit: Annotated[int | None, typer.Option(help="The first pictures, as many of every class.")] = None,
+    indices: Annotated[str | None, typer.Option(help="Places in the data set, such as 0,5,100-199.")] = None,
+    adversary: Annotated[
+        str, typer.Option(help="Separated by commas: natural, random, worst-of-10 (any k), first-order, grid.")
+    ] = "natural,grid",
+    vote: Annotated[int, typer.Option(min=0, help="Ask by a majority vote of so many; 0: none.")] = 0,
+    granularity: Annotated[str, typer.Option(help="Number of rotations, dx and dy.")] = "31,5,5",
+    rotation: RotationOption = None,
+    translation: TranslationOption = None,
+    padding: PaddingOption = "black",
+    steps: Annotated[int, typer.Option(min=1, help="Of the first-order adversary.")] = 200,
+    seed: Annotated[int, typer.Option(help="Of all random draws.")] = 0,
+    precision: Annotated[str, typer.Option(help="auto, bf16 or fp32.")] = "auto",
+    device: DeviceOption = "auto",
+    full: Annotated[bool, typer.Option("--full", help="Keep the whole landscape of every picture.")] = False,
+    restrict: Annotated[bool, typer.Option("--restrict", help="Count outputs for the data's classes only.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse files that cannot be read.")] = False,
+    download: Annotated[bool, typer.Option(help="Fetch the data set where it is missing.")] = False,
+    shard: Annotated[int, typer.Option(min=1, help="Pictures that are written together.")] = 200,
+    store: Annotated[Path, typer.Option(help="The folder of runs.")] = Path("runs/evaluation"),
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
+    engine: Annotated[str, typer.Option(help="local, or ray (see docs/cluster.md).")] = "local",
+    address: Annotated[str | None, typer.Option(help="ray: of the cluster. Default: one on this machine.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="ray: how many.")] = 1,
+    cpus: Annotated[float, typer.Option(min=0, help="ray: of each worker.")] = 1,
+    gpus: Annotated[float, typer.Option(min=0, help="ray: of each worker.")] = 0,
+    form: Annotated[str, typer.Option("--format", help="table, csv or markdown.")] = "table",
+    as_json: JsonOption = False,
+) -> None:
+    """Measure classifiers on a data set: exact accuracy, natural and under adversaries."""
+    if form not in ("table", "csv", "markdown"):
+        raise InvalidInput(f"--format takes table, csv or markdown; got {form!r}")
+    places = None if indices is None else parse_indices(indices)
+    from tqdm import tqdm
+
+    from spatial_viz.evaluation.plan import EvaluationPlan
+    from spatial_viz.evaluation.run import Progress
+    from spatial_viz.evaluation.run import evaluate as measure
+
+    plan = EvaluationPlan(
+        tuple(name.strip() for name in adversary.split(",") if name.strip()), parse_granularity(granularity), rotation,
+        translation, padding, vote, steps, seed, precision, full, restrict, shard,  # type: ignore[arg-type]
+    )  # fmt: skip
+    names = [name.strip() for each in classifier for name in each.split(",") if name.strip()]
+    cluster = {"address": address, "workers": workers, "cpus": cpus, "gpus": gpus} if engine == "ray" else None
+    with tqdm(unit="picture", disable=as_json or not sys.stderr.isatty(), leave=False) as bar:
+
+        def tell(at: Progress) -> None:
+            bar.total = at.total
+            if "grid" in plan.adversaries:
+                bar.set_postfix(standing=f"{at.standing:,}", refresh=False)
+            bar.update(at.done - bar.n)
+
+        report = measure(
+            names, data, plan, root=root, split=split, limit=limit, indices=places, store=store, resume=resume,
+            strict=strict, download=download, device=device, engine=engine, cluster=cluster, progress=tell,
+        )  # fmt: skip
+    if as_json:
+        print(json.dumps(report.to_json(), ensure_ascii=False))
+    else:
+        print({"table": report.to_text, "csv": report.to_csv, "markdown": report.to_markdown}[form]())
+
+
+@app.command()
 def train(
     recipe: Annotated[str, typer.Option(help="standard or worst-of-10-30.")],
     data: Annotated[str, typer.Option(help="cifar10, mnist or folder.")] = TrainingPlan.data,
@@ -268,6 +339,21 @@ def parse_epsilon(text: str) -> float:
     return float(match[1]) / float(match[2] or 1)
 
 
+def parse_indices(text: str) -> list[int]:
+    """
+    >>> parse_indices("3,10-12")
+    [3, 10, 11, 12]
+    """
+    places: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(" *([0-9]{1,7}) *(?:- *([0-9]{1,7}) *)?", part)
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+        if first > last:
+            raise InvalidInput(f"--indices takes numbers and ranges such as 0,5,100-199; got {text!r}")
+        places += range(first, last + 1)
+    return places
+
+
 def parse_granularity(text: str) -> tuple[int, int, int]:
     parts = text.split(",")
     if len(parts) != 3 or not all(re.fullmatch(" *[0-9]{1,9} *", part) for part in parts):
@@ -291,8 +377,9 @@ def _in_words(result: dict[str, Any], card: dict[str, Any]) -> str:
     from spatial_viz.landscape import transform_words
 
     natural, worst = result["natural"], result["worst_case"]
+    kind = result.get("loss_name", "loss")
     at_natural, at_worst = (
-        f"{at['name']}, confidence {at['confidence']:.1%}, loss {at['loss']:.3f} nats" for at in (natural, worst)
+        f"{at['name']}, confidence {at['confidence']:.1%}, {kind} {at['loss']:.3f} nats" for at in (natural, worst)
     )
     true_name = card["names"][str(result["label"])]
     verdict = "misclassified" if worst["misclassified"] else "still correct"

@@ -14,7 +14,7 @@ from spatial_viz.errors import InvalidInput, MissingFile, did_you_mean
 from spatial_viz.images import CLASS_NAMES, load_image, reason
 
 Sample = TypeVar("Sample")
-DATASETS = ("cifar10", "mnist", "imagenette", "folder")
+DATASETS = ("cifar10", "mnist", "imagenette", "imagenet", "folder")
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 """What counts as a picture in a class folder: exactly torchvision's list, so that both see the same data set."""
 _SPLITS = ("train", "test", "val", "valid", "validation")
@@ -114,10 +114,12 @@ def load_dataset(
 
     Parameters
     ----------
-    name: ``cifar10``, ``mnist``, ``imagenette`` (labels 0 to 9, not ImageNet's), or ``folder`` for any labelled folder.
+    name: ``cifar10``, ``mnist``, ``imagenette`` (labels 0 to 9, not ImageNet's), ``imagenet`` (never downloaded), or
+        ``folder`` for any labelled folder.
     root: a folder with ``<split>/<class>/<picture>`` in it, or one that torchvision's own class of that name
         understands, or for ``folder`` also one with ``<class>/<picture>``.
-    split: ``train`` or ``test``; Imagenette's test pictures are those it calls ``val``. For ``folder``, any name.
+    split: ``train`` or ``test``; the test pictures of Imagenette and ImageNet are those called ``val``. For
+        ``folder``, any name.
     download: fetch it into ``root`` where it is missing, with a progress bar (Imagenette in its 320-pixel version).
 
     Raises
@@ -131,7 +133,7 @@ def load_dataset(
     if name == "folder":
         return PictureFolder(root / split if (root / split).is_dir() else root)
     splits = {"train": "train", "test": "test"}
-    if name == "imagenette":
+    if name in ("imagenette", "imagenet"):
         splits |= {"test": "val", "val": "val"}
     if split not in splits:
         raise InvalidInput(f"{name} has no split {split!r}{did_you_mean(split, splits)}")
@@ -145,6 +147,8 @@ def load_dataset(
                     f"got {', '.join(listed.classes[:10])}; use the data set 'folder' for pictures of your own"
                 )
             return listed
+    if name == "imagenet" and download:
+        raise InvalidInput(f"ImageNet is not to be had without a licence; put its pictures into {root / split}/<wnid>/")
     folder, make = _torchvision_dataset(name, root, splits[split])
     there = folder.is_dir()
     try:
@@ -174,6 +178,8 @@ def _torchvision_dataset(
         return root / folders[size], lambda download: cast(
             "Dataset[tuple[Image.Image, int]]", datasets.Imagenette(root, split, size, download)
         )
+    if name == "imagenet":  # its archives, which torchvision unpacks
+        return root / split, lambda _: cast("Dataset[tuple[Image.Image, int]]", datasets.ImageNet(root, split))
     kind, folder = {
         "cifar10": (datasets.CIFAR10, root / "cifar-10-batches-py"),
         "mnist": (datasets.MNIST, root / "MNIST" / "raw"),

@@ -70,29 +70,38 @@ class Runner:
         padding: Padding,
         label: int | None = None,
         progress: Progress | None = None,
+        pictures: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """N×K logits on the CPU, and which of the N rows were computed in fp32.
 
         In fp32 are all rows that decide a predicted class and, with a ``label``, all that may be the worst case.
+        With ``pictures`` (N indices) row n is about that one of many pictures, as in `exact`.
         """
         if self.precision == "bf16":
             bound = self.margin_error or 0.0
-            logits = self.approximate(image, transforms, padding, progress)
+            logits = self.approximate(image, transforms, padding, progress, pictures)
             exact = torch.zeros(len(logits), dtype=torch.bool)
             doubtful = close_calls(logits, bound) | (transforms == 0).all(1)  # and the unmoved picture
-            moved = self._again(doubtful.nonzero()[:, 0], logits, exact, image, transforms, padding)
+            moved = self._again(doubtful.nonzero()[:, 0], logits, exact, image, transforms, padding, pictures)
             if label is not None and moved <= bound:
                 for rows in _could_be_worst(logits, exact, label, bound):
-                    moved = max(moved, self._again(rows, logits, exact, image, transforms, padding))
+                    moved = max(moved, self._again(rows, logits, exact, image, transforms, padding, pictures))
             if moved <= bound:
                 return logits, exact
             # bf16 is further off here than it ever was in the calibration: nothing of it is to be trusted.
-        logits = self._pass("fp32", image, transforms, padding, progress)
+        logits = self._pass("fp32", image, transforms, padding, progress, pictures)
         return logits, torch.ones(len(logits), dtype=torch.bool)
 
-    def approximate(self, image: Tensor, transforms: Tensor, padding: Padding, progress: Progress | None) -> Tensor:
+    def approximate(
+        self,
+        image: Tensor,
+        transforms: Tensor,
+        padding: Padding,
+        progress: Progress | None,
+        pictures: Tensor | None = None,
+    ) -> Tensor:
         """The bf16 logits as they come out."""
-        return self._pass("bf16", image, transforms, padding, progress)
+        return self._pass("bf16", image, transforms, padding, progress, pictures)
 
     def exact(
         self,
@@ -128,12 +137,19 @@ class Runner:
         return both[:, :-3], both[:, -3:]
 
     def _again(
-        self, rows: Tensor, logits: Tensor, exact: Tensor, image: Tensor, transforms: Tensor, padding: Padding
+        self,
+        rows: Tensor,
+        logits: Tensor,
+        exact: Tensor,
+        image: Tensor,
+        transforms: Tensor,
+        padding: Padding,
+        pictures: Tensor | None,
     ) -> float:
         """Replace ``rows`` of ``logits`` by fp32 ones; by how much the gap between two logits moved at most."""
         if not len(rows):
             return 0.0
-        true = self.exact(image, transforms[rows], padding)
+        true = self.exact(image, transforms[rows], padding, None if pictures is None else pictures[rows])
         moved = largest_move(logits[rows], true)
         logits[rows], exact[rows] = true, True
         return moved

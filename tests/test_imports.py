@@ -17,6 +17,8 @@ ORDER = """
     sweeps
     queries attacks
     defences noise cache refining figure_style slices surfaces side_by_side figures attack_figures
+    evaluation.plan evaluation.pictures evaluation.exact evaluation.shards evaluation.work
+    evaluation.store evaluation.report evaluation.cluster evaluation.run
     training.recipes training.data training.loop training.publish
     explorer.payload exports cli __main__ explorer.component pages.choosing pages.explore pages.attack
 """.split()  # noqa: SIM905

@@ -8,17 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
-from tqdm import tqdm
 
-from spatial_viz.classifiers import Classifier, load_classifier, manifest, pretrained_folder
-from spatial_viz.datasets import first_per_class
+from spatial_viz.classifiers import load_classifier, manifest, pretrained_folder
 from spatial_viz.errors import InvalidInput
+from spatial_viz.evaluation.pictures import choose
+from spatial_viz.evaluation.plan import EvaluationPlan
+from spatial_viz.evaluation.run import evaluate
 from spatial_viz.files import replace
 from spatial_viz.grids import TransformGrid
-from spatial_viz.runner import calibrate, runner_for
-from spatial_viz.training.data import PictureSet, read, split_validation, to_images
-from spatial_viz.training.loop import Normalise, channel_statistics, natural_accuracy
+from spatial_viz.runner import calibrate
+from spatial_viz.training.data import read, split_validation, to_images
+from spatial_viz.training.loop import channel_statistics
 from spatial_viz.version import VERSION
 
 CALIBRATION_PICTURES, CALIBRATION_TRANSFORMS = 200, 50
@@ -39,8 +39,9 @@ def publish(run: Path, root: Path | None = None, pictures: int = 1000) -> dict[s
     plan = json.loads((run / "plan.json").read_text())
     name = f"{plan['data']}/{plan['recipe']}"
     root = root or Path("data") / plan["data"]
-    data, test = (read(plan["data"], root, split) for split in ("train", "test"))
-    first_per_class(list(enumerate(test.labels.tolist())), pictures)  # before anything is written
+    data = read(plan["data"], root, "train")
+    choose(plan["data"], root, "test", pictures, None)  # refuses what cannot be measured before anything is written
+    history = _history(run)
     training, validation = split_validation(data, plan["validation"])
     mean, std = channel_statistics(training.pictures)
     file = f"{name.replace('/', '-')}.safetensors"
@@ -59,8 +60,8 @@ def publish(run: Path, root: Path | None = None, pictures: int = 1000) -> dict[s
         "seed": plan["seed"],
         "epochs": plan["epochs"],
         "validation": plan["validation"],
-        "command": _commands(plan),
-        "hours": round(_hours(run), 2),
+        **history,
+        "hours": round(history["hours"], 2),
         "versions": {"spatial_viz": VERSION, "torch": torch.__version__},
     }
     _write(card)
@@ -70,56 +71,43 @@ def publish(run: Path, root: Path | None = None, pictures: int = 1000) -> dict[s
     held_out = to_images(validation.pictures[spread]).contiguous()
     card["margin_error"] = classifier.margin_error = round(calibrate(classifier, held_out, draws) + 5e-4, 3)
 
-    card["natural_pictures"] = len(test)
-    card["natural_accuracy"] = natural_accuracy(nn.Sequential(Normalise(mean, std), classifier.network), test)
-    some = first_per_class(list(enumerate(test.labels.tolist())), pictures)
+    for adversary, limit in (("natural", None), ("grid", pictures)):
+        measured = evaluate(classifier, plan["data"], EvaluationPlan((adversary,)), root=root, limit=limit).results[0]
+        card[f"{adversary}_pictures"] = measured.n
+        card[f"{adversary}_accuracy"] = round(measured.accuracy, 6)
     grid = TransformGrid.paper(classifier.input_size)
     granularity = ",".join(map(str, grid.granularity))
     card["grid"] = f"{granularity} within ±{grid.rotation:g}°, dx ±{grid.dx:g} px, dy ±{grid.dy:g} px, black"
-    card["grid_pictures"] = len(some)
-    card["grid_accuracy"] = _grid(classifier, test.subset(torch.tensor([index for index, _ in some])))
     _write(card)
     return card
 
 
-def _hours(run: Path) -> float:
-    """Of this training and of those it began from."""
+def _history(run: Path) -> dict[str, Any]:
+    """The ``command`` of a training and its ``hours``, after those of the training it began from; that one is known
+    by its folder, or by the checksum of weights that were published."""
+    plan = json.loads((run / "plan.json").read_text())
     last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
-    initial = json.loads((run / "plan.json").read_text())["initial"]
-    return float(last["seconds"]) / 3600 + (_hours(Path(initial).parent) if initial else 0.0)
-
-
-def _commands(plan: dict[str, Any]) -> str:
-    """The command of this training, after that of the training it began from."""
-    own = command_of(plan)
+    own = {"command": command_of(plan), "hours": last["seconds"] / 3600}
     if plan["initial"] is None:
         return own
-    parent = Path(plan["initial"]).parent
-    before = json.loads((parent / "plan.json").read_text())
-    return f"{_commands(before)} --out {parent} && {own}"
+    initial = Path(plan["initial"])
+    if (initial.parent / "plan.json").is_file():
+        before = _history(initial.parent)
+        own["command"] = f"{before['command']} --out {initial.parent} && {own['command']}"
+        return {**before, **own, "hours": before["hours"] + own["hours"]}
+    checksum = hashlib.sha256(initial.read_bytes()).hexdigest()
+    published = next((card for card in manifest() if card["sha256"] == checksum), None)
+    if published is None:
+        raise InvalidInput(f"nobody knows how {initial} was trained: publish it first, or keep plan.json beside it")
+    told = ("sha256", "command", "hours", "versions", "began_from")
+    began_from = {key: published[key] for key in told if key in published}
+    return {**own, "hours": began_from["hours"] + own["hours"], "began_from": began_from}
 
 
 def command_of(plan: dict[str, Any]) -> str:
     """The command line that trains by ``plan``."""
     options = (f"--{name.replace('_', '-')} {value}" for name, value in plan.items() if value is not None)
     return " ".join(("python -m spatial_viz train", *options))
-
-
-def _grid(classifier: Classifier, data: PictureSet) -> float:
-    """Share of the pictures that no transform of the paper's grid breaks; a picture is done once it is broken."""
-    grid = TransformGrid.paper(classifier.input_size)
-    transforms = grid.transforms()
-    # The extremes break most pictures, so they come first.
-    reach = (transforms.abs() / torch.tensor([grid.rotation, grid.dx, grid.dy])).sum(1)
-    transforms = transforms[reach.argsort(descending=True, stable=True)]
-    runner = runner_for(classifier)
-    robust = 0
-    for image, label in zip(tqdm(to_images(data.pictures), desc="grid"), data.labels.tolist(), strict=True):
-        robust += all(
-            bool((runner.logits(image, part, "black")[0].argmax(1) == label).all())
-            for part in (transforms[:16], transforms[16:144], transforms[144:])
-        )
-    return robust / len(data)
 
 
 def _write(card: dict[str, Any]) -> None:

@@ -1,0 +1,1 @@
+"""Whole data sets: exact robust accuracy, its store and its report."""

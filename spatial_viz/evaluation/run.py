@@ -1,0 +1,157 @@
+"""`evaluate`: classifiers × a data set × adversaries → a report, shard by shard, on this machine or on a cluster."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from spatial_viz.classifiers import Classifier, load_classifier
+from spatial_viz.errors import InvalidInput
+from spatial_viz.evaluation.pictures import choose
+from spatial_viz.evaluation.plan import EvaluationPlan, settings_of
+from spatial_viz.evaluation.report import Report, card_of_classifier, report_on
+from spatial_viz.evaluation.shards import ShardResult
+from spatial_viz.evaluation.store import Run
+from spatial_viz.evaluation.work import Asked, Job, Worker
+from spatial_viz.runner import pick_device, runner_for
+from spatial_viz.version import VERSION
+
+Told = Callable[["Progress"], None]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is: pictures done and standing (robust under the grid) of all, over all classifiers."""
+
+    done: int
+    standing: int
+    total: int
+
+
+def evaluate(
+    classifiers: str | Classifier | Sequence[str | Classifier],
+    data: str = "cifar10",
+    plan: EvaluationPlan | None = None,
+    *,
+    root: str | Path | None = None,
+    split: str = "test",
+    limit: int | None = None,
+    indices: Sequence[int] | None = None,
+    store: str | Path | None = None,
+    resume: bool = False,
+    strict: bool = False,
+    download: bool = False,
+    device: str = "auto",
+    engine: str = "local",
+    cluster: dict[str, Any] | None = None,
+    progress: Told | None = None,
+) -> Report:
+    """Accuracy of classifiers on a data set, natural and under adversaries; exact, and in as few passes as that takes.
+
+    Parameters
+    ----------
+    classifiers: names of the catalogue, or classifiers of yours.
+    data: cifar10, mnist, imagenette, imagenet, or the path of a folder with a folder per class in it (named as the
+        classifier's classes, or by ImageNet's identifiers).
+    plan: adversaries, grid, seed and the like; by default natural and grid accuracy on the paper's grid.
+    root, split: where the data set lies (by default ``data/`` and its name), and which part of it.
+    limit: the first pictures, as many of every class; or ``indices``: places in the data set. By default all.
+    store: the folder of runs; None keeps nothing after the report.
+    resume: go on with a run that was stopped; the result is that of an undisturbed one.
+    strict: refuse files that cannot be read, instead of leaving them out.
+    engine: ``local`` or ``ray``; ``cluster`` are the options of `spatial_viz.evaluation.cluster.answers`.
+    progress: called now and then.
+
+    Raises
+    ------
+    InvalidInput, MissingFile, CorruptFile, PictureError, SpatialVizError: with a sentence that says what to do.
+
+    Source: Engstrom et al., ICML 2019, tables 1 and 2.
+    """
+    plan = plan or EvaluationPlan()
+    if engine not in ("local", "ray"):
+        raise InvalidInput(f"unknown engine {engine!r}; available: local, ray")
+    named = [classifiers] if isinstance(classifiers, str | Classifier) else list(classifiers)
+    if not named:
+        raise InvalidInput("name at least one classifier")
+    models = [load_classifier(each) if isinstance(each, str) else each for each in named]
+    if len({model.name for model in models}) < len(models):
+        raise InvalidInput(f"every classifier needs a name of its own; got {', '.join(model.name for model in models)}")
+    pictures = choose(data, None if root is None else Path(root), split, limit, indices, download)
+    worker = Worker(pictures, [Asked.about(model, pictures, plan) for model in models], plan, device, strict)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) if store is None else Path(store)
+        with Run(folder, _card(worker, split), resume) as run:
+            _answer_all(run, worker, engine, cluster or {}, progress)
+            return report_on(run.folder)
+
+
+def _card(worker: Worker, split: str) -> dict[str, Any]:
+    pictures, plan = worker.pictures, worker.plan
+    chosen = pick_device(worker.device)
+    runners = [runner_for(asked.classifier, worker.device, plan.precision) for asked in worker.asked]
+    return {
+        "classifiers": [
+            card_of_classifier(asked.classifier, asked.name, plan, [asked.classes[label] for label in pictures.labels])
+            for asked in worker.asked
+        ],
+        "data": {"name": pictures.name, "split": split, "pictures": len(pictures), "hash": pictures.hash()},
+        "plan": settings_of(plan),
+        "environment": {
+            "device": runners[0].device_name,
+            "precision": {asked.name: runner.precision for asked, runner in zip(worker.asked, runners, strict=True)},
+            "threads": torch.get_num_threads() if chosen.type == "cpu" else 1,
+            "versions": {"spatial_viz": VERSION, "torch": torch.__version__},
+        },
+    }
+
+
+def _answer_all(run: Run, worker: Worker, engine: str, cluster: dict[str, Any], progress: Told | None) -> None:
+    jobs = worker.jobs()
+    todo = [job for job in jobs if not run.has(job.classifier, job.shard)]
+    total = sum(len(job.places) for job in jobs)
+    done, standing = total - sum(len(job.places) for job in todo), 0
+    if "grid" in worker.plan.adversaries and done and progress:
+        standing = sum(entry.correct for entry in report_on(run.folder).results if entry.adversary == "grid")
+
+    def tell(job: Job, shard_standing: int) -> None:
+        if progress:
+            progress(Progress(done, standing + shard_standing, total))
+
+    if engine == "ray":
+        from spatial_viz.evaluation.cluster import answers
+
+        answered = answers(worker, todo, run.card["environment"]["threads"], **cluster)
+    else:
+        answered = _local(worker, todo, tell)
+    for job, result, seconds in answered:
+        run.write(job.classifier, job.shard, result, seconds)
+        done += len(job.places)
+        if "grid" in worker.plan.adversaries:
+            standing += int(result.table["grid_robust"].sum())
+        tell(job, 0)
+
+
+def _local(
+    worker: Worker, jobs: Iterable[Job], tell: Callable[[Job, int], None]
+) -> Iterator[tuple[Job, ShardResult, float]]:
+    """One shard after the other; the next one is decoded meanwhile."""
+    waiting = iter(jobs)
+    with ThreadPoolExecutor(1, thread_name_prefix="next-shard") as ahead:
+        job = next(waiting, None)
+        coming = None if job is None else ahead.submit(worker.decode, job)
+        while job is not None and coming is not None:
+            shard = coming.result()
+            following = next(waiting, None)
+            coming = None if following is None else ahead.submit(worker.decode, following)
+            started = time.monotonic()
+            result = worker.answer(job, shard, lambda alive, _, job=job: tell(job, alive))  # type: ignore[misc]
+            yield job, result, time.monotonic() - started
+            job = following
