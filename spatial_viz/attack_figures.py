@@ -9,8 +9,9 @@ import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
 
-from spatial_viz.figure_style import ACCENT, Theme, decimal, new_figure, palette, short
+from spatial_viz.figure_style import ACCENT, Theme, axis_title, decimal, new_figure, palette, short
 from spatial_viz.figures import heatmap, surface
+from spatial_viz.landscape import loss_words
 
 FRAMES = 60  # of the animation, at most
 STEP_MS = 60
@@ -51,7 +52,7 @@ def attack_map(
     shown = np.unique(np.linspace(0, steps - 1, min(steps, FRAMES)).round().astype(int))
     moving = list(range(first, len(figure.data)))
     figure.frames = [go.Frame(data=_trails(paths, step), traces=moving, name=str(step)) for step in shown.tolist()]
-    _add_player(figure, shown.tolist(), path_losses, palette(theme)["text"])
+    _add_player(figure, shown.tolist(), path_losses, loss_words(landscape), palette(theme)["text"])
     return figure
 
 
@@ -96,7 +97,7 @@ def starts_figure(landscape: xr.Dataset, path_losses: np.ndarray, theme: Theme =
     figure.add_hline(y=worst, line={"color": palette(theme)["text"], "dash": "dot"}, annotation_text="grid")
     figure.update_layout(
         xaxis={"title": {"text": "start, best first"}, "dtick": max(1, len(reached) // 10)},
-        yaxis={"title": {"text": "loss (nats)"}, "rangemode": "tozero"},
+        yaxis={"title": {"text": axis_title(landscape, "loss")}, "rangemode": "tozero"},
     )
     return figure
 
@@ -141,7 +142,7 @@ def _trails(paths: np.ndarray, step: int) -> list[Any]:
     ]  # fmt: skip
 
 
-def _add_player(figure: go.Figure, steps: Sequence[int], path_losses: np.ndarray, colour: str) -> None:
+def _add_player(figure: go.Figure, steps: Sequence[int], path_losses: np.ndarray, loss: str, colour: str) -> None:
     """A play button and a slider below the figure."""
     at_once = {"frame": {"duration": 0, "redraw": False}, "mode": "immediate", "transition": {"duration": 0}}
     running = {"frame": {"duration": STEP_MS, "redraw": False}, "transition": {"duration": 0}, "fromcurrent": False}
@@ -166,7 +167,7 @@ def _add_player(figure: go.Figure, steps: Sequence[int], path_losses: np.ndarray
                 "currentvalue": {"visible": True, "font": {"size": 12, "color": colour}}, "ticklen": 0,
                 "font": {"size": 1, "color": "rgba(0,0,0,0)"},
                 "steps": [
-                    {"label": f"step {step}, highest loss so far {best[step]:.2f}", "method": "animate",
+                    {"label": f"step {step}, highest {loss} so far {best[step]:.2f}", "method": "animate",
                      "args": [[str(step)], at_once]}
                     for step in steps
                 ],

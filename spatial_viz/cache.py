@@ -78,8 +78,8 @@ def _path(
     classifier: Classifier, image: Tensor, label: int | None, axes: dict[str, np.ndarray], padding: str, precision: str
 ) -> Path:
     question = [
-        SCHEMA, VERSION, classifier.name, classifier.hash, classifier.margin_error, pixel_hash(image), label,
-        [[float(value) for value in axes[dim]] for dim in DIMS], padding, precision,
+        SCHEMA, VERSION, classifier.name, classifier.hash, classifier.margin_error, classifier.loss_name,
+        pixel_hash(image), label, [[float(value) for value in axes[dim]] for dim in DIMS], padding, precision,
     ]  # fmt: skip
     return cache_folder() / f"{hashlib.sha256(json.dumps(question).encode()).hexdigest()}.nc"
 

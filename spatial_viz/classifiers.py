@@ -50,6 +50,8 @@ class Classifier:
     InvalidInput: lengths or sizes that do not fit together.
     """
 
+    loss_name = "cross-entropy loss"  # what a loss is called that comes from its logits
+
     def __init__(
         self,
         network: nn.Module,

@@ -42,6 +42,8 @@ class MajorityVote(Classifier):
     Source: Engstrom et al., ICML 2019, section 5 ("aggregating random transformations").
     """
 
+    loss_name = "vote loss"
+
     def __init__(
         self,
         classifier: Classifier,
@@ -158,6 +160,7 @@ class BlackCanvas(Classifier):
             interpolation=classifier.interpolation,
         )
         self.inner = classifier
+        self.loss_name = classifier.loss_name
         self.passes_per_query = classifier.passes_per_query
 
     @property

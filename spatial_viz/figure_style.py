@@ -14,7 +14,17 @@ import xarray as xr
 from plotly.colors import get_colorscale, hex_to_rgb
 
 from spatial_viz.errors import InvalidInput, did_you_mean
-from spatial_viz.landscape import WorstCase, card_of, class_name, label_of, misclassified, transform_words, worst_case
+from spatial_viz.landscape import (
+    WorstCase,
+    card_of,
+    check_one_loss,
+    class_name,
+    label_of,
+    loss_words,
+    misclassified,
+    transform_words,
+    worst_case,
+)
 
 Theme = Literal["light", "dark"]
 
@@ -98,7 +108,13 @@ def colour_bar(landscape: xr.Dataset, quantity: str, colours: Mapping[str, str])
 
 
 def loss_max(landscape: xr.Dataset, *others: xr.Dataset) -> float:
-    """The upper end of the loss scale: the largest loss, but no less than that of guessing, ln(number of classes)."""
+    """The upper end of the loss scale: the largest loss, but no less than that of guessing, ln(number of classes).
+
+    Raises
+    ------
+    InvalidInput: a vote loss and the loss of a single model among the landscapes.
+    """
+    check_one_loss(landscape, *others)
     losses = (float(each["loss"].max()) for each in (landscape, *others))
     return max(math.log(int(card_of(landscape)["classes"])), *losses)
 
@@ -119,9 +135,9 @@ def axis_of(landscape: xr.Dataset, dim: str, ends: np.ndarray) -> dict[str, Any]
 
 
 def axis_title(landscape: xr.Dataset, name: str) -> str:
-    """Of a dimension or a variable, with its unit: ``"shift right dx (px)"``, ``"loss (nats)"``."""
+    """Of a dimension or a variable, with its unit: ``"shift right dx (px)"``, ``"cross-entropy loss (nats)"``."""
     units = str(landscape[name].attrs.get("units", ""))
-    words = str(landscape[name].attrs["long_name"]) if units == NOISE_UNIT else _WORDS.get(name, name)
+    words = str(landscape[name].attrs.get("long_name", _WORDS.get(name, name)))
     return f"{words} ({_SIGNS.get(units, units)})" if units else words
 
 
@@ -139,7 +155,8 @@ def alt_text(landscape: xr.Dataset) -> str:
     return (
         f"Loss landscape of the classifier {card.get('classifier', 'unnamed')} on a picture {of} "
         f"{class_name(landscape, label_of(landscape))}: over {landscape['loss'].size} {what} ({ranges}) "
-        f"the loss runs from {decimal(low)} to {decimal(high)} nats, {failure_words(landscape)}, and the {kind}, "
+        f"the {loss_words(landscape)} runs from {decimal(low)} to {decimal(high)} nats, "
+        f"{failure_words(landscape)}, and the {kind}, "
         f"{place_words(landscape, worst)}, is predicted as {worst.name} "
         f"with {percent(worst.confidence)} confidence."
     )
@@ -199,7 +216,8 @@ def place_words(landscape: xr.Dataset, place: WorstCase) -> str:
 def worst_case_hover(landscape: xr.Dataset, worst: WorstCase) -> str:
     return (
         f"{place_words(landscape, worst)}<br>"
-        f"loss {decimal(worst.loss)} nats<br><b>{escaped(worst.name)}</b>, {percent(worst.confidence)}"
+        f"{loss_words(landscape)} {decimal(worst.loss)} nats<br>"
+        f"<b>{escaped(worst.name)}</b>, {percent(worst.confidence)}"
     )
 
 

@@ -41,7 +41,7 @@ from spatial_viz.figure_style import (
     worst_case_hover,
     worst_case_words,
 )
-from spatial_viz.landscape import DIMS, card_of, misclassified, worst_case
+from spatial_viz.landscape import DIMS, card_of, loss_words, misclassified, worst_case
 from spatial_viz.side_by_side import worst_case_figure
 from spatial_viz.slices import (
     check_axis,
@@ -116,7 +116,7 @@ def heatmap(
         columns, rows = np.meshgrid(landscape[x].values, landscape[y].values)
         traces += [_marks("grid", columns.ravel(), rows.ravel(), "square", 4)]
     identity = cut.holds(rotation=0.0, dx=0.0, dy=0.0)
-    natural = f"the picture as it is<br>loss {decimal(float(landscape['natural_loss']))} nats"
+    natural = f"the picture as it is<br>{loss_words(landscape)} {decimal(float(landscape['natural_loss']))} nats"
     traces += _open_mark("identity", 0.0, 0.0, "cross-thin-open", 9, natural if identity else f"{x} 0, {y} 0", identity)
 
     worst = worst_case(landscape)
@@ -206,7 +206,7 @@ def loss_curve(
         )
     where = ", ".join(f"{dim} {amount(landscape, dim, value)}" for dim, value in held.items())
     notes = [f"at {where}", region_note(landscape, wrong, "shaded, filled dots")]
-    figure = new_figure(traces, landscape, theme, f"Loss along {axis}", notes, 320)
+    figure = new_figure(traces, landscape, theme, f"{loss_words(landscape).capitalize()} along {axis}", notes, 320)
     edges = _edges(values)
     for first, last in _runs(wrong):
         figure.add_shape(

@@ -49,6 +49,7 @@ def build_landscape(
     classes: np.ndarray,
     natural: dict[str, float | int],
     card: dict[str, Any],
+    loss_name: str = _VARIABLES["loss"][1],
 ) -> xr.Dataset:
     """Assemble a landscape.
 
@@ -60,11 +61,12 @@ def build_landscape(
     natural: ``loss``, ``predicted`` and ``confidence`` of the picture as it is.
     card: everything else that a reader of the result needs, as JSON; has at least ``label`` and ``names``
         (class index as text → name, of every class that occurs).
+    loss_name: that of the classifier.
     """
     shape = tuple(len(axes[dim]) for dim in DIMS)
     dtypes = {"predicted": np.int32, "fp32": np.bool_}
     data: dict[str, Any] = {}
-    for name, (units, long_name) in _VARIABLES.items():
+    for name, (units, long_name) in (_VARIABLES | {"loss": ("nats", loss_name)}).items():
         attributes = {"long_name": long_name} | ({"units": units} if units else {})
         data[name] = (DIMS, np.asarray(cells[name], dtypes.get(name, np.float32)).reshape(shape), attributes)
     data["probabilities"] = (
@@ -92,6 +94,18 @@ def label_of(landscape: xr.Dataset) -> int:
 
 def class_name(landscape: xr.Dataset, index: int) -> str:
     return str(card_of(landscape)["names"][str(int(index))])
+
+
+def loss_words(landscape: xr.Dataset) -> str:
+    """What its loss is called in a sentence: ``"loss"``, or ``"vote loss"`` where a majority votes."""
+    return str(landscape["loss"].attrs.get("long_name", "loss")).removeprefix("cross-entropy ")
+
+
+def check_one_loss(*landscapes: xr.Dataset) -> None:
+    """Refuse to put a vote loss and the loss of a single model on one scale: their nats are not the same."""
+    kinds = sorted({loss_words(each) for each in landscapes})
+    if len(kinds) > 1:
+        raise InvalidInput(f"a {' and a '.join(kinds)} are not shown on one scale; draw each with a scale of its own")
 
 
 def misclassified(landscape: xr.Dataset) -> xr.DataArray:
@@ -182,8 +196,12 @@ def transform_words(rotation: float, dx: float, dy: float) -> str:
 
 
 def summary(landscape: xr.Dataset) -> dict[str, Any]:
-    """The result, ready for JSON: ``label``, ``natural``, ``worst_case``, ``misclassified``, ``transforms``."""
+    """The result, ready for JSON: ``label``, ``natural``, ``worst_case``, ``misclassified``, ``transforms``.
+
+    ``loss_name`` is there where the losses are those of a vote.
+    """
     predicted = int(landscape["natural_predicted"])
+    kind = loss_words(landscape)
     return {
         "label": label_of(landscape),
         "natural": {
@@ -195,7 +213,7 @@ def summary(landscape: xr.Dataset) -> dict[str, Any]:
         "worst_case": asdict(worst_case(landscape)),
         "misclassified": int(misclassified(landscape).sum()),
         "transforms": int(landscape["loss"].size),
-    }
+    } | ({} if kind == "loss" else {"loss_name": kind})
 
 
 def to_csv(landscape: xr.Dataset) -> str:

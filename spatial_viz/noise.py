@@ -14,7 +14,7 @@ from spatial_viz.errors import InvalidInput
 from spatial_viz.grids import keyed_uniform
 from spatial_viz.landscape import SCHEMA
 from spatial_viz.losses import cross_entropy, logit_margin
-from spatial_viz.runner import runner_for
+from spatial_viz.runner import Progress, runner_for
 from spatial_viz.sweeps import as_input, check_finite, pixel_hash
 from spatial_viz.version import VERSION
 
@@ -31,6 +31,7 @@ def noise_landscape(
     granularity: int = 31,
     seed: int = 0,
     device: str = "auto",
+    progress: Progress | None = None,
 ) -> xr.Dataset:
     """The loss over the plane that two directions of noise span around a picture.
 
@@ -39,7 +40,7 @@ def noise_landscape(
     image: C×H×W in [0, 1], as the classifier takes it. label: index or name; None takes the natural prediction.
     epsilon: the plane reaches ±epsilon along each direction; noise beyond [0, 1] is cut off.
     directions: two C×H×W tensors of ±1; by default the sign of the loss's gradient, and random signs.
-    granularity: values per direction. seed: of the random signs.
+    granularity: values per direction. seed: of the random signs. progress: called with (pictures done, in all).
 
     Returns
     -------
@@ -72,18 +73,24 @@ def noise_landscape(
     amounts = np.linspace(-255 * epsilon, 255 * epsilon, granularity)
     pairs = np.meshgrid(amounts, amounts, indexing="ij")
     random, gradient = (torch.from_numpy(each.ravel()).float() / 255 for each in pairs)
+    count = len(random)
     parts = []
-    for rows in torch.arange(len(random)).split(ROWS):
+    for rows in torch.arange(count).split(ROWS):
         a, b = gradient[rows, None, None, None], random[rows, None, None, None]
         noisy = (image + a * along + b * across).clamp(0, 1)
-        parts.append(runner.exact(noisy, None, "black", torch.arange(len(noisy))))
+
+        def advance(done: int, _: int, before: int = int(rows[0])) -> None:
+            if progress:
+                progress(before + done, count)
+
+        parts.append(runner.exact(noisy, None, "black", torch.arange(len(noisy)), advance))
     logits = torch.cat(parts)
     check_finite(logits, torch.zeros(len(logits), 3), classifier.name)
     labels = target.expand(len(logits))
     confidence, predicted = logits.softmax(1).max(1)
     shape = (granularity, granularity)
     cells = {
-        "loss": (cross_entropy(logits, labels), {"units": "nats", "long_name": "cross-entropy loss"}),
+        "loss": (cross_entropy(logits, labels), {"units": "nats", "long_name": classifier.loss_name}),
         "margin": (logit_margin(logits, labels), {"units": "logits", "long_name": "true logit minus the best other"}),
         "predicted": (predicted.int(), {"long_name": "predicted class index"}),
         "confidence": (confidence, {"long_name": "probability of the predicted class"}),

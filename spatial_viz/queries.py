@@ -303,7 +303,7 @@ def _silent(done: float, total: int) -> None:
 def summary(found: AttackResult, classifier: Classifier, natural: Tensor, label: int) -> dict[str, Any]:
     """The result for one picture, ready for JSON, in the shape of `spatial_viz.landscape.summary`.
 
-    ``natural``: the 1×K logits of the picture as it is.
+    ``natural``: the 1×K logits of the picture as it is. ``loss_name`` is there where the losses are those of a vote.
     """
     rotation, dx, dy = found.transforms[0].tolist()
     result: dict[str, Any] = {
@@ -328,6 +328,8 @@ def summary(found: AttackResult, classifier: Classifier, natural: Tensor, label:
         "passes": int(found.passes),
         "backward_passes": int(found.backward_passes),
     }  # fmt: skip
+    if classifier.loss_name != Classifier.loss_name:
+        result["loss_name"] = classifier.loss_name
     if found.paths is not None:
         result["path"] = [path[~path.isnan().any(1)].tolist() for path in found.paths[0]]  # as far as it came
     return result

@@ -22,7 +22,7 @@ from spatial_viz.figure_style import (
 )
 from spatial_viz.geometry import warp
 from spatial_viz.images import data_uri, tensor_to_picture
-from spatial_viz.landscape import card_of, class_name, label_of, transform_words, worst_case
+from spatial_viz.landscape import card_of, class_name, label_of, loss_words, transform_words, worst_case
 from spatial_viz.slices import check_one_picture
 
 
@@ -65,7 +65,8 @@ def worst_case_figure(image: Tensor, landscape: xr.Dataset, *, theme: Theme = "l
     shape = " × ".join(str(landscape.sizes[dim]) for dim in ORDER)
     below = [
         transform_words(worst.rotation, worst.dx, worst.dy).capitalize(),
-        f"Loss {decimal(worst.loss)} nats (original {decimal(float(landscape['natural_loss']))})",
+        f"{loss_words(landscape).capitalize()} {decimal(worst.loss)} nats "
+        f"(original {decimal(float(landscape['natural_loss']))})",
         failure_words(landscape),
     ]
     text = [escaped(line) for entry in below for line in wrapped(entry)]

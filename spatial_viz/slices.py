@@ -12,7 +12,7 @@ import xarray as xr
 
 from spatial_viz.errors import InvalidInput, did_you_mean
 from spatial_viz.figure_style import ORDER, amount, decimal, escaped, has_label, is_noise, percent, verdict_words
-from spatial_viz.landscape import DIMS, WorstCase, card_of, label_of, plane, worst_case
+from spatial_viz.landscape import DIMS, WorstCase, card_of, label_of, loss_words, plane, worst_case
 
 
 @dataclass(frozen=True)
@@ -101,14 +101,14 @@ def hover_texts(
 ) -> np.ndarray:
     """The text of every cell; all arrays broadcast to one shape."""
     names = {str(index): escaped(name) for index, name in card_of(landscape)["names"].items()}
-    labelled = has_label(landscape)
+    labelled, kind = has_label(landscape), loss_words(landscape)
 
     def text(*cell: Any) -> str:
         loss, margin, p, predicted, w = cell[3:]
         at = (amount(landscape, dim, v) for dim, v in zip(ORDER, cell, strict=False))
         return (
             axes_text.format(*at)
-            + f"loss {decimal(loss)} nats, margin {decimal(margin)}<br>"
+            + f"{kind} {decimal(loss)} nats, margin {decimal(margin)}<br>"
             + f"<b>{names[str(int(predicted))]}</b>, {percent(p)}<br>{verdict_words(labelled, bool(w))}"
         )
 
@@ -123,12 +123,13 @@ def hover_texts(
 
 
 def slice_title(landscape: xr.Dataset, cut: Slice, quantity: str) -> str:
+    name = loss_words(landscape) if quantity == "loss" else quantity
     if is_noise(landscape):
-        return f"{quantity.capitalize()} over two directions of noise"
+        return f"{name.capitalize()} over two directions of noise"
     if cut.value is None:
         extreme = "Lowest" if quantity == "margin" else "Highest"
-        return f"{extreme} {quantity} over all values of {cut.fixed}"
-    return f"{quantity.capitalize()} at {cut.fixed} {amount(landscape, cut.fixed, cut.value)}"
+        return f"{extreme} {name} over all values of {cut.fixed}"
+    return f"{name.capitalize()} at {cut.fixed} {amount(landscape, cut.fixed, cut.value)}"
 
 
 def region_note(landscape: xr.Dataset, wrong: np.ndarray, mark: str) -> str:
@@ -151,4 +152,4 @@ def worse_between(landscape: xr.Dataset, refined: xr.Dataset | None) -> WorstCas
 def worse_between_note(landscape: xr.Dataset, beyond: WorstCase) -> str:
     newly = beyond.misclassified and not worst_case(landscape).misclassified
     what = verdict_words(has_label(landscape), True) if newly else "worse"
-    return f"□ {what} between the grid points: loss {decimal(beyond.loss)}"
+    return f"□ {what} between the grid points: {loss_words(landscape)} {decimal(beyond.loss)}"

@@ -121,6 +121,7 @@ def sweep_axes(
             "margin_error": runner.margin_error,
             "versions": {"spatial_viz": VERSION, "torch": torch.__version__},
         },
+        loss_name=classifier.loss_name,
     )
 
 

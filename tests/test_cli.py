@@ -166,6 +166,7 @@ def test_every_attack(attack: str, monkeypatch, capsys) -> None:
     assert result["worst_case"]["misclassified"] == (result["worst_case"]["predicted"] != result["label"])
     assert ("path" in result) == (attack in ("first-order", "refine"))
     assert {"natural", "misclassified", "transforms", "seconds", "device", "precision"} <= set(result)
+    assert "loss_name" not in result, "it is that of a single classifier"
     if attack == "grid":
         code, out, _ = run(["sweep", "sample:cifar10/6", "--granularity", "3,3,3", "--json"], monkeypatch, capsys)
         swept = json.loads(out)
@@ -179,8 +180,9 @@ def test_a_vote_can_be_attacked(monkeypatch, capsys) -> None:
     options = ["--attack", "worst-of-k", "--k", "3", "--vote", "4", "--json"]
     code, out, _ = run(["attack", "sample:cifar10/6", *options], monkeypatch, capsys)
     assert code == 0 and json.loads(out)["passes"] == 12 and json.loads(out)["transforms"] == 3
+    assert json.loads(out)["loss_name"] == "vote loss"
     code, out, _ = run(["attack", "sample:cifar10/6", *options[:-1]], monkeypatch, capsys)
-    assert code == 0 and "vote of 4" in out and "12 forward" in out
+    assert code == 0 and "vote of 4" in out and "12 forward" in out and out.count("vote loss") == 2
 
 
 def test_lists(monkeypatch, capsys) -> None:

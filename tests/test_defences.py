@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from spatial_viz.errors import InvalidInput
 from spatial_viz.geometry import warp
 from spatial_viz.grids import TransformGrid
 from spatial_viz.images import load_sample
-from spatial_viz.landscape import worst_case
+from spatial_viz.landscape import load, save, summary, worst_case
 from spatial_viz.sweeps import sweep
 
 LIMITS = TransformGrid(30, 3, 3)
@@ -70,7 +71,7 @@ def test_the_draws_are_a_function_of_the_seed_or_of_the_query(toy_classifier: Cl
     assert len({once.hash, anew.hash, MajorityVote(toy_classifier, LIMITS, votes=5, seed=2).hash}) == 3
 
 
-def test_sweeps_and_attacks_run_on_a_vote_at_its_price() -> None:
+def test_sweeps_and_attacks_run_on_a_vote_at_its_price(tmp_path: Path) -> None:
     image, label = load_sample("cifar10", 6)
     classifier = load_classifier("cifar10/standard")
     vote = MajorityVote(classifier, votes=3, seed=0)
@@ -80,12 +81,18 @@ def test_sweeps_and_attacks_run_on_a_vote_at_its_price() -> None:
     worst = worst_case(landscape)
     at = torch.tensor([[worst.rotation, worst.dx, worst.dy]])
     assert int(vote.logits(warp(image[None], at)).argmax()) == worst.predicted
+    assert landscape["loss"].attrs["long_name"] == summary(landscape)["loss_name"] == "vote loss"
+    assert "loss_name" not in summary(sweep(classifier, image, label, grid))
+    save(landscape, tmp_path / "vote.nc")
+    assert load(tmp_path / "vote.nc").identical(landscape)
     found = WorstOfK(k=4)(vote, image[None], torch.tensor([label]), LIMITS)
     assert found.passes.tolist() == [4 * 3]
     climbed = FirstOrder(steps=2)(vote, image[None], torch.tensor([label]), LIMITS)
     assert climbed.passes.tolist() == [3 * 3] and climbed.backward_passes.tolist() == [2 * 3]
     with pytest.raises(InvalidInput, match="at least one voter; got votes=0"):
         MajorityVote(classifier, votes=0)
+    with pytest.raises(InvalidInput, match="votes = 1,000,000 means 1,000,000 forward passes"):
+        MajorityVote(classifier, votes=10**6)
 
 
 def test_nothing_leaves_the_canvas(toy_classifier: Classifier) -> None:

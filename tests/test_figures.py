@@ -17,11 +17,13 @@ from torch import Tensor
 
 from spatial_viz import figures, surfaces
 from spatial_viz.classifiers import Classifier
+from spatial_viz.defences import BlackCanvas, MajorityVote
 from spatial_viz.errors import InvalidInput
 from spatial_viz.figure_style import PALETTE, amount, percent, short
 from spatial_viz.figures import Theme, alt_text, heatmap, loss_curve, loss_max, surface, worst_case_figure
 from spatial_viz.grids import TransformGrid
 from spatial_viz.landscape import misclassified, plane, transform_words, worst_case
+from spatial_viz.noise import noise_landscape
 from spatial_viz.slices import Slice
 from spatial_viz.sweeps import refined_axes, sweep, sweep_axes
 
@@ -147,10 +149,38 @@ def test_titles_and_units_come_from_the_data(landscape: xr.Dataset) -> None:
     layout = heatmap(landscape).layout
     assert layout.xaxis.title.text == "shift right dx (px)" and layout.yaxis.title.text == "shift down dy (px)"
     assert heatmap(landscape, "rotation", "dx").layout.xaxis.title.text == "rotation (°)"
-    assert trace(heatmap(landscape), "loss").colorbar.title.text == "loss (nats)"
+    assert trace(heatmap(landscape), "loss").colorbar.title.text == "cross-entropy loss (nats)"
     other = landscape.copy()
     other["dx"] = other["dx"].assign_attrs(units="mm")
     assert heatmap(other).layout.xaxis.title.text == "shift right dx (mm)"
+
+
+def test_a_vote_loss_is_called_so_and_has_a_scale_of_its_own(
+    toy_classifier: Classifier, toy_image: Tensor, landscape: xr.Dataset
+) -> None:
+    vote = MajorityVote(toy_classifier, GRID, votes=4)
+    voted = swept(vote, toy_image)
+    assert voted["loss"].attrs["long_name"] == "vote loss"
+    flat, deep, curve = heatmap(voted), surface(voted), loss_curve(voted)
+    assert trace(flat, "loss").colorbar.title.text == "vote loss (nats)"
+    assert deep.layout.annotations[0].text == curve.layout.yaxis.title.text == "vote loss (nats)"
+    assert flat.layout.title.text.startswith("Vote loss at") and curve.layout.title.text.startswith("Vote loss along")
+    assert deep.layout.title.text.startswith("Vote loss")
+    said = [*trace(flat, "loss").text.ravel(), *trace(curve, "loss").text]
+    said += [trace(figure, "worst case").text[0] for figure in (flat, deep)]
+    for text in said:
+        assert re.search(r"<br>vote loss [0-9.]+ nats", text), text
+    assert "the vote loss runs from" in alt_text(voted)
+    assert "Vote loss" in words_of(worst_case_figure(toy_image, voted))
+    assert "vote" not in str(heatmap(landscape).to_dict()).lower()
+    for mixed in ((landscape, voted), (voted, landscape)):
+        with pytest.raises(InvalidInput, match="a loss and a vote loss are not shown on one scale"):
+            loss_max(*mixed)
+    assert loss_max(voted, voted) == loss_max(voted)
+    canvas = BlackCanvas(vote, GRID)
+    assert canvas.loss_name == "vote loss" and BlackCanvas(toy_classifier).loss_name == "cross-entropy loss"
+    plane = noise_landscape(vote, toy_image, 0, granularity=3, device="cpu")
+    assert trace(heatmap(plane, "gradient", "random"), "loss").colorbar.title.text == "vote loss (nats)"
 
 
 def test_cells_say_what_they_are(landscape: xr.Dataset) -> None:

@@ -135,6 +135,9 @@ def test_colour_scale_reaches_from_chance_to_the_largest_loss_of_all_panes() -> 
     both = explorer_payload([pane(landscape=mild), pane()])
     largest = float(pane().landscape["loss"].max())
     assert [p["loss_max"] for p in both["panes"]] == [pytest.approx(largest)] * 2
+    voted = mild.assign(loss=mild["loss"].assign_attrs(long_name="vote loss"))
+    with pytest.raises(InvalidInput, match="a loss and a vote loss are not shown on one scale"):
+        explorer_payload([pane(landscape=mild), pane(landscape=voted)])
 
 
 def test_a_predicted_class_that_does_not_travel_gets_a_stand_in() -> None:

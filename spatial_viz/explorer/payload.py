@@ -18,7 +18,7 @@ import torch
 import xarray as xr
 
 from spatial_viz.errors import InvalidInput
-from spatial_viz.landscape import DIMS, card_of, label_of, misclassified, transform_words, worst_case
+from spatial_viz.landscape import DIMS, card_of, check_one_loss, label_of, misclassified, transform_words, worst_case
 
 VERSION = 1
 MAX_PANES = 4
@@ -102,6 +102,7 @@ def explorer_payload(
         raise InvalidInput(f"Expected one answer for each of the {len(panes)} panes; got {came}.")
     if limits is None:
         limits = {d: max(float(np.abs(ds[d].values).max()) for ds in landscapes) for d in DIMS}
+    check_one_loss(*landscapes)
     losses = [float(ds["loss"].max()) for ds in landscapes]
     losses += [float(plane["loss"].max()) for pane in panes for plane in pane.planes]
     chance = max(math.log(max(len(pane.class_names), 2)) for pane in panes)
