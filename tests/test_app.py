@@ -110,6 +110,26 @@ def test_the_attack_page_stands_nonsense(
     assert page.dataframe[0].value["attack"].tolist()[0] == "grid"
 
 
+def test_noise_shows_how_far_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from collections.abc import Callable, Iterator
+    from contextlib import contextmanager
+    from typing import Any
+
+    shown: dict[str, list[tuple[int, int]]] = {}
+
+    @contextmanager
+    def bar(place: Any, text: str, unit: str = "transforms") -> Iterator[Callable[[int, int], None]]:
+        steps = shown.setdefault(f"{text}, {unit}", [])
+        yield lambda done, total: steps.append((done, total))
+
+    monkeypatch.setattr("spatial_viz.pages.attack.progress_bar", bar)
+    page = open_attack(monkeypatch, tmp_path, rotation="0", shift="0")
+    assert not page.exception and not page.error
+    assert shown["Attacking by noise, steps"] == [(step, 40) for step in range(1, 41)]
+    pictures = shown["Drawing the plane of noise, pictures"]
+    assert len(pictures) > 2 and pictures == sorted(pictures) and pictures[-1] == (31 * 31, 31 * 31)
+
+
 def test_nothing_to_search_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     page = open_attack(monkeypatch, tmp_path, rotation="0", shift="0")
     assert not page.exception and not page.error

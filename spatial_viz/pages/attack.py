@@ -202,8 +202,15 @@ def noise(view: View, landscape: xr.Dataset) -> None:
     epsilon = st.slider("ε, the most that a pixel may change, in steps of 1/255", 1, 32, 8, key="epsilon",
                         bind="query-params")  # fmt: skip
     label = label_of(landscape)
-    found: AttackResult = _kept(view, ("linf", epsilon), lambda: Linf(epsilon=epsilon / 255)(
-        view.classifier, view.image[None], torch.tensor([label]), view.grid, padding=view.padding))  # fmt: skip
+    place = st.empty()
+    attack = Linf(epsilon=epsilon / 255)
+    with progress_bar(place, "Attacking by noise", "steps") as progress:
+        found: AttackResult = _kept(view, ("linf", epsilon), lambda: attack(
+            view.classifier, view.image[None], torch.tensor([label]), view.grid, padding=view.padding,
+            report=lambda done, total: progress(round(done * attack.steps), total * attack.steps)))  # fmt: skip
+    with progress_bar(place, "Drawing the plane of noise", "pictures") as progress:
+        plane = _kept(view, ("plane", epsilon), lambda: noise_landscape(
+            view.classifier, view.image, view.label, epsilon / 255, progress=progress))  # fmt: skip
     assert found.noise is not None
     change = found.noise[0]
     worst = worst_case(landscape)
@@ -224,8 +231,6 @@ def noise(view: View, landscape: xr.Dataset) -> None:
             st.image(_large(picture), width="stretch")
             st.markdown(f"**{title}**  \n{plain(words)}")
     left, right = st.columns(2)
-    plane = _kept(view, ("plane", epsilon), lambda: noise_landscape(
-        view.classifier, view.image, view.label, epsilon / 255))  # fmt: skip
     theme, top = theme_of_page(), figures.loss_max(plane, landscape)  # one scale for both
     left.plotly_chart(
         figures.surface(plane, "gradient", "random", theme=theme, value_max=top),

@@ -161,8 +161,8 @@ def _choose_limits(classifier: Classifier) -> tuple[TransformGrid, Padding]:
 
 
 @contextmanager
-def progress_bar(place: Any, text: str) -> Iterator[Progress]:
-    """A callback for a sweep; it shows a bar once the sweep has taken half a second, four times a second."""
+def progress_bar(place: Any, text: str, unit: str = "transforms") -> Iterator[Progress]:
+    """A callback for long work; it shows a bar once that has taken half a second, four times a second."""
     due = time.perf_counter() + 0.5
 
     def show(done: int, total: int) -> None:
@@ -170,7 +170,7 @@ def progress_bar(place: Any, text: str) -> Iterator[Progress]:
         st.session_state.get("question")  # a rerun that the visitor asked for in the meantime starts here
         if time.perf_counter() > due:
             due += 0.25
-            place.progress(done / total, f"{text}: {done:,} of {total:,} transforms")
+            place.progress(done / total, f"{text}: {done:,} of {total:,} {unit}")
 
     yield show
     place.empty()
