@@ -1,0 +1,401 @@
+"""Whole data sets: verdicts, passes, the store that survives a kill, reports, refusals."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import torch
+from conftest import ROOT, Centroid, blob
+from torch import Tensor, nn
+
+from spatial_viz.attacks import WorstOfK
+from spatial_viz.classifiers import Classifier, load_classifier
+from spatial_viz.errors import CorruptFile, InvalidInput, MissingFile, PictureError, SpatialVizError
+from spatial_viz.evaluation import store as stores
+from spatial_viz.evaluation.exact import break_pictures, extremes_first
+from spatial_viz.evaluation.pictures import choose, class_map, imagenet_wnids
+from spatial_viz.evaluation.plan import EvaluationPlan
+from spatial_viz.evaluation.report import report_on
+from spatial_viz.evaluation.run import Progress, evaluate
+from spatial_viz.evaluation.store import open_landscapes, read_table, runs_in
+from spatial_viz.grids import TransformGrid
+from spatial_viz.images import class_names, load_image, samples, tensor_to_picture
+from spatial_viz.intervals import wilson
+from spatial_viz.landscape import misclassified, worst_case
+from spatial_viz.runner import runner_for
+from spatial_viz.sweeps import sweep
+
+GRID = TransformGrid(30, 3, 3, (7, 3, 3))
+PLAN = EvaluationPlan(("natural", "random", "worst-of-5", "grid"), GRID.granularity, shard=5)
+PLACES = [(math.cos(a) * r, math.sin(a) * r) for r in (2.0, 5.0, 8.0) for a in (0.3, 1.2, 2.5, 4.0)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two class folders with twelve blobs each; which class one is in says nothing about where its blob lies."""
+    root = tmp_path / "blobs"
+    for name, turn in (("left", 0.0), ("right", 0.7)):
+        (root / name).mkdir(parents=True)
+        for number, (right, down) in enumerate(PLACES):
+            tensor_to_picture(blob(right + turn, down - turn)).save(root / name / f"{number:02}.png")
+    return root
+
+
+def brute_force(classifier: Classifier, root: Path) -> list[bool]:
+    """Robust or not, every picture by its full sweep."""
+    robust = []
+    for label, name in enumerate(classifier.class_names):
+        for path in sorted((root / name).iterdir()):
+            swept = sweep(classifier, path, label, GRID)
+            robust.append(bool(swept["natural_predicted"] == label) and not bool(misclassified(swept).any()))
+    return robust
+
+
+def test_verdicts_are_those_of_the_full_sweep_with_fewer_passes(toy_classifier: Classifier, folder: Path) -> None:
+    report = evaluate(toy_classifier, str(folder), PLAN)
+    robust = brute_force(toy_classifier, folder)
+    assert 2 < sum(robust) < 20
+    natural, random, worst, grid = report.results
+    assert (grid.n, grid.correct) == (24, sum(robust))
+    assert grid.passes < grid.passes_full == 24 * 63
+    assert (grid.low, grid.high) == wilson(grid.correct, 24) and grid.accuracy == grid.correct / 24
+    assert natural.correct >= random.correct >= worst.correct >= 0
+    assert (natural.passes, random.passes, worst.passes) == (24, 24, 120)
+    counts = report.per_class[toy_classifier.name]["grid"]
+    assert sum(each["n"] for each in counts.values()) == 24
+    assert sum(each["correct"] for each in counts.values()) == sum(robust)
+    assert report.run["complete"] and not report.run["unreadable"]
+
+
+def test_every_row_can_be_checked(toy_classifier: Classifier, folder: Path, tmp_path: Path) -> None:
+    evaluate(toy_classifier, str(folder), PLAN, store=tmp_path / "store")
+    table, facts = read_table(runs_in(tmp_path / "store")[0])
+    assert facts["shards"] == facts["shards_in_all"] == 5 and table["index"].tolist() == list(range(24))
+    assert table["grid_robust"].tolist() == brute_force(toy_classifier, folder)
+    paths = sorted(folder.glob("*/*.png"))
+    for row in table.to_dict("records"):
+        image, label = toy_classifier.prepare(load_image(paths[row["index"]])), row["label"]
+        natural = sweep(toy_classifier, image, label, TransformGrid(0, 0, 0, (1, 1, 1)))
+        assert int(natural["natural_predicted"]) == row["natural_predicted"]
+        assert float(natural["natural_loss"]) == pytest.approx(row["natural_loss"], abs=1e-6)
+        broken_by_grid = not row["grid_robust"] and row["natural_predicted"] == label
+        assert np.isfinite(row["breaking_loss"]) == broken_by_grid == (row["breaking_predicted"] >= 0)
+        if broken_by_grid:
+            place = [[row[f"breaking_{axis}"] for axis in ("rotation", "dx", "dy")]]
+            logits = runner_for(toy_classifier).exact(image, torch.tensor(place), "black")
+            assert int(logits.argmax()) == row["breaking_predicted"] != label
+        draws = WorstOfK(k=5)(
+            toy_classifier, image[None], torch.tensor([label]), GRID, 0, indices=torch.tensor([row["index"]])
+        )
+        assert int(draws.tried - draws.fooled) == row["worst-of-5_correct"]
+        assert bool(draws.robust) == row["worst-of-5_robust"]
+
+
+def test_the_answer_depends_on_no_shard_no_choice_and_no_order(toy_classifier: Classifier, folder: Path) -> None:
+    def rows(store: Path, plan: EvaluationPlan, **options: Any) -> pd.DataFrame:
+        evaluate(toy_classifier, str(folder), plan, store=store, **options)
+        return read_table(runs_in(store)[0])[0].set_index("index").sort_index()
+
+    whole = rows(folder / ".one", PLAN)
+    for number, (plan, options) in enumerate(
+        [(replace(PLAN, shard=7), {}), (replace(PLAN, shard=100), {}), (PLAN, {"indices": [20, 3, 11]})]
+    ):
+        part = rows(folder / f".{number}", plan, **options)
+        same = [name for name in whole.columns if not name.startswith("breaking") and name != "grid_passes"]
+        pd.testing.assert_frame_equal(part[same], whole.loc[part.index, same])
+
+
+def test_the_extremes_go_first() -> None:
+    order = extremes_first(TransformGrid.paper(32))
+    assert len(order) == 775 and len(order.unique(dim=0)) == 775
+    assert (order[:8].abs() == torch.tensor([30.0, 3.0, 3.0])).all() and (order[-1] == 0).all()
+
+
+def test_full_keeps_every_landscape(toy_classifier: Classifier, folder: Path, tmp_path: Path) -> None:
+    plan = replace(PLAN, adversaries=("natural", "grid"), full=True)
+    report = evaluate(toy_classifier, str(folder), plan, store=tmp_path / "store")
+    run = runs_in(tmp_path / "store")[0]
+    table = read_table(run)[0]
+    kept = open_landscapes(run)
+    assert table["grid_robust"].tolist() == brute_force(toy_classifier, folder)
+    assert report.results[1].passes == report.results[1].passes_full
+    assert kept["image"].values.tolist() == table["index"].tolist()
+    for row in table[::5].itertuples():
+        path = sorted(folder.glob("*/*.png"))[row.index]
+        swept = sweep(toy_classifier, path, row.label, GRID)
+        own = kept.sel(image=row.index)
+        for name in ("loss", "margin", "predicted", "confidence"):
+            np.testing.assert_array_equal(own[name].values, swept[name].values)
+            assert own[name].dims == swept[name].dims
+        worst = worst_case(swept)
+        place = (row.worst_rotation, row.worst_dx, row.worst_dy)
+        assert place == (worst.rotation, worst.dx, worst.dy) and row.failing == int(misclassified(swept).sum())
+        assert own["rotation"].attrs["units"] == "degree"
+
+
+def test_a_vote_costs_its_votes(toy_classifier: Classifier, folder: Path) -> None:
+    report = evaluate(toy_classifier, str(folder), replace(PLAN, vote=3), indices=range(6))
+    natural, _, worst, grid = report.results
+    assert natural.vote == 3 and natural.classifier == "toy"
+    assert (natural.passes, worst.passes) == (6 * 3, 6 * 5 * 3) and grid.passes % 3 == 0
+    assert grid.passes_full == 6 * 63 * 3
+
+
+def test_first_order_leaves_out_what_is_wrong_already(toy_classifier: Classifier, folder: Path) -> None:
+    plan = EvaluationPlan(("natural", "first-order"), steps=5)
+    natural, first_order = evaluate(toy_classifier, str(folder), plan).results
+    assert first_order.passes == natural.correct * 6 and first_order.passes_full == 24 * 6
+    assert first_order.correct <= natural.correct
+
+
+# --- Nothing is lost ------------------------------------------------------------------------------------------------
+
+
+def test_a_run_that_was_cut_off_ends_as_an_undisturbed_one(
+    toy_classifier: Classifier, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluate(toy_classifier, str(folder), PLAN, store=tmp_path / "whole")
+    written = []
+    original = stores.Run.write
+
+    def write(self: stores.Run, *arguments: Any) -> None:
+        if len(written) == 2:
+            raise KeyboardInterrupt
+        written.append(arguments)
+        original(self, *arguments)
+
+    monkeypatch.setattr(stores.Run, "write", write)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(toy_classifier, str(folder), PLAN, store=tmp_path / "parts")
+    run = runs_in(tmp_path / "parts")[0]
+    assert not report_on(run).run["complete"] and report_on(run).results[0].n == 10
+    monkeypatch.undo()
+    told: list[Progress] = []
+    evaluate(toy_classifier, str(folder), PLAN, store=tmp_path / "parts", resume=True, progress=told.append)
+    assert told[0].total == 24 and told[-1].done == 24 and told[0].done >= 10
+    whole = runs_in(tmp_path / "whole")[0]
+    assert whole.name == run.name
+    for path in whole.glob("*.parquet"):
+        assert pq.read_table(path).equals(pq.read_table(run / path.name))
+    # What is complete is not done again, and says the same.
+    again = evaluate(toy_classifier, str(folder), PLAN, store=tmp_path / "parts", resume=True)
+    assert again.results == report_on(whole).results
+    assert told[-1].standing == again.results[3].correct
+
+
+def test_kill_dash_nine(tmp_path: Path, folder: Path) -> None:
+    """The command itself, killed without notice once two shards are there."""
+    pictures = tmp_path / "cifar"
+    for name in ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"):
+        (pictures / name).mkdir(parents=True)
+        tensor_to_picture(torch.rand(3, 32, 32, generator=torch.Generator().manual_seed(len(name)))).save(
+            pictures / name / "0.png"
+        )
+    command = [sys.executable, "-m", "spatial_viz", "evaluate", "--classifier", "cifar10/standard", "--data",
+               str(pictures), "--granularity", "5,3,3", "--shard", "1", "--json", "--store"]  # fmt: skip
+    whole = subprocess.run([*command, str(tmp_path / "whole")], cwd=ROOT, capture_output=True, check=True)
+    started = subprocess.Popen([*command, str(tmp_path / "parts")], cwd=ROOT, stdout=subprocess.PIPE)
+    try:
+        for _ in range(3000):
+            if len(list((tmp_path / "parts").glob("*/*.parquet"))) >= 2 or started.poll() is not None:
+                break
+            time.sleep(0.02)
+    finally:
+        os.kill(started.pid, signal.SIGKILL)
+        started.communicate()
+    resumed = subprocess.run([*command, str(tmp_path / "parts"), "--resume"], cwd=ROOT, capture_output=True, check=True)
+    one, other = (json.loads(each.stdout) for each in (whole, resumed))
+    assert one["results"] == other["results"] and other["run"]["complete"]
+    assert one["run"]["plan"] == other["run"]["plan"]
+
+
+def test_what_must_not_be_mixed_is_refused(
+    toy_classifier: Classifier, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = tmp_path / "store"
+    evaluate(toy_classifier, str(folder), PLAN, store=store)
+    with pytest.raises(InvalidInput, match="holds this run already; add --resume"):
+        evaluate(toy_classifier, str(folder), PLAN, store=store)
+    evaluate(toy_classifier, str(folder), replace(PLAN, seed=1), store=store)  # another question: another folder
+    assert len(runs_in(store)) == 2
+    monkeypatch.setattr(torch, "__version__", "0.0")
+    with pytest.raises(InvalidInput, match=r'another environment.versions.torch \(".*"; now "0.0"\)'):
+        evaluate(toy_classifier, str(folder), PLAN, store=store, resume=True)
+
+
+def test_a_second_writer_and_a_strange_store_are_refused(
+    toy_classifier: Classifier, folder: Path, tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    evaluate(toy_classifier, str(folder), PLAN, store=store)
+    run = runs_in(store)[0]
+    with (
+        stores.Run(store, json.loads((run / "card.json").read_text()), resume=True),
+        pytest.raises(InvalidInput, match="another process is writing"),
+    ):
+        evaluate(toy_classifier, str(folder), PLAN, store=store, resume=True)
+    (run / "card.json").unlink()
+    with pytest.raises(CorruptFile, match="it is no run; choose another store"):
+        evaluate(toy_classifier, str(folder), PLAN, store=store, resume=True)
+    (run / "card.json").write_text('{"schema": 7}')
+    with pytest.raises(CorruptFile, match="no run card of schema 1"):
+        evaluate(toy_classifier, str(folder), PLAN, store=store, resume=True)
+
+
+def test_a_disk_that_fills_is_one_sentence_and_nothing_is_lost(
+    toy_classifier: Classifier, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, calls = pq.write_table, []
+
+    def full(*arguments: Any, **options: Any) -> None:
+        calls.append(1)
+        if len(calls) > 2:
+            Path(arguments[1]).write_bytes(b"half a ta")
+            raise OSError(28, "No space left on device")
+        original(*arguments, **options)
+
+    monkeypatch.setattr(stores.pq, "write_table", full)
+    with pytest.raises(SpatialVizError, match=r"No space left on device.*--resume"):
+        evaluate(toy_classifier, str(folder), PLAN, store=tmp_path)
+    monkeypatch.undo()
+    assert not list(tmp_path.rglob("*.partial"))
+    assert report_on(runs_in(tmp_path)[0]).results[0].n == 10
+    assert evaluate(toy_classifier, str(folder), PLAN, store=tmp_path, resume=True).run["complete"]
+
+
+# --- Pictures -------------------------------------------------------------------------------------------------------
+
+
+def test_files_that_cannot_be_read_are_named_and_left_out(toy_classifier: Classifier, folder: Path) -> None:
+    bad = folder / "right" / "03.png"
+    bad.write_bytes(bad.read_bytes()[:60])
+    report = evaluate(toy_classifier, str(folder), PLAN)
+    assert report.results[0].n == 23 and [Path(name).name for name, _ in report.run["unreadable"]] == ["03.png"]
+    assert "left out: 1 files" in report.to_text()
+    with pytest.raises(PictureError, match=r"03\.png.*strict"):
+        evaluate(toy_classifier, str(folder), PLAN, strict=True)
+
+
+def test_folders_of_wnids_become_imagenet_classes(tmp_path: Path) -> None:
+    wnids = imagenet_wnids()
+    assert len(wnids) == 1000 == len(set(wnids)) and list(wnids) == sorted(wnids) and wnids[0] == "n01440764"
+    for wnid in (wnids[7], wnids[650]):
+        (tmp_path / "photos" / wnid).mkdir(parents=True)
+        tensor_to_picture(torch.rand(3, 40, 40)).save(tmp_path / "photos" / wnid / "a.jpg")
+    pictures = choose(str(tmp_path / "photos"), None, "test", None, None)
+    network = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 1000))
+    classifier = Classifier(network, class_names=class_names("imagenet"), input_size=(32, 32), name="means")
+    assert class_map(pictures, classifier) == [7, 650]
+    plan = EvaluationPlan(("natural",))
+    assert evaluate(classifier, pictures.name, plan).run["classifiers"][0]["class_names"].keys() == {"7", "650"}
+    half = evaluate(classifier, pictures.name, replace(plan, restrict=True))
+    assert half.results[0].correct == 1, "of two classes this network can only ever name one"
+    assert "only the outputs for the classes of the data set count" in half.to_text()
+    with pytest.raises(InvalidInput, match="named by ImageNet's identifiers"):
+        evaluate("cifar10/standard", pictures.name, plan)
+
+
+def test_other_classes_are_refused(toy_classifier: Classifier, folder: Path, tmp_path: Path) -> None:
+    (folder / "left").rename(folder / "up")
+    with pytest.raises(InvalidInput, match="toy has no class 'up'; its classes are left, right"):
+        evaluate(toy_classifier, str(folder), PLAN)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InvalidInput, match="has no class folders"):
+        evaluate(toy_classifier, str(tmp_path / "empty"), PLAN)
+    with pytest.raises(InvalidInput, match="there is no data set 'cifar100'; did you mean 'cifar10'"):
+        evaluate(toy_classifier, "cifar100", PLAN)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"adversaries": ("gird",)}, "unknown adversary 'gird'; did you mean 'grid'"),
+        ({"adversaries": ()}, "at least one adversary"),
+        ({"adversaries": ("worst-of-0",)}, "k from 1 to"),
+        ({"shard": 0}, "shard must be 1 or more"),
+        ({"padding": "pink"}, "pink"),
+        ({"adversaries": ("natural",), "full": True}, "add the adversary grid"),
+    ],
+)
+def test_plans_that_make_no_sense(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(InvalidInput, match=said):
+        replace(PLAN, **changes)
+
+
+def test_choices_that_make_no_sense(toy_classifier: Classifier, folder: Path) -> None:
+    for options, said in (
+        ({"indices": [24]}, "numbered 0 to 23; got 24"),
+        ({"indices": []}, "nothing|empty"),
+        ({"limit": 3}, "multiple of the 2 classes"),
+        ({"limit": 2, "indices": [1]}, "not both"),
+        ({"engine": "spark"}, "unknown engine 'spark'"),
+    ):
+        with pytest.raises(InvalidInput, match=said):
+            evaluate(toy_classifier, str(folder), PLAN, **options)  # type: ignore[arg-type]
+    with pytest.raises(InvalidInput, match="name of its own"):
+        evaluate([toy_classifier, toy_classifier], str(folder), PLAN)
+    with pytest.raises(MissingFile):
+        evaluate(toy_classifier, "cifar10", PLAN, root=folder / "nowhere")
+
+
+def test_a_classifier_that_returns_nan_is_named_with_picture_and_transform(folder: Path) -> None:
+    class Blind(Centroid):
+        """Not a number as soon as the light has left the middle."""
+
+        def forward(self, x: Tensor) -> Tensor:
+            logits = super().forward(x)
+            return torch.where((x[:, 0, :, 26:].sum((1, 2)) > 5)[:, None], torch.nan, logits)
+
+    blind = Classifier(Blind(), class_names=["left", "right"], input_size=(32, 32), mean=(0.0,), std=(1.0,))
+    with pytest.raises(SpatialVizError, match=r"not finite at rotation .*picture \d+"):
+        evaluate(blind, str(folder), PLAN)
+
+
+# --- Reports --------------------------------------------------------------------------------------------------------
+
+
+def test_reports_say_the_same_in_every_form(toy_classifier: Classifier, folder: Path) -> None:
+    report = evaluate(toy_classifier, str(folder), PLAN)
+    told = json.loads(json.dumps(report.to_json()))
+    assert told["schema"] == 1 and told["run"]["data"]["pictures"] == 24
+    keys = ["classifier", "adversary", "vote", "n", "correct", "accuracy", "low", "high", "passes", "passes_full"]
+    assert all(list(entry) == keys for entry in told["results"])
+    assert told["run"]["classifiers"][0]["grid"] == "7,3,3 within ±30°, dx ±3 px, dy ±3 px"
+    rows = report.to_csv().splitlines()
+    assert rows[0].split(",") == keys and len(rows) == 5
+    assert rows[4].split(",")[4] == str(report.results[3].correct)
+    assert report.to_markdown().count("\n") == 5 and f"{report.results[3].accuracy:.2%}" in report.to_markdown()
+    assert f"{report.results[3].accuracy:.2%}" in report.to_text() and "seed 0" in report.to_text()
+    draws = told["average_random"]["toy"]
+    assert draws["draws"] == 5 and told["results"][2]["accuracy"] <= draws["accuracy"] <= 1
+
+
+def test_bf16_changes_no_verdict() -> None:
+    """The path in bf16 on a real network, emulated where the hardware has none."""
+    classifier = load_classifier("cifar10/standard")
+    chosen = samples("cifar10")[:8]
+    images = torch.stack([classifier.prepare(load_image(sample.path)) for sample in chosen])
+    labels = torch.tensor([sample.label for sample in chosen])
+    grid = TransformGrid(30, 3, 3, (5, 3, 3))
+    standing, numbers = torch.ones(8, dtype=torch.bool), torch.arange(8)
+    one, other = (
+        break_pictures(runner_for(classifier, "cpu", precision), images, labels, grid, "black", standing, numbers)
+        for precision in ("fp32", "bf16")
+    )
+    assert torch.equal(one.robust, other.robust) and torch.equal(one.tried, other.tried)
+    assert torch.equal(one.transforms.nan_to_num(-1), other.transforms.nan_to_num(-1))
+    torch.testing.assert_close(one.losses, other.losses, equal_nan=True, atol=1e-5, rtol=1e-5)
+    assert torch.equal(one.predicted, other.predicted) and 0 < int(one.robust.sum()) < 8
