@@ -142,6 +142,12 @@ def settings_of(plan: EvaluationPlan) -> dict[str, Any]:
     return json.loads(json.dumps(asdict(plan)))
 
 
+def plan_of(settings: dict[str, Any]) -> EvaluationPlan:
+    """What `settings_of` said, as it stands on a run card."""
+    lists = {key: tuple(settings[key]) for key in ("adversaries", "granularity")}
+    return EvaluationPlan(**{**settings, **lists})
+
+
 def digest(value: Any) -> str:
     """SHA-256 of anything that JSON can say."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from spatial_viz.classifiers import Classifier
-from spatial_viz.evaluation.plan import EvaluationPlan, draws_of, full_passes
+from spatial_viz.evaluation.plan import EvaluationPlan, draws_of, full_passes, plan_of
 from spatial_viz.evaluation.store import read_card, read_table
 from spatial_viz.intervals import wilson
 
@@ -120,8 +120,7 @@ def report_on(folder: Path) -> Report:
     """What a run has answered so far."""
     card = read_card(folder)
     table, facts = read_table(folder)
-    plan = EvaluationPlan(**{**card["plan"], "adversaries": tuple(card["plan"]["adversaries"]),
-                             "granularity": tuple(card["plan"]["granularity"])})  # fmt: skip
+    plan = plan_of(card["plan"])
     results: list[Accuracy] = []
     per_class: dict[str, Any] = {}
     average: dict[str, Any] = {}
