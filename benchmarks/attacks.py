@@ -7,18 +7,55 @@ from __future__ import annotations
 
 import argparse
 import platform
-from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
-from spatial_viz.attacks import AttackResult, FirstOrder, GridSearch, Random, Refine, WorstOfK
-from spatial_viz.classifiers import load_classifier
+from spatial_viz.attacks import Attack, FirstOrder, GridSearch, Random, Refine, WorstOfK
+from spatial_viz.classifiers import Classifier, load_classifier
 from spatial_viz.datasets import first_per_class
 from spatial_viz.grids import TransformGrid
 from spatial_viz.intervals import wilson
 from spatial_viz.training.data import read, to_images
+
+
+def until_broken(
+    attack: Attack,
+    starts: int,
+    classifier: Classifier,
+    images: Tensor,
+    labels: Tensor,
+    limits: TransformGrid,
+    seed: int,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Which of N pictures stand ``starts`` runs of an attack, and the forward and backward passes used for each.
+
+    The runs have the seeds ``seed``, ``seed + 1``, …; a picture is done once it is broken, because one success is all
+    that robust accuracy asks for.
+    """
+    passes, backward = torch.zeros(2, len(images), dtype=torch.int64)
+    standing = torch.arange(len(images))
+    with tqdm(leave=False) as bar:
+
+        def report(done: float, total: int) -> None:
+            bar.total = total
+            bar.update(int(done) - bar.n)
+
+        for start in range(starts):
+            if not len(standing):
+                break
+            bar.set_description(f"{attack.name}, start {start + 1} of {starts}")
+            found = attack(
+                classifier, images[standing], labels[standing], limits, seed + start, indices=standing, report=report
+            )
+            passes[standing] += found.passes
+            backward[standing] += found.backward_passes
+            standing = standing[found.robust]
+    robust = torch.zeros(len(images), dtype=torch.bool)
+    robust[standing] = True
+    return robust, passes, backward
 
 
 def main() -> None:
@@ -46,9 +83,6 @@ def main() -> None:
         ("grid, 31 × 5 × 5", GridSearch()),
         ("grid, then first-order from the 5 worst cells", Refine()),
     ]
-    if options.restarts > 1:  # ten times the cost of all others: last
-        many = replace(first_order, restarts=options.restarts)
-        attacks.append((f"first-order, {options.steps} steps, {options.restarts} starts", many))
     print(
         f"{classifier.name}, the first {len(images)} CIFAR-10 test pictures, limits ±{limits.rotation:g}°, "
         f"±{limits.dx:g} px, seed {options.seed}; {platform.machine()}, {torch.get_num_threads()} threads, "
@@ -56,20 +90,24 @@ def main() -> None:
     )
     print("| attack | robust accuracy (95 % interval) | mean loss | forward + backward passes a picture |")
     print("|---|---|---|---|")
-    for name, attack in attacks:
-        bar = tqdm(total=len(images), desc=name, leave=False)
-        found: AttackResult = attack(
-            classifier, images, labels, limits, options.seed, report=lambda done, total: bar.update(done - bar.n)  # noqa: B023
-        )  # fmt: skip
-        bar.close()
-        stand = int(found.robust.sum())
+
+    def row(name: str, robust: Tensor, loss: str, passes: Tensor, backward: Tensor) -> None:
+        stand = int(robust.sum())
         low, high = wilson(stand, len(images))
-        passes = f"{int(found.passes[0]):,} + {int(found.backward_passes[0]):,}"
-        print(
-            f"| {name} | {stand / len(images):.1%} ({low:.1%} to {high:.1%}) | {float(found.losses.mean()):.2f} "
-            f"| {passes} |",
-            flush=True,
-        )
+        used = f"{float(passes.double().mean()):,.0f} + {float(backward.double().mean()):,.0f}"
+        print(f"| {name} | {stand / len(images):.1%} ({low:.1%} to {high:.1%}) | {loss} | {used} |", flush=True)
+
+    for name, attack in attacks:
+        with tqdm(total=len(images), desc=name, leave=False) as bar:
+            found = attack(
+                classifier, images, labels, limits, options.seed,
+                report=lambda done, total: bar.update(int(done) - bar.n),
+            )  # fmt: skip
+        row(name, found.robust, f"{float(found.losses.mean()):.2f}", found.passes, found.backward_passes)
+    if options.restarts > 1:
+        name = f"first-order, {options.steps} steps, up to {options.restarts} starts, a picture is done once broken"
+        stood = until_broken(first_order, options.restarts, classifier, images, labels, limits, options.seed)
+        row(name, stood[0], "–", *stood[1:])  # no loss: nobody looks for the highest
 
 
 if __name__ == "__main__":

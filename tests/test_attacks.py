@@ -11,6 +11,7 @@ import torch
 from conftest import SIZE, Centroid, blob, toy_logit
 from torch import Tensor, nn
 
+from benchmarks.attacks import until_broken
 from spatial_viz import attacks
 from spatial_viz.attacks import Attack, Combined, FirstOrder, GridSearch, Linf, Random, Refine, WorstOfK
 from spatial_viz.classifiers import Classifier, load_classifier
@@ -363,6 +364,22 @@ def test_the_result_is_the_first_in_the_severity_order(standard: Classifier, pic
     order = severity_order((logits.argmax(1) != labels[1]).numpy(), loss.detach().numpy(), *draws.numpy().T)
     found = WorstOfK(k=40)(standard, images, labels, LIMITS, generator=2)
     torch.testing.assert_close(found.transforms[1], draws[order[0]])
+
+
+def test_starts_until_broken_leave_the_same_pictures_standing(
+    standard: Classifier, pictures: tuple[Tensor, Tensor]
+) -> None:
+    images, labels = pictures
+    labels = torch.where(torch.arange(4) == 3, (labels + 1) % 10, labels)  # wrong as it is: done after one run
+    attack, asked = Random(), torch.zeros(4, dtype=torch.int64)
+    robust, passes, backward = until_broken(attack, 6, standard, images, labels, LIMITS, 10)
+    runs = [attack(standard, images, labels, LIMITS, 10 + start).robust for start in range(6)]
+    for picture in range(4):
+        broken = [start for start, stood in enumerate(runs) if not stood[picture]]
+        asked[picture] = broken[0] + 1 if broken else 6
+    assert robust.tolist() == torch.stack(runs).all(0).tolist() and not robust[3]
+    assert torch.equal(passes, asked) and passes[3] == 1 and not backward.any()
+    assert len(set(passes.tolist())) > 1
 
 
 def test_settings_can_be_changed_like_those_of_any_dataclass() -> None:
