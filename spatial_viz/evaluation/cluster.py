@@ -76,11 +76,11 @@ def answers(
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         except Exception as error:  # Ray raises almost anything
             raise SpatialVizError(f"no Ray cluster could be reached or started at {address}: {error}") from error
+    actor: Any = ShardActor  # a class that is called: Ray makes actors of it
     try:
         data = ray.data.from_items([{"job": pickle.dumps(job)} for job in jobs], override_num_blocks=len(jobs))
         answered = data.map(
-            ShardActor,  # type: ignore[arg-type]  # a class that is called: an actor
-            fn_constructor_args=(pickle.dumps(worker), threads), concurrency=min(workers, len(jobs)),
+            actor, fn_constructor_args=(pickle.dumps(worker), threads), concurrency=min(workers, len(jobs)),
             num_cpus=cpus, num_gpus=gpus,
         )  # fmt: skip
         for row in answered.iter_rows():

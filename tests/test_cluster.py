@@ -1,0 +1,104 @@
+"""The same answer from a Ray cluster of two nodes on this machine, and from one that loses a node in the middle."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from spatial_viz.errors import InvalidInput, MissingFile, SpatialVizError
+from spatial_viz.evaluation.plan import EvaluationPlan
+from spatial_viz.evaluation.run import evaluate
+from spatial_viz.evaluation.store import runs_in
+from spatial_viz.images import class_names, load_image, samples
+
+PLAN = EvaluationPlan(("natural", "worst-of-10", "grid"), (5, 3, 3), shard=1)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundled CIFAR-10 pictures, a folder per class."""
+    root = tmp_path_factory.mktemp("pictures")
+    names = class_names("cifar10")
+    for name in names:
+        (root / name).mkdir()
+    for sample in samples("cifar10"):
+        load_image(sample.path).save(root / names[sample.label] / f"{sample.index:02}.png")
+    for number, name in enumerate(names):  # no class may be empty
+        if not list((root / name).iterdir()):
+            load_image(samples("cifar10")[number].path).save(root / name / "other.png")
+    return root
+
+
+@pytest.fixture(scope="module")
+def local(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    store = tmp_path_factory.mktemp("local")
+    evaluate("cifar10/standard", str(folder), PLAN, store=store)
+    return runs_in(store)[0]
+
+
+@pytest.fixture
+def cluster() -> Iterator[Any]:
+    pytest.importorskip("ray", reason="needs Ray: pip install -r requirements-cluster.txt")
+    from ray.cluster_utils import Cluster
+
+    started = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    yield started
+    started.shutdown()
+
+
+def assert_same(one: Path, other: Path) -> None:
+    tables = sorted(path.name for path in one.glob("*.parquet"))
+    assert tables == sorted(path.name for path in other.glob("*.parquet")) and len(tables) >= 20
+    for name in tables:
+        assert pq.read_table(one / name).equals(pq.read_table(other / name)), name
+
+
+def test_two_nodes_answer_as_one_machine(cluster: Any, folder: Path, local: Path, tmp_path: Path) -> None:
+    cluster.add_node(num_cpus=1)
+    report = evaluate(
+        "cifar10/standard", str(folder), PLAN, store=tmp_path, engine="ray",
+        cluster={"address": cluster.address, "workers": 2},
+    )  # fmt: skip
+    assert report.run["complete"]
+    assert_same(local, runs_in(tmp_path)[0])
+
+
+def test_a_node_that_is_lost_costs_time_and_nothing_else(
+    cluster: Any, folder: Path, local: Path, tmp_path: Path
+) -> None:
+    second = cluster.add_node(num_cpus=1)
+    lost: list[int] = []
+
+    def lose(at: Any) -> None:
+        if at.done >= 4 and not lost:
+            lost.append(at.done)
+            cluster.remove_node(second, allow_graceful=False)
+
+    report = evaluate(
+        "cifar10/standard", str(folder), PLAN, store=tmp_path, engine="ray",
+        cluster={"address": cluster.address, "workers": 2}, progress=lose,
+    )  # fmt: skip
+    assert lost and lost[0] < report.run["data"]["pictures"] and report.run["complete"]
+    assert_same(local, runs_in(tmp_path)[0])
+
+
+def test_an_address_that_does_not_answer_is_one_sentence(folder: Path) -> None:
+    pytest.importorskip("ray", reason="needs Ray: pip install -r requirements-cluster.txt")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        nobody = free.getsockname()[1]
+    with pytest.raises(SpatialVizError, match="no Ray cluster answers at"):
+        evaluate("cifar10/standard", str(folder), PLAN, engine="ray", cluster={"address": f"127.0.0.1:{nobody}"})
+    with pytest.raises(InvalidInput, match="host:port"):
+        evaluate("cifar10/standard", str(folder), PLAN, engine="ray", cluster={"address": "somewhere"})
+
+
+def test_without_ray_the_command_says_what_to_install(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "ray", None)
+    with pytest.raises(MissingFile, match=r"pip install -r requirements-cluster\.txt"):
+        evaluate("cifar10/standard", str(folder), PLAN, engine="ray")
