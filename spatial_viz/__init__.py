@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from spatial_viz.classifiers import Classifier, load_classifier
+    from spatial_viz.evaluation.plan import EvaluationPlan
+    from spatial_viz.evaluation.run import evaluate
     from spatial_viz.figures import heatmap, surface, worst_case_figure
     from spatial_viz.geometry import warp
     from spatial_viz.grids import TransformGrid
@@ -17,11 +19,13 @@ if TYPE_CHECKING:
 _HOME = {
     "Classifier": "classifiers", "load_classifier": "classifiers", "load_sample": "images", "load_image": "images",
     "TransformGrid": "grids", "warp": "geometry", "sweep": "sweeps", "worst_case": "landscape",
+    "evaluate": "evaluation.run", "EvaluationPlan": "evaluation.plan",
     "heatmap": "figures", "surface": "figures", "worst_case_figure": "figures",
 }  # fmt: skip
 
 __all__ = [
-    "Classifier", "TransformGrid", "heatmap", "load_classifier", "load_image", "load_sample", "surface", "sweep",
+    "Classifier", "EvaluationPlan", "TransformGrid", "evaluate", "heatmap", "load_classifier", "load_image",
+    "load_sample", "surface", "sweep",
     "warp", "worst_case", "worst_case_figure",
 ]  # fmt: skip
 
