@@ -25,8 +25,7 @@ _HOME = {
 
 __all__ = [
     "Classifier", "EvaluationPlan", "TransformGrid", "evaluate", "heatmap", "load_classifier", "load_image",
-    "load_sample", "surface", "sweep",
-    "warp", "worst_case", "worst_case_figure",
+    "load_sample", "surface", "sweep", "warp", "worst_case", "worst_case_figure",
 ]  # fmt: skip
 
 
