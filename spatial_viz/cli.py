@@ -200,7 +200,7 @@ def evaluate(
         def tell(at: Progress) -> None:
             bar.total = at.total
             if "grid" in plan.adversaries:
-                bar.set_postfix(standing=f"{at.standing:,}", refresh=False)
+                bar.set_postfix(broken=f"{at.broken / max(1, at.begun):.0%}", refresh=False)
             bar.update(at.done - bar.n)
 
         report = measure(

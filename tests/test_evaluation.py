@@ -193,7 +193,7 @@ def test_a_run_that_was_cut_off_ends_as_an_undisturbed_one(
     # What is complete is not done again, and says the same.
     again = evaluate(toy_classifier, str(folder), PLAN, store=tmp_path / "parts", resume=True)
     assert again.results == report_on(whole).results
-    assert told[-1].standing == again.results[3].correct
+    assert told[-1].broken == 24 - again.results[3].correct and told[-1].begun == 24
 
 
 def test_kill_dash_nine(tmp_path: Path, folder: Path) -> None:

@@ -28,10 +28,11 @@ Told = Callable[["Progress"], None]
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is: pictures done and standing (robust under the grid) of all, over all classifiers."""
+    """How far a run is, over all classifiers: pictures done, begun, and of those broken by the grid; and of how many."""
 
     done: int
-    standing: int
+    begun: int
+    broken: int
     total: int
 
 
@@ -117,13 +118,15 @@ def _answer_all(run: Run, worker: Worker, engine: str, cluster: dict[str, Any], 
     jobs = worker.jobs()
     todo = [job for job in jobs if not run.has(job.classifier, job.shard)]
     total = sum(len(job.places) for job in jobs)
-    done, standing = total - sum(len(job.places) for job in todo), 0
-    if "grid" in worker.plan.adversaries and done and progress:
-        standing = sum(entry.correct for entry in report_on(run.folder).results if entry.adversary == "grid")
+    done, broken = total - sum(len(job.places) for job in todo), 0
+    if done and progress:
+        broken = sum(each.n - each.correct for each in report_on(run.folder).results if each.adversary == "grid")
 
-    def tell(job: Job, shard_standing: int) -> None:
+    def tell(job: Job, standing: int) -> None:
+        """``standing`` pictures of the job are not broken so far."""
         if progress:
-            progress(Progress(done, standing + shard_standing, total))
+            begun = len(job.places)
+            progress(Progress(done, done + begun, broken + begun - standing, total))
 
     if engine == "ray":
         from spatial_viz.evaluation.cluster import answers
@@ -135,8 +138,9 @@ def _answer_all(run: Run, worker: Worker, engine: str, cluster: dict[str, Any], 
         run.write(job.classifier, job.shard, result, seconds)
         done += len(job.places)
         if "grid" in worker.plan.adversaries:
-            standing += int(result.table["grid_robust"].sum())
-        tell(job, 0)
+            broken += int((~result.table["grid_robust"]).sum())
+        if progress:
+            progress(Progress(done, done, broken, total))
 
 
 def _local(
