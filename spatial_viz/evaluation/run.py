@@ -28,7 +28,7 @@ Told = Callable[["Progress"], None]
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is, over all classifiers: pictures done, begun, and of those broken by the grid; and of how many."""
+    """How far a run is, over all classifiers: pictures done, begun, of those broken by the grid, and in all."""
 
     done: int
     begun: int
