@@ -6,7 +6,6 @@ Results go to stdout, progress and errors to stderr. Bad arguments end with exit
 from __future__ import annotations
 
 import json
-import re
 import sys
 import time
 from pathlib import Path
@@ -15,7 +14,8 @@ from typing import Annotated, Any
 import typer
 
 from spatial_viz.errors import InvalidInput, SpatialVizError
-from spatial_viz.training.recipes import TrainingPlan, find_recipe
+from spatial_viz.parsing import parse_epsilon, parse_granularity, parse_indices
+from spatial_viz.training.recipes import RECIPES, TrainingPlan, find_recipe
 
 # Torch takes seconds to import, so the commands import what they need: help and bad arguments answer at once.
 
@@ -215,7 +215,7 @@ def evaluate(
 
 @app.command()
 def train(
-    recipe: Annotated[str, typer.Option(help="standard or worst-of-10-30.")],
+    recipe: Annotated[str, typer.Option(help=", ".join(RECIPES))],
     data: Annotated[str, typer.Option(help="cifar10, mnist or folder.")] = TrainingPlan.data,
     root: Annotated[
         Path | None, typer.Option(help="Folder with train/<class>/*, or for the download. Default: data/DATA.")
@@ -330,36 +330,6 @@ def _question(
     else:
         source = images.load_image(picture)
     return model, model.prepare(source), None if label is None else model.label_index(label), grid
-
-
-def parse_epsilon(text: str) -> float:
-    match = re.fullmatch(r" *([0-9]*\.?[0-9]+) *(?:/ *([0-9]*\.?[0-9]+) *)?", text)
-    if not match or (match[2] and float(match[2]) == 0):
-        raise InvalidInput(f"--epsilon takes a number from 0 to 1, or a fraction such as 8/255; got {text!r}")
-    return float(match[1]) / float(match[2] or 1)
-
-
-def parse_indices(text: str) -> list[int]:
-    """
-    >>> parse_indices("3,10-12")
-    [3, 10, 11, 12]
-    """
-    places: list[int] = []
-    for part in text.split(","):
-        match = re.fullmatch(" *([0-9]{1,7}) *(?:- *([0-9]{1,7}) *)?", part)
-        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
-        if first > last:
-            raise InvalidInput(f"--indices takes numbers and ranges such as 0,5,100-199; got {text!r}")
-        places += range(first, last + 1)
-    return places
-
-
-def parse_granularity(text: str) -> tuple[int, int, int]:
-    parts = text.split(",")
-    if len(parts) != 3 or not all(re.fullmatch(" *[0-9]{1,9} *", part) for part in parts):
-        raise InvalidInput(f"--granularity takes three whole numbers, rotations,dx,dy, such as 31,5,5; got {text!r}")
-    rotations, dxs, dys = (int(part) for part in parts)
-    return rotations, dxs, dys
 
 
 def _write_figures(path: Path, image: Any, swept: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from spatial_viz.losses import cross_entropy, logit_margin
 from spatial_viz.networks import SmallResNet, WhitenedConvNet
 from spatial_viz.training import loop
 from spatial_viz.training.data import PictureSet, augment, read, split_validation, to_images
-from spatial_viz.training.loop import Lookahead, train, worst_candidate
+from spatial_viz.training.loop import Lookahead, train, worst_candidate, worst_noise
 from spatial_viz.training.publish import command_of
 from spatial_viz.training.recipes import RECIPES, TrainingPlan, candidates_at, find_recipe
 
@@ -48,7 +48,8 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def plan(**changes: object) -> TrainingPlan:
     settings: dict[str, object] = {
-        "recipe": "standard", "data": "toy", "network": "tiny", "epochs": 3, "batch": 16, "validation": 24,
+        "recipe": "standard", "data": "toy", "network": "tiny", "epochs": 3, "batch": 16, "learning_rate": 0.05,
+        "bias_rate": 4.0, "validation": 24,
     }  # fmt: skip
     return TrainingPlan(**(settings | changes))  # type: ignore[arg-type]
 
@@ -107,8 +108,9 @@ def test_candidates_grow_and_reach_their_number() -> None:
     assert candidates_at(RECIPES["standard"], 0, plan(epochs=10)) == 0
 
 
-@pytest.mark.parametrize("network", ["tiny", "tiny-resnet"])
-@pytest.mark.parametrize("recipe", sorted(RECIPES))
+@pytest.mark.parametrize(
+    ("recipe", "network"), [*((name, "tiny") for name in sorted(RECIPES)), ("standard", "tiny-resnet")]
+)
 def test_every_recipe_learns_and_writes_what_it_promises(
     recipe: str, network: str, data: PictureSet, small: None, tmp_path: Path
 ) -> None:
@@ -144,6 +146,41 @@ def test_a_run_that_was_cut_off_ends_with_the_same_weights(
     assert steps == 15 + 24 - 14
     whole, parts = (load_file(tmp_path / name / "weights.safetensors") for name in ("whole", "parts"))
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_invariance_pulls_the_two_predictions_together(data: PictureSet, small: None, tmp_path: Path) -> None:
+    """The same training with and without the term: with it the turned pictures are answered more like the others."""
+    limits = TransformGrid(30, 3, 3)
+    apart = {}
+    for weight in (0.0, 4.0):
+        recipe = replace(RECIPES["invariant-30"], candidates=1, invariance=weight)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setitem(RECIPES, "pulled", recipe)
+            network = train(plan(recipe="pulled", epochs=8), data, tmp_path / str(weight)).eval()
+        images = to_images(data.pictures)
+        turned = warp(images, draw_transforms(limits, np.arange(len(images)), 1, seed=9)[:, 0])
+        with torch.no_grad():
+            one, other = (network(part).log_softmax(1) for part in (turned, images))
+        apart[weight] = float(nn.functional.kl_div(one, other, log_target=True, reduction="batchmean"))
+    assert apart[4.0] < 0.7 * apart[0.0]
+
+
+def test_worst_noise_raises_the_loss_within_epsilon(data: PictureSet) -> None:
+    torch.manual_seed(0)
+    network = SmallResNet(classes=4, widths=(4, 8, 8, 8))
+    images, labels = to_images(data.pictures[:20]), data.labels[:20]
+    noisy = worst_noise(network, images, labels, 8 / 255)
+    assert network.training and float((noisy - images).abs().max()) == pytest.approx(8 / 255, abs=1e-6)
+    assert float(noisy.min()) >= 0 and float(noisy.max()) <= 1
+    network.eval()
+    with torch.no_grad():
+        before, after = (cross_entropy(network(part), labels) for part in (images, noisy))
+    assert bool((after > before).all())
+
+
+def test_recipes_fit_their_data_sets() -> None:
+    assert find_recipe("linf-8", "cifar10").epsilon == 8 / 255 and find_recipe("linf-8", "mnist").epsilon == 0.3
+    assert find_recipe("standard", "mnist").epsilon == 0
 
 
 def test_the_first_layer_whitens_patches() -> None:

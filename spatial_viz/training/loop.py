@@ -19,7 +19,7 @@ from tqdm import tqdm
 from spatial_viz.errors import InvalidInput, MissingFile, SpatialVizError
 from spatial_viz.files import replace
 from spatial_viz.geometry import warp
-from spatial_viz.grids import TransformGrid, draw_transforms
+from spatial_viz.grids import TransformGrid, draw_transforms, paper_shift
 from spatial_viz.losses import cross_entropy
 from spatial_viz.networks import WhitenedConvNet, build_network, fold_batch_norm, load_weights
 from spatial_viz.runner import fast_at_bf16
@@ -38,7 +38,7 @@ def train(plan: TrainingPlan, data: PictureSet, out: Path, device: str = "cpu", 
 
     Source: robust optimisation, Engstrom et al., ICML 2019, section 4.
     """
-    recipe = find_recipe(plan.recipe)
+    recipe = find_recipe(plan.recipe, plan.data)
     training, validation = split_validation(data, plan.validation)
     mean, std = channel_statistics(training.pictures)
     torch.manual_seed(plan.seed)
@@ -61,9 +61,8 @@ def train(plan: TrainingPlan, data: PictureSet, out: Path, device: str = "cpu", 
         )
     total = steps_per_epoch * plan.epochs
     state = _start(out, plan, network, optimiser, average, resume)
-    limits = TransformGrid(
-        recipe.rotation, recipe.translation * width / 32, recipe.translation * height / 32, (1, 1, 1)
-    )
+    across, down = (recipe.translation * paper_shift(side) / paper_shift(32) for side in (width, height))
+    limits = TransformGrid(recipe.rotation, across, down, (1, 1, 1))
 
     saved_at = time.monotonic()
     seconds = state["seconds"]
@@ -79,13 +78,16 @@ def train(plan: TrainingPlan, data: PictureSet, out: Path, device: str = "cpu", 
             started = time.monotonic()
             images = augment(training, indices, epoch, plan.seed, recipe.crop).to(device)
             labels = training.labels[indices].to(device)
+            natural = images if recipe.invariance else None
+            if recipe.epsilon:
+                images = worst_noise(network, images, labels, recipe.epsilon)
             if candidates:
                 draws = draw_transforms(limits, indices.numpy() + epoch * len(training), candidates, plan.seed)
                 images = worst_candidate(network, images, labels, draws.to(device))
             rate = _learning_rate(plan, state["step"] / total)
             for group in optimiser.param_groups:
                 group["lr"] = rate * group["times"]
-            loss = _step(network, optimiser, images, labels, plan.label_smoothing)
+            loss = _step(network, optimiser, images, labels, plan.label_smoothing, natural, recipe.invariance)
             if not math.isfinite(loss):
                 raise SpatialVizError(
                     f"the loss became {loss} in epoch {epoch + 1}, step {state['step']}; "
@@ -194,13 +196,36 @@ def save_weights(network: nn.Module, path: Path) -> None:
     replace(path, lambda partial: save_file(state, partial))
 
 
+def worst_noise(network: nn.Module, images: Tensor, labels: Tensor, epsilon: float) -> Tensor:
+    """The pictures with ℓ∞ noise that raises the loss of the network in evaluation mode: foolbox's projected gradient
+    descent, seven steps of a quarter of ``epsilon`` from the pictures themselves."""
+    import foolbox
+
+    model = foolbox.models.pytorch.PyTorchModel(network.eval(), bounds=(0, 1), device=images.device)
+    attack = foolbox.attacks.LinfPGD(rel_stepsize=0.25, steps=7, random_start=False)
+    with torch.autocast(images.device.type, torch.bfloat16, enabled=fast_at_bf16(images.device)):
+        noisy: Tensor = attack.run(model, images, foolbox.criteria.Misclassification(labels), epsilon=epsilon)
+    network.train()
+    return noisy.detach().contiguous(memory_format=torch.channels_last)
+
+
 def _step(
-    network: nn.Module, optimiser: torch.optim.Optimizer, images: Tensor, labels: Tensor, smoothing: float
+    network: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    images: Tensor,
+    labels: Tensor,
+    smoothing: float,
+    natural: Tensor | None,
+    invariance: float,
 ) -> float:
+    """``natural``: the pictures as they are, to whose predictions those for ``images`` are pulled."""
     network.train()
     with torch.autocast(images.device.type, torch.bfloat16, enabled=fast_at_bf16(images.device)):
-        logits = network(images)
-    loss = F.cross_entropy(logits.float(), labels, label_smoothing=smoothing)
+        logits = network(images if natural is None else torch.cat((images, natural))).float()
+    loss = F.cross_entropy(logits[: len(labels)], labels, label_smoothing=smoothing)
+    if natural is not None:
+        worst, as_they_are = logits.log_softmax(1).chunk(2)
+        loss = loss + invariance * F.kl_div(worst, as_they_are, log_target=True, reduction="batchmean")
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
     optimiser.step()

@@ -1,0 +1,37 @@
+"""Texts of the command line → values; what cannot be read is refused with an example."""
+
+from __future__ import annotations
+
+import re
+
+from spatial_viz.errors import InvalidInput
+
+
+def parse_epsilon(text: str) -> float:
+    match = re.fullmatch(r" *([0-9]*\.?[0-9]+) *(?:/ *([0-9]*\.?[0-9]+) *)?", text)
+    if not match or (match[2] and float(match[2]) == 0):
+        raise InvalidInput(f"--epsilon takes a number from 0 to 1, or a fraction such as 8/255; got {text!r}")
+    return float(match[1]) / float(match[2] or 1)
+
+
+def parse_indices(text: str) -> list[int]:
+    """
+    >>> parse_indices("3,10-12")
+    [3, 10, 11, 12]
+    """
+    places: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(" *([0-9]{1,7}) *(?:- *([0-9]{1,7}) *)?", part)
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (1, 0)
+        if first > last:
+            raise InvalidInput(f"--indices takes numbers and ranges such as 0,5,100-199; got {text!r}")
+        places += range(first, last + 1)
+    return places
+
+
+def parse_granularity(text: str) -> tuple[int, int, int]:
+    parts = text.split(",")
+    if len(parts) != 3 or not all(re.fullmatch(" *[0-9]{1,9} *", part) for part in parts):
+        raise InvalidInput(f"--granularity takes three whole numbers, rotations,dx,dy, such as 31,5,5; got {text!r}")
+    rotations, dxs, dys = (int(part) for part in parts)
+    return rotations, dxs, dys
