@@ -55,6 +55,7 @@ def break_pictures(
     report: called with the number of standing pictures after every round.
     """
     table, count = extremes_first(grid), len(images)
+    images = images.to(runner.device)  # once, not in every round
     at_once = max(ROWS, fast_batch(runner.device, runner.precision, (images.shape[-2], images.shape[-1])))
     found = Broken(
         standing.clone(),

@@ -6,8 +6,6 @@ A shard is there whole or not at all: killed at any moment, a run goes on where 
 from __future__ import annotations
 
 import json
-import shutil
-import uuid
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -21,7 +19,7 @@ from filelock import FileLock, Timeout
 from spatial_viz.errors import CorruptFile, InvalidInput, MissingFile, SpatialVizError
 from spatial_viz.evaluation.plan import digest
 from spatial_viz.evaluation.shards import ShardResult
-from spatial_viz.files import replace
+from spatial_viz.files import replace, replace_folder
 
 SCHEMA = 1
 QUESTION = ("classifiers", "data", "plan")
@@ -167,15 +165,9 @@ def runs_in(store: Path) -> list[Path]:
 
 
 def _write_landscapes(path: Path, landscapes: xr.Dataset) -> None:
-    """A Zarr store is a folder: made under another name, then renamed; one that no table belongs to is replaced."""
-    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
-    try:
-        whole = {name: {"chunks": variable.shape} for name, variable in landscapes.data_vars.items()}
-        landscapes.to_zarr(partial, encoding=whole, consolidated=False)
-        shutil.rmtree(path, ignore_errors=True)
-        partial.rename(path)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    """A Zarr store with one chunk a variable; one that no table belongs to is replaced."""
+    whole = {name: {"chunks": variable.shape} for name, variable in landscapes.data_vars.items()}
+    replace_folder(path, lambda partial: landscapes.to_zarr(partial, encoding=whole, consolidated=False))
 
 
 def _table_path(folder: Path, classifier: int, shard: int) -> Path:

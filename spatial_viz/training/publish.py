@@ -21,7 +21,7 @@ from spatial_viz.training.data import read, split_validation, to_images
 from spatial_viz.training.loop import channel_statistics
 from spatial_viz.version import VERSION
 
-CALIBRATION_PICTURES, CALIBRATION_TRANSFORMS = 200, 50
+CALIBRATION_PICTURES, CALIBRATION_TRANSFORMS = 200, 25
 
 
 def publish(run: Path, root: Path | None = None, pictures: int = 1000) -> dict[str, Any]:
