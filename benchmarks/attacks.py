@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from spatial_viz.attacks import Attack, FirstOrder, GridSearch, Random, Refine, WorstOfK
+from spatial_viz.attacks import Attack, AttackResult, FirstOrder, GridSearch, Random, Refine, WorstOfK
 from spatial_viz.classifiers import Classifier, load_classifier
 from spatial_viz.datasets import first_per_class
 from spatial_viz.grids import TransformGrid
@@ -23,6 +23,7 @@ from spatial_viz.training.data import read, to_images
 
 def until_broken(
     attack: Attack,
+    found: AttackResult,
     starts: int,
     classifier: Classifier,
     images: Tensor,
@@ -32,18 +33,18 @@ def until_broken(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Which of N pictures stand ``starts`` runs of an attack, and the forward and backward passes used for each.
 
-    The runs have the seeds ``seed``, ``seed + 1``, …; a picture is done once it is broken, because one success is all
+    ``found`` is the result of the first. The runs have the seeds ``seed``, ``seed + 1``, …; a picture is done once it is broken, because one success is all
     that robust accuracy asks for.
     """
-    passes, backward = torch.zeros(2, len(images), dtype=torch.int64)
-    standing = torch.arange(len(images))
+    passes, backward = found.passes.clone(), found.backward_passes.clone()
+    standing = found.robust.nonzero()[:, 0]
     with tqdm(leave=False) as bar:
 
         def report(done: float, total: int) -> None:
             bar.total = total
             bar.update(int(done) - bar.n)
 
-        for start in range(starts):
+        for start in range(1, starts):
             if not len(standing):
                 break
             bar.set_description(f"{attack.name}, start {start + 1} of {starts}")
@@ -104,9 +105,11 @@ def main() -> None:
                 report=lambda done, total: bar.update(int(done) - bar.n),
             )  # fmt: skip
         row(name, found.robust, f"{float(found.losses.mean()):.2f}", found.passes, found.backward_passes)
+        if attack is first_order:
+            one_start = found
     if options.restarts > 1:
         name = f"first-order, {options.steps} steps, up to {options.restarts} starts, a picture is done once broken"
-        stood = until_broken(first_order, options.restarts, classifier, images, labels, limits, options.seed)
+        stood = until_broken(first_order, one_start, options.restarts, classifier, images, labels, limits, options.seed)
         row(name, stood[0], "–", *stood[1:])  # no loss: nobody looks for the highest
 
 
