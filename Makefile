@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: app share test check bench picture clean
+.PHONY: app share test check bench picture results clean
 
 app: .venv/ready
 	$(BIN)/streamlit run app.py
@@ -26,6 +26,10 @@ bench: .venv/ready
 # The picture of the app in the README.
 picture: .venv/ready
 	$(BIN)/python -m docs.picture
+
+# docs/results.md, from docs/results/*.json and the stored runs.
+results: .venv/ready
+	$(BIN)/python -m docs.results
 
 .venv/ready: requirements.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; this is " + sys.version)'

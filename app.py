@@ -9,16 +9,32 @@ from PIL import Image
 icon = Image.new("RGB", (32, 32), "#b5361c").rotate(15, expand=True, fillcolor="#ffffff")
 st.set_page_config(page_title="spatial_viz", page_icon=icon, layout="wide")
 
-from spatial_viz.pages import attack, choosing, explore  # noqa: E402  (the page should have its title before torch)
+from spatial_viz.pages import (  # noqa: E402  (the page should have its title before torch)
+    attack,
+    browse,
+    choosing,
+    explore,
+    opening,
+    results,
+)
 
+st.session_state["explore"] = st.Page(explore.page, title="Explore", url_path="explore", default=True)
 page = st.navigation(
     [
-        st.Page(explore.page, title="Explore", url_path="explore", default=True),
+        st.session_state["explore"],
         st.Page(attack.page, title="Attack", url_path="attack"),
+        st.Page(results.page, title="Results", url_path="results"),
+        st.Page(browse.page, title="Browse", url_path="browse"),
     ],
     position="top",
 )
-st.session_state["view"] = choosing.choose()
+if page.url_path in ("results", "browse"):
+    place = st.empty()
+    with place.container():
+        st.session_state["view"] = opening.opened(choosing.choose())
+    place.empty()  # these are about no one picture, so what is wrong with the choice of it does not matter
+else:
+    st.session_state["view"] = opening.opened(choosing.choose())
 page.run()
 
 

@@ -13,16 +13,18 @@ from conftest import ROOT
 PACKAGE = ROOT / "spatial_viz"
 # A module imports only what stands above it.
 ORDER = """
-    version errors files intervals geometry grids images datasets networks classifiers losses landscape runner
+    version errors parsing files intervals geometry grids images datasets networks classifiers losses landscape runner
     sweeps
     queries attacks
     defences noise cache refining figure_style slices surfaces side_by_side figures attack_figures
     evaluation.plan evaluation.pictures evaluation.exact evaluation.shards evaluation.work
     evaluation.store evaluation.report evaluation.cluster evaluation.run
+    evaluation.summary evaluation.published evaluation.finding result_figures browse_figures
     training.recipes training.data training.loop training.publish
     explorer.payload exports cli __main__ explorer.component pages.choosing pages.explore pages.attack
+    pages.opening pages.results pages.browse
 """.split()  # noqa: SIM905
-STREAMLIT = {"explorer.component", "pages.choosing", "pages.explore", "pages.attack"}
+STREAMLIT = {name for name in ORDER if name == "explorer.component" or name.startswith("pages.")}
 MODULES = sorted(
     ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
     for path in PACKAGE.rglob("*.py")

@@ -38,3 +38,8 @@ def gallery(items: Sequence[dict[str, str]], selected: str, key: str, on_click: 
     ``st.session_state[key]["clicked"]``.
     """
     _renderer("gallery")(key=key, data={"items": list(items), "selected": selected}, on_clicked_change=on_click)
+
+
+def wall(items: Sequence[dict[str, str]], key: str, on_click: Callable[[], None]) -> None:
+    """Draw larger pictures with a ``caption`` each, to click like those of `gallery`; none of them is selected."""
+    _renderer("gallery")(key=key, data={"items": list(items), "wall": True}, on_clicked_change=on_click)

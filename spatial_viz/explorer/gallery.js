@@ -1,4 +1,5 @@
-// Thumbnails to click. data = {items: [{id, label, src}], selected}; a click sends one trigger, the id.
+// Thumbnails to click. data = {items: [{id, label, src, caption}], selected, wall}; a click sends one trigger, the id.
+// A wall has larger pictures with captions; nothing on it is selected.
 
 const SMALL = 64; // pictures up to this many pixels are shown as pixels, larger ones smoothly
 
@@ -10,13 +11,15 @@ export function mount(element, data, onSelect) {
   element.appendChild(root);
   let shown = null;
   let buttons = [];
+  let selectable = true;
 
   function select(id) {
+    if (!selectable) return;
     for (const button of buttons) button.setAttribute("aria-pressed", String(button.dataset.id === id));
   }
 
   function build(items) {
-    buttons = items.map(({ id, label, src }) => {
+    buttons = items.map(({ id, label, src, caption }) => {
       const button = document.createElement("button");
       const image = document.createElement("img");
       button.type = "button";
@@ -28,6 +31,12 @@ export function mount(element, data, onSelect) {
       image.addEventListener("load", () => image.classList.toggle("sv-small", image.naturalWidth <= SMALL));
       image.src = src;
       button.append(image);
+      if (caption) {
+        const words = document.createElement("span");
+        words.textContent = caption;
+        words.setAttribute("aria-hidden", "true"); // the picture's label says it, too
+        button.append(words);
+      }
       button.addEventListener("click", () => {
         if (button.getAttribute("aria-pressed") === "true") return;
         select(id);
@@ -38,7 +47,9 @@ export function mount(element, data, onSelect) {
     root.replaceChildren(...buttons);
   }
 
-  function update({ items, selected }) {
+  function update({ items, selected, wall = false }) {
+    selectable = !wall;
+    root.classList.toggle("sv-wall", wall);
     const now = JSON.stringify(items);
     if (now !== shown) build(items);
     select(selected);

@@ -1,0 +1,103 @@
+"""`make results` writes docs/results.md from the runs there are, beside the published figures.
+
+`python -m docs.results --ship FOLDER …` first puts stored runs into docs/results/, where they ship with the project.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from spatial_viz.evaluation.finding import with_checksums
+from spatial_viz.evaluation.pictures import choose
+from spatial_viz.evaluation.published import (
+    SOURCES,
+    all_results,
+    best_known,
+    columns_in,
+    series_names,
+    shipped_folder,
+    store_folder,
+)
+from spatial_viz.evaluation.report import report_on
+from spatial_viz.evaluation.store import runs_in
+from spatial_viz.evaluation.summary import summarise, write_summary
+
+TARGET = Path(__file__).with_name("results.md")
+HEAD = """# Results
+
+Written by `make results` from `docs/results/*.json` and from the runs in the store; no number here is typed by hand.
+Accuracy in per cent, in brackets the 95 % Wilson interval and the number of pictures; a dash where nothing is known. A
+picture counts as robust against an adversary if it is classified correctly as it is and at every transform that the
+adversary tries; "grid" is exact, over every transform of the grid.
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--ship", type=Path, nargs="+", default=[], metavar="FOLDER", help="runs for docs/results/")
+    parser.add_argument("--store", type=Path, default=store_folder(), help="the folder of runs")
+    parser.add_argument("--out", type=Path, default=TARGET)
+    options = parser.parse_args()
+    for folder in options.ship:
+        ship(folder, shipped_folder())
+    options.out.write_text(document(options.store, shipped_folder()), encoding="utf-8")
+    print(f"{options.out}: from {len(runs_in(options.store))} stored runs")
+
+
+def ship(folder: Path, target: Path) -> None:
+    """Its report as JSON and, of a run with landscapes, a summary per classifier."""
+    report = report_on(folder).to_json()
+    text = json.dumps(report, indent=1, ensure_ascii=False)
+    (target / f"{folder.name}.json").write_text(text + "\n", encoding="utf-8")
+    if not report["run"]["plan"]["full"]:
+        return
+    data = report["run"]["data"]
+    pictures = choose(data["name"], None, data["split"], None, None)
+    for number, classifier in enumerate(report["run"]["classifiers"]):
+        summary = with_checksums(summarise(folder, number), pictures)
+        write_summary(summary, target / f"{folder.name}-{classifier['name'].replace('/', '-')}.npz")
+
+
+def document(store: Path, shipped: Path) -> str:
+    """The whole page."""
+    results, problems = all_results(store, shipped)
+    parts = [HEAD]
+    for data, rows in results.groupby("data", sort=False):
+        parts += [f"## {data}\n", table(rows), ""]
+    measured = results[results["source"] != SOURCES[2]]
+    parts.append("Measured with " + "; ".join(f"grid {grid}" for grid in sorted(set(measured["grid"]))) + ".\n"
+                 if len(measured) else "Nothing is measured yet: `python -m spatial_viz evaluate` does.\n")  # fmt: skip
+    parts += [f"Left out: {problem}\n" for problem in problems]
+    return "\n".join(parts)
+
+
+def table(results: pd.DataFrame) -> str:
+    """A row per classifier, a column per adversary."""
+    known = best_known(results)
+    columns = columns_in(results)
+    lines = ["| " + " | ".join(["classifier", *columns, "source"]) + " |", "|---|" + "---:|" * len(columns) + "---|"]
+    known = known.assign(series=series_names(known, False), kind=known["source"] == SOURCES[2])
+    for (series, kind), rows in known.groupby(["series", "kind"], sort=False):
+        cells = {row["column"]: _cell(row) for row in rows.to_dict("records")}
+        sources = " and ".join(dict.fromkeys(f"{row['source']}: {row['citation']}" if kind else row["source"]
+                                             for row in rows.to_dict("records")))  # fmt: skip
+        lines.append("| " + " | ".join([series, *(cells.get(column, "–") for column in columns), sources]) + " |")
+    return "\n".join(lines)
+
+
+def _cell(row: dict[Any, Any]) -> str:
+    """Per cent; measured ones with interval and pictures."""
+    if row["source"] == SOURCES[2]:
+        return f"{100 * row['accuracy']:g}"
+    unfinished = "" if row["complete"] else ", not complete"
+    interval = f"{100 * row['low']:.1f} to {100 * row['high']:.1f}"
+    return f"{100 * row['accuracy']:.2f} ({interval}; {row['n']:,}{unfinished})"
+
+
+if __name__ == "__main__":
+    main()

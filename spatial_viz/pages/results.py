@@ -1,0 +1,141 @@
+"""Results: every accuracy that is known, measured here, shipped or published, as one chart and one table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import streamlit as st
+
+from spatial_viz.errors import SpatialVizError
+from spatial_viz.evaluation.published import SOURCES, all_results, column_of, shipped_folder, store_folder
+from spatial_viz.evaluation.store import runs_in
+from spatial_viz.explorer.payload import GLOSSARY
+from spatial_viz.pages.choosing import BARE, plain, theme_of_page
+from spatial_viz.result_figures import accuracy_figure
+
+ANY = "all"
+MEASURE = (
+    "python -m spatial_viz evaluate --classifier cifar10/standard,cifar10/worst-of-10-30 --data cifar10 --limit 1000 "
+    "--adversary natural,random,worst-of-10,grid"
+)
+
+
+def page() -> None:
+    """The page, from top to bottom."""
+    if "refiner" in st.session_state:
+        st.session_state["refiner"].pause()
+    st.markdown("##### How often are classifiers right when pictures are turned and shifted?")
+    try:
+        results, problems = _results(store_folder(), stamp())
+    except SpatialVizError as error:
+        st.error(plain(error), icon=":material/error:")
+        return
+    for problem in problems:
+        st.warning(plain(problem), icon=":material/warning:")
+    if not (results["source"] != SOURCES[2]).any():
+        st.info(
+            "Nothing is measured on this machine yet; the published figures are shown. This command measures:",
+            icon=":material/straighten:",
+        )
+        st.code(MEASURE, language="bash", wrap_lines=True)
+    chosen = _filter(results)
+    if chosen.empty:
+        st.info("No result has all of these properties; choose fewer of them.", icon=":material/filter_alt_off:")
+        return
+    figure = accuracy_figure(chosen, theme_of_page())
+    st.plotly_chart(figure, theme=None, config=BARE, key="accuracies", alt=figure.layout.meta["alt"])
+    st.caption(_legend(chosen))
+    _table(chosen)
+    with st.expander("What do these words mean?"):
+        for term, text in {**MEANINGS, "padding": GLOSSARY["padding"]}.items():
+            st.markdown(f"**{term.capitalize()}.** {text}")
+
+
+MEANINGS = {
+    "natural": "The picture as it is.",
+    "random": "One transform, drawn at random within the spatial limits.",
+    "worst-of-10": "Ten random transforms; the picture counts only if it is classified correctly at all of them.",
+    "first-order": "The gradient looks for the worst transform, from one random start.",
+    "grid": "Every transform of the grid; the picture counts only if it is classified correctly at all of them.",
+    "vote of 10": "The class that most of ten random transforms of the picture are taken for is the answer.",
+    "interval": "The thin line on a bar is the 95 % Wilson interval: how far chance in the choice of pictures reaches.",
+}
+
+
+def stamp() -> tuple[tuple[str, float], ...]:
+    """Changes whenever a run or a shipped file does."""
+    places: list[Path] = [*runs_in(store_folder()), *sorted(shipped_folder().glob("*.*"))]
+    return tuple((str(place), place.stat().st_mtime) for place in places)
+
+
+@st.cache_data(show_spinner=False, max_entries=4)
+def _results(store: Path, stamps: tuple[tuple[str, float], ...]) -> tuple[pd.DataFrame, list[str]]:
+    return all_results(store)
+
+
+def _filter(results: pd.DataFrame) -> pd.DataFrame:
+    """What the visitor wants to see; published figures, which do not say, have every padding and grid."""
+    measured = results["source"] != SOURCES[2]
+    pictures = list(dict.fromkeys(results["data"]))
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        data = st.selectbox("Pictures", [*pictures, ANY], key="results_pictures", bind="query-params", width=180)
+        padding = st.selectbox("Padding", [ANY, *sorted(set(results["padding"][measured]))], key="results_padding",
+                               bind="query-params", width=140)  # fmt: skip
+        grid = st.selectbox("Spatial limits and grid", [ANY, *sorted(set(results["grid"][measured]))],
+                            key="results_grid", bind="query-params", width=320)  # fmt: skip
+        beside = st.toggle("Published figures", True, key="results_published", bind="query-params")
+    kept = results[beside | measured]
+    if data != ANY:
+        kept = kept[kept["data"] == data]
+    for column, value in (("padding", padding), ("grid", grid)):
+        if value != ANY:
+            kept = kept[(kept[column] == value) | (kept["source"] == SOURCES[2])]
+    names = st.multiselect("Classifiers", list(dict.fromkeys(kept["classifier"])), key="results_classifiers",
+                           placeholder="All of them", bind="query-params")  # fmt: skip
+    return kept[kept["classifier"].isin(names)] if names else kept
+
+
+def _legend(results: pd.DataFrame) -> str:
+    parts = []
+    if (results["source"] != SOURCES[2]).any():
+        parts.append("Solid bars are measured, with their 95 % intervals.")
+    if (results["source"] == SOURCES[2]).any():
+        citations = dict.fromkeys(results["citation"][results["source"] == SOURCES[2]])
+        parts.append(f"Hatched bars are published figures, from {' and '.join(citations)}.")
+    question = ["classifier", "data", "adversary", "vote", "grid", "padding"]
+    if results[results["source"] != SOURCES[2]].duplicated(question).any():
+        parts.append("Where a question was measured more than once, the bar is the answer with most pictures.")
+    if not results["complete"].all():
+        parts.append("Some runs are not complete; the same command with --resume goes on.")
+    return plain(" ".join(parts))
+
+
+def _table(results: pd.DataFrame) -> None:
+    shown = pd.DataFrame(
+        {
+            "classifier": results["classifier"],
+            "pictures": results["data"],
+            "adversary": [column_of(*pair) for pair in zip(results["adversary"], results["vote"], strict=True)],
+            "accuracy": results["accuracy"],
+            "95 % interval": [
+                "" if pd.isna(low) else f"{low:.1%} to {high:.1%}"
+                for low, high in zip(results["low"], results["high"], strict=True)
+            ],
+            "n": results["n"],
+            "forward passes": [
+                "" if pd.isna(made) else f"{made:,} of {full:,}"
+                for made, full in zip(results["passes"], results["passes_full"], strict=True)
+            ],
+            "grid": results["grid"],
+            "padding": results["padding"],
+            "source": [
+                f"{source}: {where}" for source, where in zip(results["source"], results["citation"], strict=True)
+            ],
+        }
+    )
+    percent = st.column_config.NumberColumn(format="percent")
+    st.dataframe(shown, hide_index=True, key="results-table", column_config={"accuracy": percent},
+                 alt="All results shown in the chart, one a row.")  # fmt: skip
+    st.download_button("Results (CSV)", results.to_csv(index=False, lineterminator="\n"), "results.csv", "text/csv",
+                       on_click="ignore", icon=":material/download:")  # fmt: skip
