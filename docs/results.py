@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from spatial_viz.errors import SpatialVizError
 from spatial_viz.evaluation.finding import with_checksums
 from spatial_viz.evaluation.pictures import choose
 from spatial_viz.evaluation.published import (
@@ -43,8 +45,11 @@ def main() -> None:
     parser.add_argument("--store", type=Path, default=store_folder(), help="the folder of runs")
     parser.add_argument("--out", type=Path, default=TARGET)
     options = parser.parse_args()
-    for folder in options.ship:
-        ship(folder, shipped_folder())
+    try:
+        for folder in options.ship:
+            ship(folder, shipped_folder())
+    except SpatialVizError as error:
+        sys.exit(f"error: {error}")
     options.out.write_text(document(options.store, shipped_folder()), encoding="utf-8")
     print(f"{options.out}: from {len(runs_in(options.store))} stored runs")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import plotly.graph_objects as go
 
 from spatial_viz.evaluation.summary import Summary
@@ -45,8 +44,8 @@ def share_histogram(summary: Summary, theme: Theme = "light") -> go.Figure:
     figure = _figure(traces, theme, "Share of the grid that fails", note, 300)
     figure.update_layout(
         bargap=0,
-        xaxis={"tickvals": [-1.5 * width, 0, 0.25, 0.5, 0.75, 1],
-               "ticktext": ["none", "0", "25 %", "50 %", "75 %", "100 %"], "range": [-2.4 * width, 1 + 0.4 * width],
+        xaxis={"tickangle": 0, "tickvals": [-1.5 * width, 0.25, 0.5, 0.75, 1],
+               "ticktext": ["none", "25 %", "50 %", "75 %", "100 %"], "range": [-2.4 * width, 1 + 0.4 * width],
                "title": {"text": "share of the grid that is misclassified"}},
         yaxis={"title": {"text": "pictures"}, "rangemode": "tozero"},
     )  # fmt: skip
@@ -86,7 +85,7 @@ def confusion_figure(summary: Summary, theme: Theme = "light") -> go.Figure:
     counts = summary.confusion()
     classes = sorted(set(counts.index) | set(counts.columns))
     if len(classes) > MOST_CLASSES:
-        return _pairs_figure(summary, counts, theme)
+        return _pairs_figure(summary, theme)
     counts = counts.reindex(index=classes, columns=classes, fill_value=0)
     names = [escaped(summary.name_of(each)) for each in classes]
     values = counts.to_numpy()
@@ -108,10 +107,9 @@ def confusion_figure(summary: Summary, theme: Theme = "light") -> go.Figure:
     return figure
 
 
-def _pairs_figure(summary: Summary, counts: pd.DataFrame, theme: Theme) -> go.Figure:
-    stacked = counts.stack()
-    mistakes = stacked[(stacked > 0) & (stacked.index.get_level_values(0) != stacked.index.get_level_values(1))]
-    top = mistakes.sort_values(ascending=False, kind="stable").head(PAIRS)[::-1]
+def _pairs_figure(summary: Summary, theme: Theme) -> go.Figure:
+    mistakes = summary.mistakes()
+    top = mistakes.head(PAIRS)[::-1]
     names = [f"{summary.name_of(true)} → {summary.name_of(seen)}" for true, seen in top.index]
     trace = go.Bar(x=top.to_numpy(), y=[escaped(name) for name in names], orientation="h", marker={"color": ACCENT},
                    hovertemplate="%{y}: %{x} pictures<extra></extra>", name="mistakes")  # fmt: skip

@@ -14,8 +14,10 @@ from spatial_viz.figure_style import Theme, escaped, palette, template
 # Okabe and Ito's colours, told apart by colour-blind people, those that show on both themes; the order of the bars
 # is that of the legend, and published figures are hatched.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#b8860b", "#8a6fd1", "#7f7f7f")
-BAR, GAP = 18, 1.0  # pixels per bar; the gap between adversaries in bars
+BAR, GAP = 18, 0.4  # pixels per bar; the gap between adversaries in bars
 MEASURED = "measured"
+# Patterns of the first bars, and of those for which a colour comes up again.
+PATTERNS = {MEASURED: ("", ".", "+"), SOURCES[2]: ("/", "x", "-")}
 
 
 def accuracy_figure(results: pd.DataFrame, theme: Theme = "light") -> go.Figure:
@@ -29,7 +31,7 @@ def accuracy_figure(results: pd.DataFrame, theme: Theme = "light") -> go.Figure:
                          kind=np.where(known["source"] == SOURCES[2], SOURCES[2], MEASURED))  # fmt: skip
     pairs = list(dict.fromkeys(zip(known["series"], known["kind"], strict=True)))
     columns, colours = columns_in(results), palette(theme)
-    places, ticks = _places(known, columns, pairs)
+    places, titles = _places(known, columns, pairs)
     figure = go.Figure()
     for number, (series, kind) in enumerate(pairs):
         rows = known[(known["series"] == series) & (known["kind"] == kind)]
@@ -45,18 +47,21 @@ def accuracy_figure(results: pd.DataFrame, theme: Theme = "light") -> go.Figure:
         )
     )  # fmt: skip
     last = max(rows_at, default=0.0)
-    legend = 21 * len(pairs) + 16
+    for name, at in titles.items():
+        figure.add_annotation(
+            x=0, xref="paper", xanchor="left", y=at, yanchor="middle", showarrow=False, text=f"<b>{escaped(name)}</b>",
+            font={"size": 12, "color": colours["text"]},
+        )  # fmt: skip
+    plot, legend = BAR * (last + 2), 20 * len(pairs) + 10  # pixels
     figure.update_layout(
         template=template(theme), barmode="overlay", bargap=0,
-        height=int(BAR * (last + 2) + legend + 74), margin={"l": 12, "r": 12, "t": 12, "b": 54 + legend},
+        height=int(plot + legend + 66), margin={"l": 12, "r": 12, "t": 12 + legend, "b": 54},
         meta={"theme": theme, "alt": alt_of(known)}, showlegend=True,
-        legend={"x": 0, "xref": "container", "y": 0, "yref": "container", "yanchor": "bottom", "traceorder": "normal",
-                "font": {"size": 12}, "itemclick": False, "itemdoubleclick": False, "bgcolor": "rgba(0,0,0,0)"},
-        xaxis={"range": [0, 1.16], "tickvals": [0, 0.25, 0.5, 0.75, 1], "tickformat": ".0%", "zeroline": False,
+        legend={"x": 0, "y": 1 + 8 / plot, "yanchor": "bottom", "traceorder": "normal", "font": {"size": 12},
+                "itemclick": False, "itemdoubleclick": False, "bgcolor": "rgba(0,0,0,0)"},
+        xaxis={"range": [0, 1.14], "tickvals": [0, 0.25, 0.5, 0.75, 1], "tickformat": ".0%", "zeroline": False,
                "title": {"text": "accuracy"}},
-        yaxis={"tickvals": list(ticks.values()), "ticktext": [escaped(name).replace(", ", ",<br>") for name in ticks],
-               "range": [last + 1, -1], "showgrid": False, "zeroline": False, "ticks": "",
-               "tickfont": {"color": colours["text"]}},
+        yaxis={"range": [last + 1, -1], "showgrid": False, "zeroline": False, "showticklabels": False, "ticks": ""},
     )  # fmt: skip
     return figure
 
@@ -73,19 +78,19 @@ def alt_of(known: pd.DataFrame) -> str:
 def _places(
     known: pd.DataFrame, columns: list[str], pairs: list[tuple[str, str]]
 ) -> tuple[dict[tuple[str, str, str], float], dict[str, float]]:
-    """The height of every bar, counted in bars from the top, and the middle of each adversary's group."""
+    """The height of every bar, counted in bars from the top, and that of each adversary's title."""
     there = set(zip(known["column"], known["series"], known["kind"], strict=True))
     places: dict[tuple[str, str, str], float] = {}
-    ticks: dict[str, float] = {}
+    titles: dict[str, float] = {}
     at = 0.0
     for column in columns:
-        group = [(column, *pair) for pair in pairs if (column, *pair) in there]
-        for key in group:
-            places[key] = at
-            at += 1
-        ticks[column] = at - (len(group) + 1) / 2
-        at += GAP
-    return places, ticks
+        titles[column] = at
+        for pair in pairs:
+            if (column, *pair) in there:
+                at += 1
+                places[column, *pair] = at
+        at += 1 + GAP
+    return places, titles
 
 
 def _bars(rows: pd.DataFrame, places: list[float], number: int, kind: str, colours: dict[str, str]) -> Any:
@@ -99,9 +104,11 @@ def _bars(rows: pd.DataFrame, places: list[float], number: int, kind: str, colou
             lines += [f"95 % interval {row['low']:.1%} to {row['high']:.1%}, {row['n']:,} pictures",
                       f"{row['grid']}, padding {row['padding']}"]  # fmt: skip
         hover.append("<br>".join([*lines, escaped(f"{row['source']}: {row['citation']}")]))
-    pattern = (
-        {} if measured else {"shape": "/", "fgcolor": colour, "bgcolor": colours["page"], "size": 6, "solidity": 0.3}
-    )
+    shapes, inverse = PATTERNS[kind], not measured
+    pattern = {
+        "shape": shapes[number // len(COLOURS) % len(shapes)], "size": 6, "solidity": 0.3,
+        "fgcolor": colour if inverse else colours["page"], "bgcolor": colours["page"] if inverse else colour,
+    }  # fmt: skip
     spread = {"type": "data", "symmetric": False, "array": (rows["high"] - rows["accuracy"]).tolist(),
               "arrayminus": (rows["accuracy"] - rows["low"]).tolist(), "thickness": 1.5, "width": 4,
               "color": colours["text"]}  # fmt: skip

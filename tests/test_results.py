@@ -97,7 +97,7 @@ def test_the_chart_tells_published_bars_without_colour(theme: str, tmp_path: Pat
         "paper's ResNet, standard (published)",
         "paper's ResNet, worst-of-10 (published)",
     ]
-    assert [trace.marker.pattern.shape for trace in bars] == [None, "/", "/"]
+    assert [trace.marker.pattern.shape for trace in bars] == ["", "/", "/"]
     assert bars[0].error_x.array is not None and bars[1].error_x.array is None
     (row,) = cifar[(cifar["source"] == "measured here") & (cifar["adversary"] == "grid")].to_dict("records")
     assert bars[0].x[1] == row["accuracy"] and bars[0].error_x.array[1] == pytest.approx(row["high"] - row["accuracy"])

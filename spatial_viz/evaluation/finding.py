@@ -71,11 +71,19 @@ def data_set(name: str, split: str) -> Pictures:
         raise MissingFile(f"the pictures of {name} are not on this machine. {how_to_fetch(name, split)}") from error
 
 
+def fetch_command(name: str, split: str) -> str | None:
+    """What fetches a data set; None for those that are not to be had by a command."""
+    if name not in ("cifar10", "mnist", "imagenette"):
+        return None
+    call = f"load_dataset('{name}', 'data/{name}', '{split}', download=True)"
+    return f'python -c "from spatial_viz.datasets import load_dataset; {call}"'
+
+
 def how_to_fetch(name: str, split: str) -> str:
     """One sentence."""
-    if name in ("cifar10", "mnist", "imagenette"):
-        call = f"load_dataset('{name}', 'data/{name}', '{split}', download=True)"
-        return f'Fetch them with: python -c "from spatial_viz.datasets import load_dataset; {call}"'
+    command = fetch_command(name, split)
+    if command:
+        return f"Fetch them with: {command}"
     if name in DATASETS:
         return f"Put them into data/{name}/{split}/, a folder per class."
     return f"The run read them from the folder {name}; put them back there."

@@ -94,6 +94,12 @@ class Summary:
         self._bits()
         return pd.crosstab(pd.Series(self.label, name="true"), pd.Series(self.predicted, name="worst case"))
 
+    def mistakes(self) -> pd.Series:
+        """Pictures per (true class, worst-case class), where these differ; most frequent first."""
+        counts = self.confusion().stack()
+        astray = counts.index.get_level_values(0) != counts.index.get_level_values(1)
+        return counts[astray & (counts > 0)].sort_values(ascending=False, kind="stable")
+
     def table(self) -> pd.DataFrame:
         """A row per picture: index, label, natural, verdict (of `VERDICTS`), cell, loss, predicted, rotation, dx, dy
         (degrees, pixels; NaN where there is no cell), and share, NaN where the run kept no landscapes."""
@@ -132,7 +138,8 @@ def summarise(folder: Path, classifier: int = 0) -> Summary:
     if len(rows):
         rows = rows[rows["classifier"] == card["classifiers"][0]["name"]]
     if not len(rows):
-        return _typed(Summary(card, *(np.zeros(0, np.int64) for _ in range(7)), None))
+        none = np.zeros(0)
+        return _typed(Summary(card, none, none, none, none, none, none, none, None))
     label, natural = rows["label"].to_numpy(), rows["natural_predicted"].to_numpy()
     full = card["plan"]["full"]
     kind = "worst" if full else "breaking"

@@ -10,8 +10,8 @@ import streamlit as st
 
 from spatial_viz.browse_figures import confusion_figure, failing_heatmap, share_histogram
 from spatial_viz.classifiers import catalogue
-from spatial_viz.errors import SpatialVizError
-from spatial_viz.evaluation.finding import Entry, Found, browsable, find_pictures, worst_pictures
+from spatial_viz.errors import MissingFile, SpatialVizError
+from spatial_viz.evaluation.finding import Entry, Found, browsable, fetch_command, find_pictures, worst_pictures
 from spatial_viz.evaluation.published import store_folder
 from spatial_viz.evaluation.summary import VERDICTS, Summary
 from spatial_viz.explorer.component import wall
@@ -24,6 +24,7 @@ from spatial_viz.pages.opening import link_name, listed
 from spatial_viz.pages.results import stamp
 
 PER_PAGE = 24
+MISTAKES = 10  # listed in words
 ANY = "all"
 ORDERS = ("most fragile first", "sturdiest first")
 SORTS = {"share of the grid that fails": ["share", "loss"], "highest loss": ["loss", "share"]}
@@ -64,9 +65,7 @@ def page() -> None:
         st.markdown("##### The pictures at their worst" if entry.full else "##### The pictures where they broke")
         pictures(summary, key)
         if summary.wrong is not None:
-            st.markdown("##### What are they taken for?")
-            figure = confusion_figure(summary, theme_of_page())
-            st.plotly_chart(figure, theme=None, config=BARE, key="confusion", alt=figure.layout.meta["alt"])
+            _confusion(summary)
     except SpatialVizError as error:
         st.error(plain(error), icon=":material/error:")
 
@@ -85,7 +84,7 @@ def _choose(entries: list[Entry]) -> Entry:
     """The run to look at, at first one of the sidebar's classifier."""
     by_title = {entry.title: entry for entry in entries}
     view: View | None = st.session_state.get("view")
-    if "run" not in st.session_state and st.query_params.get("run") not in by_title:
+    if st.session_state.get("run", st.query_params.get("run")) not in by_title:
         of_view = [entry for entry in entries if view is not None and entry.classifier == view.classifier.name]
         st.session_state["run"] = (of_view or entries)[0].title
     title = st.selectbox("Run", list(by_title), key="run", bind="query-params")
@@ -109,11 +108,24 @@ def _where(summary: Summary) -> None:
     figure = share_histogram(summary, theme)
     left.plotly_chart(figure, theme=None, config=BARE, key="shares", alt=figure.layout.meta["alt"])
     with right:
-        first = next(iter(SLICES))
+        place, first = st.container(), next(iter(SLICES))
         name = st.segmented_control("Slice", list(SLICES), default=first, required=True, key="broken_slice",
                                     bind="query-params", label_visibility="collapsed")  # fmt: skip
         figure = failing_heatmap(summary, *SLICES[name or first], theme)
-        st.plotly_chart(figure, theme=None, config=BARE, key="broken", alt=figure.layout.meta["alt"])
+        place.plotly_chart(figure, theme=None, config=BARE, key="broken", alt=figure.layout.meta["alt"])
+
+
+def _confusion(summary: Summary) -> None:
+    """From true class to worst-case class, and the most frequent mistakes in words."""
+    st.markdown("##### What are they taken for?")
+    left, right = st.columns([3, 2])
+    figure = confusion_figure(summary, theme_of_page())
+    left.plotly_chart(figure, theme=None, config=BARE, key="confusion", alt=figure.layout.meta["alt"])
+    most = summary.mistakes().head(MISTAKES)
+    words = [f"{summary.name_of(true)} → {summary.name_of(seen)}" for true, seen in most.index]
+    right.caption("The most frequent mistakes: true class → class at the worst transform.")
+    right.dataframe(pd.DataFrame({"mistake": words, "pictures": most.to_numpy()}), hide_index=True, key="mistakes",
+                    alt="The most frequent mistakes and how many pictures each is made on.")  # fmt: skip
 
 
 # --- The wall -------------------------------------------------------------------------------------------------------
@@ -137,7 +149,12 @@ def pictures(summary: Summary, key: Key) -> None:
     try:
         found = _found(key, summary)
     except SpatialVizError as error:
-        st.info(plain(error), icon=":material/image_not_supported:")
+        data = summary.card["data"]
+        command = fetch_command(data["name"], data["split"]) if isinstance(error, MissingFile) else None
+        where = f"The pictures of {data['name']} are not on this machine. This command fetches them:"
+        st.info(plain(where if command else error), icon=":material/image_not_supported:")
+        if command:
+            st.code(command, language="bash", wrap_lines=True)
         st.dataframe(_words_of(summary, chosen.loc[rows]), hide_index=True, key="wall-table")
         return
     wall_key = f"wall-{words}-{number}"
@@ -199,7 +216,7 @@ def _said(summary: Summary, facts: dict[Any, Any]) -> dict[str, str]:
     true, seen = summary.name_of(facts["label"]), summary.name_of(facts["predicted"])
     verdict = f"{true} → {seen}" if facts["predicted"] != facts["label"] else f"{true} ✓"
     moved = "" if pd.isna(facts["rotation"]) else transform_words(facts["rotation"], facts["dx"], facts["dy"])
-    more = [] if pd.isna(facts["share"]) else [f"{percent(facts['share'])} of the grid fails"]
+    more = [] if pd.isna(facts["share"]) else [f"fails on {percent(facts['share'])}"]
     more += [] if pd.isna(facts["loss"]) else [f"loss {decimal(facts['loss'])}"]
     return {"caption": "\n".join([verdict, *more]), "label": "; ".join(filter(None, [verdict, moved, *more]))}
 
@@ -234,5 +251,7 @@ def _open(summary: Summary, found: Found, wall_key: str) -> None:
     facts = summary.table().loc[row]
     if pd.notna(facts["rotation"]):
         link["pose"] = state["pose"] = f"{facts['rotation']:g},{facts['dx']:g},{facts['dy']:g}"
-    state["picture"], state["source"], state["padding"] = name, "Samples", summary.plan.padding
-    state["opening"] = link
+    for widget, value in (("source", "Samples"), ("padding", summary.plan.padding)):
+        if state.get(widget) != value:  # Streamlit frowns on a value for a widget that has a default
+            state[widget] = value
+    state["picture"], state["opening"] = name, link

@@ -112,26 +112,26 @@ def _legend(results: pd.DataFrame) -> str:
 
 
 def _table(results: pd.DataFrame) -> None:
+    intervals = [
+        "" if pd.isna(low) else f"{low:.1%} to {high:.1%}"
+        for low, high in zip(results["low"], results["high"], strict=True)
+    ]
+    passes = [
+        "" if pd.isna(made) else f"{made:,} of {full:,}"
+        for made, full in zip(results["passes"], results["passes_full"], strict=True)
+    ]
     shown = pd.DataFrame(
         {
             "classifier": results["classifier"],
-            "pictures": results["data"],
+            "data set": results["data"],
             "adversary": [column_of(*pair) for pair in zip(results["adversary"], results["vote"], strict=True)],
             "accuracy": results["accuracy"],
-            "95 % interval": [
-                "" if pd.isna(low) else f"{low:.1%} to {high:.1%}"
-                for low, high in zip(results["low"], results["high"], strict=True)
-            ],
-            "n": results["n"],
-            "forward passes": [
-                "" if pd.isna(made) else f"{made:,} of {full:,}"
-                for made, full in zip(results["passes"], results["passes_full"], strict=True)
-            ],
+            "95 % interval": intervals,
+            "pictures": results["n"],
+            "source": [f"{kind}: {where}" for kind, where in zip(results["source"], results["citation"], strict=True)],
+            "forward passes": passes,
             "grid": results["grid"],
             "padding": results["padding"],
-            "source": [
-                f"{source}: {where}" for source, where in zip(results["source"], results["citation"], strict=True)
-            ],
         }
     )
     percent = st.column_config.NumberColumn(format="percent")
