@@ -27,6 +27,9 @@ def test_the_wheel_has_weights_and_explorer(tmp_path: Path, monkeypatch: pytest.
     assert modules <= names
     for name in ("explorer/explorer.js", "explorer/explorer.css", "explorer/gallery.js", "explorer/gallery.css"):
         assert f"spatial_viz/{name}" in names
+    assert {f"spatial_viz/evaluation/{name}" for name in ("imagenet_wnids.txt", "published.csv")} <= names
+    references = {path.name for path in (ROOT / "docs" / "results").iterdir() if path.suffix in (".json", ".npz")}
+    assert {f"spatial_viz/results/{name}" for name in references} <= names
     shipped = {path.name for path in (ROOT / "pretrained").iterdir() if path.suffix in (".json", ".safetensors")}
     assert {f"spatial_viz/pretrained/{name}" for name in shipped} <= names
 
