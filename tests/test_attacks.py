@@ -372,7 +372,8 @@ def test_starts_until_broken_leave_the_same_pictures_standing(
     images, labels = pictures
     labels = torch.where(torch.arange(4) == 3, (labels + 1) % 10, labels)  # wrong as it is: done after one run
     attack, asked = Random(), torch.zeros(4, dtype=torch.int64)
-    robust, passes, backward = until_broken(attack, 6, standard, images, labels, LIMITS, 10)
+    first = attack(standard, images, labels, LIMITS, 10)
+    robust, passes, backward = until_broken(attack, first, 6, standard, images, labels, LIMITS, 10)
     runs = [attack(standard, images, labels, LIMITS, 10 + start).robust for start in range(6)]
     for picture in range(4):
         broken = [start for start, stood in enumerate(runs) if not stood[picture]]

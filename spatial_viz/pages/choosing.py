@@ -123,7 +123,9 @@ def _choose_sample(classifier: Classifier, dataset: str) -> tuple[Tensor, int, s
     wanted = st.query_params.get("picture", st.session_state.get("picture"))
     name = wanted if wanted in names else OPENING.get(dataset, names[0])
     key = f"gallery-{dataset}"
-    gallery(items, name, key=key, on_click=lambda: remember("picture", st.session_state[key]["clicked"]))
+    # DATA/SPLIT/NUMBER is a picture of a data set (`spatial_viz.pages.opening`): then none of these is the chosen one.
+    selected = "" if wanted and wanted.count("/") == 2 else name
+    gallery(items, selected, key=key, on_click=lambda: remember("picture", st.session_state[key]["clicked"]))
     sample = samples(dataset)[names.index(name)]
     return classifier.prepare(load_image(sample.path)), sample.label, f"{class_names(dataset)[sample.label]} ({name})"
 
