@@ -117,10 +117,10 @@ def _fastest_forward(classifier: Classifier, count: int) -> tuple[Callable[[], N
     for dtype, folded, batch in product(dtypes, (False, True), BATCHES):
         forward = bare_forward(classifier, "bf16" if dtype == torch.bfloat16 else "fp32", count, batch, folded)
         forward()
-        seconds = median(seconds(forward) for _ in range(3))
+        took = median(seconds(forward) for _ in range(3))
         name = f"batch {batch}, {str(dtype).removeprefix('torch.')}{', batch norm folded' if folded else ''}"
-        if seconds < best[0]:
-            best = (seconds, forward, name)
+        if took < best[0]:
+            best = (took, forward, name)
     return best[1], best[2]
 
 
