@@ -72,12 +72,10 @@ def publish(run: Path, root: Path | None = None, pictures: int = 1000) -> dict[s
     card["margin_error"] = classifier.margin_error = round(calibrate(classifier, held_out, draws) + 5e-4, 3)
 
     for adversary, limit in (("natural", None), ("grid", pictures)):
-        measured = evaluate(classifier, plan["data"], EvaluationPlan((adversary,)), root=root, limit=limit).results[0]
-        card[f"{adversary}_pictures"] = measured.n
-        card[f"{adversary}_accuracy"] = round(measured.accuracy, 6)
-    grid = TransformGrid.paper(classifier.input_size)
-    granularity = ",".join(map(str, grid.granularity))
-    card["grid"] = f"{granularity} within ±{grid.rotation:g}°, dx ±{grid.dx:g} px, dy ±{grid.dy:g} px, black"
+        report = evaluate(classifier, plan["data"], EvaluationPlan((adversary,)), root=root, limit=limit)
+        card[f"{adversary}_pictures"] = report.results[0].n
+        card[f"{adversary}_accuracy"] = round(report.results[0].accuracy, 6)
+        card["grid"] = f"{report.run['classifiers'][0]['grid']}, {report.run['plan']['padding']}"
     _write(card)
     return card
 
