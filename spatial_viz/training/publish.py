@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ def publish(run: Path, root: Path | None = None, pictures: int = 1000) -> dict[s
 
 def _history(run: Path) -> dict[str, Any]:
     """The ``command`` of a training and its ``hours``, after those of the training it began from; that one is known
-    by its folder, or by the checksum of weights that were published."""
+    by its folder, or by the checksum of weights that are published, or were before others took their place."""
     plan = json.loads((run / "plan.json").read_text())
     last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
     own = {"command": command_of(plan), "hours": last["seconds"] / 3600}
@@ -94,12 +95,21 @@ def _history(run: Path) -> dict[str, Any]:
         own["command"] = f"{before['command']} --out {initial.parent} && {own['command']}"
         return {**before, **own, "hours": before["hours"] + own["hours"]}
     checksum = hashlib.sha256(initial.read_bytes()).hexdigest()
-    published = next((card for card in manifest() if card["sha256"] == checksum), None)
+    published = next((entry for entry in _ever_published() if entry["sha256"] == checksum), None)
     if published is None:
         raise InvalidInput(f"nobody knows how {initial} was trained: publish it first, or keep plan.json beside it")
     told = ("sha256", "command", "hours", "versions", "began_from")
     began_from = {key: published[key] for key in told if key in published}
     return {**own, "hours": began_from["hours"] + own["hours"], "began_from": began_from}
+
+
+def _ever_published() -> Iterator[dict[str, Any]]:
+    """The cards of the manifest, and what each says about the weights that its training began from, and so on."""
+    for card in manifest():
+        entry: dict[str, Any] | None = card
+        while entry:
+            yield entry
+            entry = entry.get("began_from")
 
 
 def command_of(plan: dict[str, Any]) -> str:
