@@ -21,6 +21,7 @@ from spatial_viz.evaluation.pictures import Pictures
 from spatial_viz.evaluation.plan import EvaluationPlan
 from spatial_viz.evaluation.summary import read_summary, summarise, write_summary
 from spatial_viz.geometry import warp
+from spatial_viz.grids import TransformGrid
 from spatial_viz.images import CLASS_NAMES, tensor_to_picture
 
 FULL = EvaluationPlan(("natural", "grid"), full=True, shard=40)
@@ -322,6 +323,23 @@ def test_a_click_goes_to_explore_with_picture_and_classifier(monkeypatch: pytest
         "picture": f"cifar10/test/{place}", "classifier": "cifar10/standard", "pose": f"{rotation:g},{dx:g},{dy:g}"
     }  # fmt: skip
     assert (state["picture"], state["padding"]) == (f"cifar10/test/{place}", "edge")
+    assert (state["rotation"], state["shift"], state["granularity"]) == (30, 100, "31,5,5")
+
+
+@pytest.mark.parametrize(
+    ("grid", "said"),
+    [
+        (TransformGrid(40, 3.6, 3.6, (11, 3, 3)), {"rotation": 40, "shift": 120, "granularity": "11,3,3"}),
+        (TransformGrid(30.5, 3, 3, (31, 5, 5)), {}),
+        (TransformGrid(30, 3.1, 3.1, (31, 5, 5)), {}),
+        (TransformGrid(30, 3, 1.5, (31, 5, 5)), {}),
+        (TransformGrid(30, 3, 3, (31, 5, 7)), {}),
+    ],
+)
+def test_explore_opens_with_the_limits_of_the_run(grid: TransformGrid, said: dict[str, object]) -> None:
+    from spatial_viz.pages.choosing import limit_settings
+
+    assert limit_settings(grid, (32, 32)) == said
 
 
 def test_a_link_opens_a_picture_of_the_data_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from spatial_viz.figure_style import decimal, percent
 from spatial_viz.images import data_uri, tensor_to_picture
 from spatial_viz.intervals import wilson
 from spatial_viz.landscape import transform_words
-from spatial_viz.pages.choosing import BARE, View, guarded, plain, theme_of_page
+from spatial_viz.pages.choosing import BARE, View, guarded, limit_settings, plain, theme_of_page
 from spatial_viz.pages.opening import link_name, listed
 from spatial_viz.pages.results import stamp
 
@@ -251,7 +251,9 @@ def _open(summary: Summary, found: Found, wall_key: str) -> None:
     facts = summary.table().loc[row]
     if pd.notna(facts["rotation"]):
         link["pose"] = state["pose"] = f"{facts['rotation']:g},{facts['dx']:g},{facts['dy']:g}"
-    for widget, value in (("source", "Samples"), ("padding", summary.plan.padding)):
+    settings = {"source": "Samples", "padding": summary.plan.padding}
+    settings |= limit_settings(summary.grid, tuple(summary.card["classifiers"][0]["picture_size"]))
+    for widget, value in settings.items():
         if state.get(widget) != value:  # Streamlit frowns on a value for a widget that has a default
             state[widget] = value
     state["picture"], state["opening"] = name, link

@@ -162,6 +162,17 @@ def _choose_limits(classifier: Classifier) -> tuple[TransformGrid, Padding]:
     return TransformGrid(float(rotation), paper.dx * scale, paper.dy * scale, granularity), padding  # type: ignore[arg-type, return-value]
 
 
+def limit_settings(grid: TransformGrid, size: tuple[int, int]) -> dict[str, Any]:
+    """What the controls of the spatial limits have to say for this grid, on pictures of (H, W) pixels; nothing where
+    they cannot say it."""
+    paper, granularity = TransformGrid.paper(size), ",".join(map(str, grid.granularity))
+    share = round(10 * grid.dx / paper.dx) * 10 if paper.dx else 100
+    said = {"rotation": round(grid.rotation), "shift": share, "granularity": granularity}
+    exact = said["rotation"] == grid.rotation <= 90 and share <= 300 and granularity in GRANULARITIES
+    same = all(abs(getattr(grid, axis) - getattr(paper, axis) * share / 100) < 1e-6 for axis in ("dx", "dy"))
+    return said if exact and same else {}
+
+
 @contextmanager
 def progress_bar(place: Any, text: str, unit: str = "transforms") -> Iterator[Progress]:
     """A callback for long work; it shows a bar once that has taken half a second, four times a second."""
