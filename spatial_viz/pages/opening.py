@@ -7,6 +7,7 @@ import re
 
 import streamlit as st
 
+from spatial_viz.datasets import DATASETS
 from spatial_viz.errors import SpatialVizError
 from spatial_viz.evaluation.finding import browsable, data_names, data_set
 from spatial_viz.evaluation.pictures import Pictures, class_map
@@ -33,7 +34,8 @@ def opened(view: View | None) -> View | None:
     match = re.fullmatch(r"([^/]+)/(train|test|val)/([0-9]{1,7})", wanted)
     if view is None or not match or st.session_state.get("source") != "Samples":
         return view
-    name = data_names(browsable()[0]).get(match[1])
+    known = match[1] in DATASETS and match[1] != "folder"
+    name = match[1] if known else data_names(browsable()[0]).get(match[1])  # reads every run's card
     if name is None:
         return view
     try:
