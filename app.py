@@ -14,6 +14,7 @@ from spatial_viz.pages import (  # noqa: E402  (the page should have its title b
     browse,
     choosing,
     explore,
+    lecture,
     opening,
     results,
 )
@@ -22,12 +23,15 @@ st.session_state["explore"] = st.Page(explore.page, title="Explore", url_path="e
 page = st.navigation(
     [
         st.session_state["explore"],
+        st.Page(lecture.page, title="Lecture", url_path="lecture"),
         st.Page(attack.page, title="Attack", url_path="attack"),
         st.Page(results.page, title="Results", url_path="results"),
         st.Page(browse.page, title="Browse", url_path="browse"),
     ],
     position="top",
 )
+if page.url_path != "lecture":
+    st.session_state.pop("warming", None)  # nobody needs the next step now
 if page.url_path in ("results", "browse"):
     place = st.empty()
     with place.container():

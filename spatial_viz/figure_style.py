@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import math
+import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -13,6 +14,7 @@ import plotly.graph_objects as go
 import xarray as xr
 from plotly.colors import get_colorscale, hex_to_rgb
 
+from spatial_viz.captions import caption
 from spatial_viz.errors import InvalidInput, did_you_mean
 from spatial_viz.landscape import (
     WorstCase,
@@ -85,13 +87,16 @@ def template(theme: Theme) -> go.layout.Template:
 def new_figure(
     traces: Sequence[Any], landscape: xr.Dataset, theme: Theme, title: str, notes: Sequence[str], height: int
 ) -> go.Figure:
-    """Traces with theme, title and subtitle. ``meta`` has the theme and what a screen reader says."""
+    """Traces with theme, title and subtitle.
+
+    ``meta`` has the theme, what a screen reader says, and the caption that a saved picture of the figure gets.
+    """
     lines = [line for note in notes for line in wrapped(note)]
     layout: dict[str, Any] = {
         "template": template(theme),
         "height": height + 17 * len(lines),
         "margin": {"l": 56, "r": 12, "t": 46 + 17 * len(lines), "b": 48},
-        "meta": {"theme": theme, "alt": alt_text(landscape)},
+        "meta": {"theme": theme, "alt": alt_text(landscape), "caption": caption(landscape)},
     }
     if title:
         # Plotly's own subtitle moves with the number of its lines.
@@ -254,6 +259,30 @@ def percent(share: float) -> str:
 def escaped(text: str) -> str:
     """For Plotly, which reads tags in every text; it does not know ``&quot;``, so quotes stay."""
     return html.escape(text, quote=False)
+
+
+def enlarged(figure: go.Figure, factor: float) -> go.Figure:
+    """A copy of a figure with all its type, and the margins that hold it, ``factor`` times as large."""
+    spec = figure.to_dict()
+    for part in ("data", "layout", "frames"):
+        if part in spec:
+            spec[part] = _enlarged(spec[part], factor, "")
+    return go.Figure(spec)
+
+
+def _enlarged(value: Any, factor: float, name: str) -> Any:
+    if isinstance(value, dict):
+        inner = {key: _enlarged(each, factor, key) for key, each in value.items()}
+        if name.endswith("font") and isinstance(value.get("size"), (int, float)):
+            inner["size"] = value["size"] * factor
+        if name == "margin":
+            inner = {key: each * factor if isinstance(each, (int, float)) else each for key, each in value.items()}
+        return inner
+    if isinstance(value, (list, tuple)):
+        return [_enlarged(each, factor, name) for each in value]
+    if isinstance(value, str) and "font-size:" in value:
+        return re.sub(r"font-size:\s*(\d+)px", lambda match: f"font-size:{round(int(match[1]) * factor)}px", value)
+    return value
 
 
 def wrapped(text: str, width: int = _WRAP) -> list[str]:

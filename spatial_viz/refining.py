@@ -1,28 +1,27 @@
-"""Landscapes computed beside a page that goes on answering: most wanted first, what nobody wants any more dropped."""
+"""Work done beside a page that goes on answering: most wanted first, what nobody wants any more dropped."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Hashable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-
-import xarray as xr
+from typing import Any
 
 from spatial_viz.runner import Progress
 
-Job = Callable[[Progress], xr.Dataset]
+Job = Callable[[Progress], Any]
 
 # One at a time, whoever asks: a sweep keeps every core busy, and two of them would only wait for each other.
 _WORKER = ThreadPoolExecutor(1, thread_name_prefix="refining")
 
 
 class Refiner:
-    """The landscapes that one page wants beside the one it shows. Safe to call while they are being computed."""
+    """What one page wants beside what it shows, landscapes mostly. Safe to call while it is being computed."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._jobs: dict[Hashable, Job] = {}
-        self._ready: dict[Hashable, xr.Dataset] = {}
+        self._ready: dict[Hashable, Any] = {}
         self._failed: dict[Hashable, Exception] = {}
         self._working = False
 
@@ -31,8 +30,8 @@ class Refiner:
         with self._lock:
             self._want(jobs)
 
-    def get(self, key: Hashable) -> xr.Dataset | None:
-        """What was wanted under ``key``, once it is there; the error it ended with is raised here."""
+    def get(self, key: Hashable) -> Any:
+        """What was wanted under ``key``, once it is there, else None; the error it ended with is raised here."""
         with self._lock:
             if key in self._failed:
                 raise self._failed[key]
@@ -62,7 +61,7 @@ class Refiner:
             if key not in self._jobs:
                 raise _NotWanted
 
-        result: xr.Dataset | Exception
+        result: Any
         try:
             progress(0, 1)  # it may have waited for others for long
             result = job(progress)

@@ -13,16 +13,17 @@ from conftest import ROOT
 PACKAGE = ROOT / "spatial_viz"
 # A module imports only what stands above it.
 ORDER = """
-    version errors parsing files intervals geometry grids images datasets networks classifiers losses landscape runner
-    sweeps
+    version errors parsing files memory intervals geometry grids images datasets networks classifiers losses landscape
+    runner sweeps
     queries attacks
-    defences noise cache refining figure_style slices surfaces side_by_side figures attack_figures
+    defences noise cache refining captions figure_style slices surfaces side_by_side figures attack_figures
     evaluation.plan evaluation.pictures evaluation.exact evaluation.shards evaluation.work
     evaluation.store evaluation.report evaluation.cluster evaluation.run
     evaluation.summary evaluation.published evaluation.finding result_figures browse_figures
-    training.recipes training.data training.loop training.publish
+    training.recipes training.metrics training.hardware training.data training.loop training.history training.publish
     explorer.payload exports cli __main__ explorer.component pages.choosing pages.explore pages.attack
     pages.opening pages.results pages.browse
+    pages.talk.step pages.talk.turning pages.lecture
 """.split()  # noqa: SIM905
 STREAMLIT = {name for name in ORDER if name == "explorer.component" or name.startswith("pages.")}
 MODULES = sorted(
@@ -62,7 +63,7 @@ def test_imports_go_one_way(module: str) -> None:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_only_the_app_imports_streamlit(module: str) -> None:
-    assert any(name.split(".")[0] == "streamlit" for name in imported(module)) == (module in STREAMLIT)
+    assert module in STREAMLIT or not any(name.split(".")[0] == "streamlit" for name in imported(module))
 
 
 def test_help_does_not_wait_for_torch() -> None:

@@ -1,4 +1,4 @@
-"""The thin Streamlit adapter of the explorer: two components, registered once per process."""
+"""The thin Streamlit adapter: the explorer, the gallery, the hands of the lecture; registered once per process."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ FOLDER = Path(__file__).parent
 
 
 @cache
-def _renderer(name: str) -> Any:
+def _renderer(name: str, isolated: bool = True) -> Any:
     # The text goes inline: file names would need an installed distribution.
     css, js = ((FOLDER / f"{name}.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
-    return st.components.v2.component(f"spatial_viz_{name}", css=css, js=js)
+    return st.components.v2.component(f"spatial_viz_{name}", css=css, js=js, isolate_styles=isolated)
 
 
 def explorer(
@@ -43,3 +43,17 @@ def gallery(items: Sequence[dict[str, str]], selected: str, key: str, on_click: 
 def wall(items: Sequence[dict[str, str]], key: str, on_click: Callable[[], None]) -> None:
     """Draw larger pictures with a ``caption`` each, to click like those of `gallery`; none of them is selected."""
     _renderer("gallery")(key=key, data={"items": list(items), "wall": True}, on_clicked_change=on_click)
+
+
+def lecture_hands(
+    step: int, count: int, title: str, full: bool, key: str, on_turn: Callable[[], None], on_full: Callable[[], None]
+) -> None:
+    """The keys, the full screen and the looks of the lecture page, which shows step number ``step`` of ``count``.
+
+    ``on_turn`` finds the number of the step asked for in ``st.session_state[key]["turn"]``, ``on_full`` whether the
+    lecture shall fill the screen in ``st.session_state[key]["full"]``.
+    """
+    data = {"step": step, "count": count, "title": title, "full": full}
+    _renderer("lecture", isolated=False)(
+        key=key, data=data, on_turn_change=on_turn, on_full_change=on_full, width="content"
+    )

@@ -106,7 +106,8 @@ def _sweep(view: View, head: Any) -> None:
 def _refine(view: View) -> None:
     """Have the display planes that are shown computed."""
     rev = st.session_state["rev"]
-    st.session_state["refiner"].want({(rev, *key): functools.partial(_plane, view, key) for key in _shown(view)})
+    planes = {(rev, *key): functools.partial(_plane, view, key) for key in _shown(view)}
+    st.session_state["refiner"].want({**planes, **st.session_state.get("warming", {})})
 
 
 def _shown(view: View) -> list[Plane]:
@@ -140,6 +141,16 @@ def _refined(plane: Plane) -> xr.Dataset | None:
 
 
 # --- The live explorer ----------------------------------------------------------------------------------------------
+
+
+def embedded(view: View) -> None:
+    """The explorer alone, for another page, with the pose that all pages share."""
+    if st.session_state.get("question") != view.question:
+        place = st.empty()
+        _sweep(view, place)
+        place.empty()
+    st.session_state["surface_plane"] = None
+    live(view)
 
 
 @st.fragment

@@ -1,0 +1,160 @@
+// The hands of the lecture page: keys, the screen, the focus. data = {step, count, title, full}; one trigger "turn"
+// with the number of the step to show, one "full" with whether the lecture shall fill the screen.
+//
+// Page Up and Page Down always turn the step, as clickers do; the arrow keys only while nothing has the focus that
+// could want them. Escape leaves what has the focus, and the full screen where nothing has it.
+
+const ROOT = document.documentElement;
+const FULL = "sv-lecture-full";
+const CHOOSING = "sv-lecture-choosing";
+const PATIENCE_MS = 4000; // after which a step that was asked for and did not come is asked for no more
+const PLOTS = ".js-plotly-plot, canvas, [data-testid=stPlotlyChart], [data-testid=stDataFrame]";
+const CONTROLS =
+  "a[href], button, input, select, textarea, summary, [contenteditable=true], [role=slider], [role=combobox], " +
+  `[role=listbox], [role=option], [role=radio], [role=tab], [role=application], ${PLOTS}`;
+
+// What has the focus, through shadow roots.
+function focused() {
+  let node = document.activeElement;
+  while (node?.shadowRoot?.activeElement) node = node.shadowRoot.activeElement;
+  return node === document.body || node === ROOT ? null : node;
+}
+
+function button(words) {
+  const node = document.createElement("button");
+  node.type = "button";
+  node.className = "sv-lecture-button";
+  node.textContent = words;
+  return node;
+}
+
+export function mount(element, firstData, send) {
+  const alive = new AbortController();
+  const on = (target, type, handler, options = {}) =>
+    target.addEventListener(type, handler, { ...options, signal: alive.signal });
+  let data = firstData;
+  let wanted = null; // the step that was asked for and is not yet shown
+  let timer = 0;
+  let plot = null; // the plot or canvas that the pointer touched last
+  let byPointer = false; // whether the last thing that was operated was operated by a pointer
+
+  const root = document.createElement("div");
+  root.className = "sv-lecture-screen";
+  const choose = button("Choose");
+  choose.title = "Picture, classifier and limits";
+  const screen = button("Full screen");
+  const live = document.createElement("div");
+  live.className = "sv-lecture-live";
+  live.setAttribute("aria-live", "polite");
+  root.append(choose, screen, live);
+  element.append(root);
+
+  const choosing = (open) => {
+    ROOT.classList.toggle(CHOOSING, open);
+    choose.setAttribute("aria-expanded", String(open));
+  };
+
+  function fill(full) {
+    // A refusal leaves the large type without the browser's full screen.
+    if (full) {
+      ROOT.requestFullscreen?.().then(() => navigator.keyboard?.lock?.(["Escape"])).catch(() => {});
+    } else if (document.fullscreenElement) {
+      document.exitFullscreen().catch(() => {});
+    }
+    send("full", full);
+  }
+
+  function turn(by) {
+    const step = Math.min(Math.max((wanted ?? data.step) + by, 1), data.count);
+    if (step === (wanted ?? data.step)) return;
+    wanted = step;
+    clearTimeout(timer);
+    timer = setTimeout(() => (wanted = null), PATIENCE_MS);
+    send("turn", step);
+  }
+
+  on(choose, "click", () => choosing(!ROOT.classList.contains(CHOOSING)));
+  on(screen, "click", () => fill(!data.full));
+  on(document, "fullscreenchange", () => {
+    if (!document.fullscreenElement && data.full) send("full", false);
+  });
+  on(document, "pointerdown", (event) => {
+    byPointer = true;
+    plot = event.composedPath().find((node) => node.matches?.(PLOTS)) ?? null;
+  }, { capture: true });
+
+  on(window, "keydown", (event) => {
+    byPointer = false;
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const page = { PageDown: 1, PageUp: -1 }[event.key];
+    const arrow = event.shiftKey ? 0 : { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+    const held = focused();
+    const busy = Boolean(plot?.isConnected) || Boolean(held?.closest(CONTROLS));
+    const by = page || (busy ? 0 : arrow);
+    if (!by) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    turn(by);
+  }, { capture: true });
+
+  // Not captured: what has the focus may have a use for Escape of its own.
+  on(window, "keydown", (event) => {
+    if (event.key !== "Escape" || event.defaultPrevented) return;
+    const held = focused();
+    if (plot || held) {
+      plot = null;
+      held?.blur();
+    } else if (ROOT.classList.contains(CHOOSING)) {
+      choosing(false);
+    } else if (data.full) {
+      fill(false);
+    }
+  });
+
+  function update(next) {
+    const turned = next.step !== data.step;
+    data = next;
+    if (wanted === data.step) wanted = null;
+    ROOT.classList.toggle(FULL, data.full);
+    screen.textContent = data.full ? "End full screen" : "Full screen";
+    screen.setAttribute("aria-pressed", String(data.full));
+    if (!data.full) choosing(false);
+    if (!turned) return;
+    live.textContent = `Step ${data.step} of ${data.count}: ${data.title}`;
+    plot = null;
+    // Else the button just clicked would keep the arrow keys from turning on.
+    if (byPointer) focused()?.blur();
+    document.querySelector("[data-testid=stMain]")?.scrollTo(0, 0);
+  }
+
+  choosing(false);
+  update(firstData);
+  return {
+    update,
+    destroy() {
+      alive.abort();
+      clearTimeout(timer);
+      ROOT.classList.remove(FULL, CHOOSING);
+      root.remove();
+    },
+  };
+}
+
+const instances = new WeakMap();
+
+export default function ({ data, parentElement, setTriggerValue }) {
+  // Called again with the same parent whenever data or theme change.
+  let instance = instances.get(parentElement);
+  if (instance) {
+    instance.send = setTriggerValue;
+    instance.view.update(data);
+  } else {
+    instance = { send: setTriggerValue };
+    instance.view = mount(parentElement, data, (name, value) => instance.send(name, value));
+    instances.set(parentElement, instance);
+  }
+  return () => {
+    instance.view.destroy();
+    instances.delete(parentElement);
+  };
+}

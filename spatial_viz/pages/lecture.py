@@ -1,0 +1,113 @@
+"""Lecture: the whole talk, one demonstration a screen, each of them live."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import streamlit as st
+
+from spatial_viz.explorer.component import lecture_hands
+from spatial_viz.pages.choosing import View, guarded, progress_bar, remember, theme_of_page
+from spatial_viz.pages.talk import turning
+from spatial_viz.pages.talk.step import Step, Talk, watched
+from spatial_viz.refining import Refiner
+from spatial_viz.runner import Progress
+
+STEPS: tuple[Step, ...] = (*turning.STEPS,)
+HANDS = "lecture-hands"
+
+
+def page() -> None:
+    """One step: the bar to turn it, heading and sentences, the demonstration; then the next one is warmed."""
+    view: View | None = st.session_state["view"]
+    number, full = _number(), st.session_state.get("full", st.query_params.get("full")) == "1"
+    step = STEPS[number - 1]
+    remember("step", str(number))
+    if "refiner" not in st.session_state:
+        st.session_state["refiner"] = Refiner()
+    with st.container(key="lecture"):
+        _bar(number, full)
+        st.title(step.title, anchor=False)
+        st.container(key="lecture-text").markdown(step.text)
+        if view is not None:
+            _make_way(number, view)
+            talk = Talk(view, theme_of_page(), full)
+            with st.container(key=f"lecture-step-{number}"):
+                demonstration(number, talk)
+            _warm_beside(number, talk)
+        st.container(key="lecture-sources").caption(step.sources)
+
+
+# --- Turning --------------------------------------------------------------------------------------------------------
+
+
+def _number() -> int:
+    """The step that the link or the session asks for; nonsense means the first."""
+    wanted = st.query_params.get("step", st.session_state.get("step", ""))
+    return int(wanted) if wanted.isdecimal() and 1 <= int(wanted[:3]) <= len(STEPS) else 1
+
+
+def _bar(number: int, full: bool) -> None:
+    state = st.session_state
+    state["step_list"] = number
+    with st.container(key="lecture-bar", horizontal=True, vertical_alignment="center", gap="small"):
+        st.button("Previous", icon=":material/arrow_back:", disabled=number == 1, key="lecture-previous",
+                  on_click=_turn_to, args=(number - 1,))  # fmt: skip
+        st.selectbox("Step", range(1, len(STEPS) + 1), key="step_list", label_visibility="collapsed", width=330,
+                     format_func=lambda each: f"{each} of {len(STEPS)}: {STEPS[each - 1].title}",
+                     on_change=lambda: _turn_to(state["step_list"]))  # fmt: skip
+        st.button("Next", icon=":material/arrow_forward:", disabled=number == len(STEPS), key="lecture-next",
+                  on_click=_turn_to, args=(number + 1,))  # fmt: skip
+        with st.popover("Note", icon=":material/speaker_notes:"):
+            st.markdown(STEPS[number - 1].note)
+            st.caption("Page Up and Page Down turn the step, and so do the arrow keys while no control or plot has the "
+                       "focus. Escape leaves it.")  # fmt: skip
+        lecture_hands(
+            number, len(STEPS), STEPS[number - 1].title, full, HANDS,
+            on_turn=lambda: _turn_to(state[HANDS]["turn"]), on_full=lambda: _fill(state[HANDS]["full"]),
+        )  # fmt: skip
+
+
+def _turn_to(number: Any) -> None:
+    if number is not None:
+        remember("step", str(int(number)))
+
+
+def _fill(full: Any) -> None:
+    if full is not None:
+        remember("full", "1" if full else "0")
+
+
+# --- Showing, and warming -------------------------------------------------------------------------------------------
+
+
+@st.fragment
+@guarded
+def demonstration(number: int, talk: Talk) -> None:
+    """The step's demonstration; its controls re-run this part alone."""
+    place = st.container(key="lecture-waiting").empty()
+    with progress_bar(place, "Working it out") as progress:
+        STEPS[number - 1].show(watched(talk, progress))
+
+
+def _make_way(number: int, view: View) -> None:
+    """What is done beside the page stops, unless it is done for this very step."""
+    if ("step", number, view.question) not in st.session_state.get("warming", {}):
+        st.session_state["refiner"].pause()
+
+
+def _warm_beside(number: int, talk: Talk) -> None:
+    """Have what the next step needs worked out, then what the one before needs."""
+    warming = {
+        ("step", each, talk.view.question): functools.partial(_warm, STEPS[each - 1], talk)
+        for each in (number + 1, number - 1)
+        if 1 <= each <= len(STEPS)
+    }
+    st.session_state["warming"] = warming
+    st.session_state["refiner"].want(warming)
+
+
+def _warm(step: Step, talk: Talk, progress: Progress) -> None:
+    if step.warm:
+        step.warm(watched(talk, progress))

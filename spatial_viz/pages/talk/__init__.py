@@ -1,0 +1,1 @@
+"""The steps of the lecture, one demonstration each."""

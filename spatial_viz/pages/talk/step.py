@@ -1,0 +1,151 @@
+"""What a step of the lecture is, and what all steps share: the landscapes, what is kept, and how things are drawn.
+
+A module of this folder exports ``STEPS``; `spatial_viz.pages.lecture` shows them in order. A step draws its one
+demonstration with ``show`` on a page that has already its heading and its sentences. What takes longer than a moment is
+asked for through `landscape_of` and `kept`, and in the same words by ``warm``, which runs on a thread of its own while
+the step before is shown: then ``show`` finds the answers there. ``warm`` must not call Streamlit.
+
+A step shows no more than fits on a projector below heading and sentences: give `chart` the whole height with
+``height=talk.height``, or a share of it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import plotly.graph_objects as go
+import streamlit as st
+import xarray as xr
+from PIL import Image
+from torch import Tensor
+
+from spatial_viz.cache import cached_sweep
+from spatial_viz.classifiers import Classifier, catalogue
+from spatial_viz.figure_style import Theme, enlarged
+from spatial_viz.images import tensor_to_picture
+from spatial_viz.memory import Memory
+from spatial_viz.pages import choosing
+from spatial_viz.pages.choosing import BARE, View, plain
+from spatial_viz.runner import Progress
+
+HEIGHTS = {False: 560, True: 720}  # pixels that a demonstration may take, by whether it fills the screen
+LARGER = 1.6  # how much larger the type in figures is on the full screen
+_MEMORY = Memory(96)
+
+
+@dataclass(frozen=True)
+class Talk:
+    """What a step is about: the choice so far, and how it is looked at.
+
+    ``progress`` is called in the midst of long work, with (done, in all); on the thread that warms a step it raises
+    once nobody waits for that step any more.
+    """
+
+    view: View
+    theme: Theme = "light"
+    full_screen: bool = False
+    progress: Progress | None = None
+
+    @property
+    def height(self) -> int:
+        """Pixels that the demonstration may take from top to bottom."""
+        return HEIGHTS[self.full_screen]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One screen of the lecture.
+
+    ``title``: a few words. ``text``: one or two plain sentences, in which terms are defined where they first appear.
+    ``note``: for the presenter, on demand. ``sources``: where it all comes from. All four are Markdown. ``show`` draws
+    the demonstration; ``warm`` finds out what ``show`` will need.
+    """
+
+    title: str
+    text: str
+    note: str
+    sources: str
+    show: Callable[[Talk], None]
+    warm: Callable[[Talk], None] | None = None
+
+
+# --- Answers --------------------------------------------------------------------------------------------------------
+
+
+def classifier_of(talk: Talk, name: str | None = None) -> Classifier:
+    """The classifier of the talk, or another of the catalogue by its name."""
+    return talk.view.classifier if name in (None, talk.view.classifier.name) else choosing._classifier(name)
+
+
+def picture_of(talk: Talk, name: str | None = None) -> Tensor:
+    """The picture as the classifier of that name takes it: C×H×W in [0, 1]."""
+    return talk.view.image if name is None else classifier_of(talk, name).prepare(talk.view.image)
+
+
+def landscape_of(talk: Talk, classifier_name: str | None = None) -> xr.Dataset:
+    """The landscape of the talk's picture, grid and padding, under its classifier or another of the same data set."""
+    view, classifier = talk.view, classifier_of(talk, classifier_name)
+    image = picture_of(talk, classifier_name)
+    return kept(talk, ("landscape", classifier.name), lambda: cached_sweep(
+        classifier, image, view.label, view.grid.axes(), view.padding, progress=talk.progress))  # fmt: skip
+
+
+def partner(talk: Talk, recipe: str) -> str | None:
+    """The shipped classifier of the same data set that was trained by a recipe; None where none is shipped.
+
+    The talk's own comes first, if it was trained so.
+    """
+    dataset = talk.view.classifier.name.split("/")[0]
+    names = [entry.name for entry in catalogue()
+             if entry.dataset == dataset and entry.available and entry.card.get("recipe") == recipe]  # fmt: skip
+    return talk.view.classifier.name if talk.view.classifier.name in names else next(iter(names), None)
+
+
+def kept(talk: Talk, key: Any, make: Callable[[], Any]) -> Any:
+    """The answer to a question about the talk's choice, found by ``make`` once and then kept in memory.
+
+    ``key`` (hashable) says what is asked beyond picture, label, classifier, grid and padding. Safe on any thread.
+    """
+    return _MEMORY.get((talk.view.question, key), make)
+
+
+# --- Drawing --------------------------------------------------------------------------------------------------------
+
+
+def chart(
+    talk: Talk, figure: go.Figure, key: str, *, alt: str, height: int | None = None, config: dict[str, Any] = BARE,
+    place: Any = st,
+) -> None:  # fmt: skip
+    """Draw a Plotly figure, with larger type on the full screen. ``height`` in pixels; by default the figure's own."""
+    if height is not None:
+        figure.update_layout(height=height)
+    if talk.full_screen:
+        figure = enlarged(figure, LARGER)
+    place.plotly_chart(figure, theme=None, config=config, key=key, alt=alt)
+
+
+def pictures(talk: Talk, shown: Sequence[tuple[Tensor, str, str]], place: Any = st) -> None:
+    """Pictures (C×H×W in [0, 1]) in a row, each with a title and words below, which are plain text."""
+    for column, (image, title, words) in zip(place.columns(len(shown)), shown, strict=True):
+        column.image(pixels(image), width="stretch", alt=f"{title}: {words}")
+        column.markdown(f"**{plain(title)}**  \n{plain(words)}")
+
+
+def pixels(image: Tensor, side: int = 384) -> Image.Image:
+    """A picture at least ``side`` pixels wide or high, its own pixels kept as squares where they are few."""
+    picture = tensor_to_picture(image)
+    scale = max(1, side // max(picture.size))
+    return picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
+
+
+def missing(text: str) -> None:
+    """Say in a sentence (Markdown) what is not there, where a demonstration would need it."""
+    st.info(text, icon=":material/inventory_2:")
+
+
+def watched(talk: Talk, progress: Progress) -> Talk:
+    """The same talk, whose long work tells how far it is."""
+    return dataclasses.replace(talk, progress=progress)
