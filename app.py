@@ -20,16 +20,19 @@ from spatial_viz.pages import (  # noqa: E402  (the page should have its title b
 )
 
 st.session_state["explore"] = st.Page(explore.page, title="Explore", url_path="explore", default=True)
+lecture_page = st.Page(lecture.page, title="Lecture", url_path="lecture")
 page = st.navigation(
     [
         st.session_state["explore"],
-        st.Page(lecture.page, title="Lecture", url_path="lecture"),
+        lecture_page,
         st.Page(attack.page, title="Attack", url_path="attack"),
         st.Page(results.page, title="Results", url_path="results"),
         st.Page(browse.page, title="Browse", url_path="browse"),
     ],
     position="top",
 )
+if not page.url_path and "step" in st.query_params:  # a link to a step needs to name no page
+    st.switch_page(lecture_page, query_params=dict(st.query_params))
 if page.url_path != "lecture":
     st.session_state.pop("warming", None)  # nobody needs the next step now
 if page.url_path in ("results", "browse"):

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
-FOLDER = Path(__file__).parent
+from spatial_viz.explorer.sources import script, style
 
 
 @cache
 def _renderer(name: str, isolated: bool = True) -> Any:
     # The text goes inline: file names would need an installed distribution.
-    css, js = ((FOLDER / f"{name}.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
-    return st.components.v2.component(f"spatial_viz_{name}", css=css, js=js, isolate_styles=isolated)
+    return st.components.v2.component(f"spatial_viz_{name}", css=style(name), js=script(name), isolate_styles=isolated)
 
 
 def explorer(
@@ -45,15 +43,18 @@ def wall(items: Sequence[dict[str, str]], key: str, on_click: Callable[[], None]
     _renderer("gallery")(key=key, data={"items": list(items), "wall": True}, on_clicked_change=on_click)
 
 
+def lecture_style(full: bool) -> None:
+    """The looks of the lecture page, before anything of it is drawn; on the full screen with large type."""
+    st.html(f"<style>{_text('lecture.css')}{_text('lecture-full.css') if full else ''}</style>")
+
+
 def lecture_hands(
     step: int, count: int, title: str, full: bool, key: str, on_turn: Callable[[], None], on_full: Callable[[], None]
 ) -> None:
-    """The keys, the full screen and the looks of the lecture page, which shows step number ``step`` of ``count``.
+    """The keys and the full screen of the lecture page, which shows step number ``step`` of ``count``.
 
     ``on_turn`` finds the number of the step asked for in ``st.session_state[key]["turn"]``, ``on_full`` whether the
     lecture shall fill the screen in ``st.session_state[key]["full"]``.
     """
     data = {"step": step, "count": count, "title": title, "full": full}
-    _renderer("lecture", isolated=False)(
-        key=key, data=data, on_turn_change=on_turn, on_full_change=on_full, width="content"
-    )
+    _hands()(key=key, data=data, on_turn_change=on_turn, on_full_change=on_full, width="content")

@@ -5,7 +5,6 @@
 // could want them. Escape leaves what has the focus, and the full screen where nothing has it.
 
 const ROOT = document.documentElement;
-const FULL = "sv-lecture-full";
 const CHOOSING = "sv-lecture-choosing";
 const PATIENCE_MS = 4000; // after which a step that was asked for and did not come is asked for no more
 const PLOTS = ".js-plotly-plot, canvas, [data-testid=stPlotlyChart], [data-testid=stDataFrame]";
@@ -20,10 +19,10 @@ function focused() {
   return node === document.body || node === ROOT ? null : node;
 }
 
-function button(words) {
+function button(words, className = "") {
   const node = document.createElement("button");
   node.type = "button";
-  node.className = "sv-lecture-button";
+  node.className = `sv-lecture-button ${className}`;
   node.textContent = words;
   return node;
 }
@@ -40,7 +39,7 @@ export function mount(element, firstData, send) {
 
   const root = document.createElement("div");
   root.className = "sv-lecture-screen";
-  const choose = button("Choose");
+  const choose = button("Choose", "sv-lecture-choose");
   choose.title = "Picture, classifier and limits";
   const screen = button("Full screen");
   const live = document.createElement("div");
@@ -115,7 +114,6 @@ export function mount(element, firstData, send) {
     const turned = next.step !== data.step;
     data = next;
     if (wanted === data.step) wanted = null;
-    ROOT.classList.toggle(FULL, data.full);
     screen.textContent = data.full ? "End full screen" : "Full screen";
     screen.setAttribute("aria-pressed", String(data.full));
     if (!data.full) choosing(false);
@@ -134,7 +132,7 @@ export function mount(element, firstData, send) {
     destroy() {
       alive.abort();
       clearTimeout(timer);
-      ROOT.classList.remove(FULL, CHOOSING);
+      ROOT.classList.remove(CHOOSING);
       root.remove();
     },
   };

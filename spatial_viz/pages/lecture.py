@@ -7,7 +7,7 @@ from typing import Any
 
 import streamlit as st
 
-from spatial_viz.explorer.component import lecture_hands
+from spatial_viz.explorer.component import lecture_hands, lecture_style
 from spatial_viz.pages.choosing import View, guarded, progress_bar, remember, theme_of_page
 from spatial_viz.pages.talk import turning
 from spatial_viz.pages.talk.step import Step, Talk, watched
@@ -26,6 +26,7 @@ def page() -> None:
     remember("step", str(number))
     if "refiner" not in st.session_state:
         st.session_state["refiner"] = Refiner()
+    lecture_style(full)
     with st.container(key="lecture"):
         _bar(number, full)
         st.title(step.title, anchor=False)
@@ -98,10 +99,10 @@ def _make_way(number: int, view: View) -> None:
 
 
 def _warm_beside(number: int, talk: Talk) -> None:
-    """Have what the next step needs worked out, then what the one before needs."""
+    """Have what this step still lacks worked out, then what the next one needs, then the one before."""
     warming = {
         ("step", each, talk.view.question): functools.partial(_warm, STEPS[each - 1], talk)
-        for each in (number + 1, number - 1)
+        for each in (number, number + 1, number - 1)
         if 1 <= each <= len(STEPS)
     }
     st.session_state["warming"] = warming

@@ -12,28 +12,28 @@ A step shows no more than fits on a projector below heading and sentences: give 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+import html
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import plotly.graph_objects as go
 import streamlit as st
 import xarray as xr
-from PIL import Image
 from torch import Tensor
 
 from spatial_viz.cache import cached_sweep
 from spatial_viz.classifiers import Classifier, catalogue
 from spatial_viz.figure_style import Theme, enlarged
-from spatial_viz.images import tensor_to_picture
+from spatial_viz.images import data_uri, tensor_to_picture
 from spatial_viz.memory import Memory
 from spatial_viz.pages import choosing
-from spatial_viz.pages.choosing import BARE, View, plain
+from spatial_viz.pages.choosing import BARE, View
 from spatial_viz.runner import Progress
 
 HEIGHTS = {False: 560, True: 720}  # pixels that a demonstration may take, by whether it fills the screen
 LARGER = 1.6  # how much larger the type in figures is on the full screen
-_MEMORY = Memory(96)
+_MEMORY = Memory(256)
 
 
 @dataclass(frozen=True)
@@ -127,18 +127,25 @@ def chart(
     place.plotly_chart(figure, theme=None, config=config, key=key, alt=alt)
 
 
-def pictures(talk: Talk, shown: Sequence[tuple[Tensor, str, str]], place: Any = st) -> None:
-    """Pictures (C×H×W in [0, 1]) in a row, each with a title and words below, which are plain text."""
-    for column, (image, title, words) in zip(place.columns(len(shown)), shown, strict=True):
-        column.image(pixels(image), width="stretch", alt=f"{title}: {words}")
-        column.markdown(f"**{plain(title)}**  \n{plain(words)}")
+def pictures(
+    talk: Talk, shown: Sequence[tuple[Tensor, str, str]], place: Any = st, *, signs: Sequence[str] = (),
+    framed: Collection[int] = (),
+) -> None:  # fmt: skip
+    """Pictures (C×H×W in [0, 1]) in a row, each with a title and words below, which are plain text.
 
-
-def pixels(image: Tensor, side: int = 384) -> Image.Image:
-    """A picture at least ``side`` pixels wide or high, its own pixels kept as squares where they are few."""
-    picture = tensor_to_picture(image)
-    scale = max(1, side // max(picture.size))
-    return picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
+    ``signs``: what stands between them, such as + and =. ``framed``: the numbers of pictures that have a frame.
+    """
+    parts = []
+    for number, (image, title, words) in enumerate(shown):
+        few = " class='sv-few'" if max(image.shape[-2:]) <= 64 else ""
+        parts.append(
+            f"<figure{' class=sv-framed' if number in framed else ''}>"
+            f"<img{few} src='{data_uri(tensor_to_picture(image))}' alt='{html.escape(f'{title}: {words}')}'>"
+            f"<figcaption><b>{html.escape(title)}</b>{html.escape(words)}</figcaption></figure>"
+        )
+        if number < len(signs):
+            parts.append(f"<span class='sv-sign'>{html.escape(signs[number])}</span>")
+    place.html(f"<div class='sv-row'>{''.join(parts)}</div>")
 
 
 def missing(text: str) -> None:
