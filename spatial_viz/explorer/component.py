@@ -12,9 +12,14 @@ from spatial_viz.explorer.sources import script, style
 
 
 @cache
-def _renderer(name: str, isolated: bool = True) -> Any:
+def _renderer(name: str) -> Any:
     # The text goes inline: file names would need an installed distribution.
-    return st.components.v2.component(f"spatial_viz_{name}", css=style(name), js=script(name), isolate_styles=isolated)
+    return st.components.v2.component(f"spatial_viz_{name}", css=style(name), js=script(name))
+
+
+@cache
+def _hands() -> Any:
+    return st.components.v2.component("spatial_viz_lecture", js=script("lecture"), isolate_styles=False)
 
 
 def explorer(
@@ -45,7 +50,7 @@ def wall(items: Sequence[dict[str, str]], key: str, on_click: Callable[[], None]
 
 def lecture_style(full: bool) -> None:
     """The looks of the lecture page, before anything of it is drawn; on the full screen with large type."""
-    st.html(f"<style>{_text('lecture.css')}{_text('lecture-full.css') if full else ''}</style>")
+    st.html(f"<style>{style('lecture')}{style('lecture-full') if full else ''}</style>")
 
 
 def lecture_hands(
