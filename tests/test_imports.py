@@ -13,15 +13,17 @@ from conftest import ROOT
 PACKAGE = ROOT / "spatial_viz"
 # A module imports only what stands above it.
 ORDER = """
-    version errors parsing files memory intervals geometry grids images datasets networks classifiers losses landscape
-    runner sweeps
+    version errors parsing files sharing memory intervals geometry grids images datasets networks classifiers losses
+    landscape runner sweeps
     queries attacks
     defences noise cache refining captions figure_style slices surfaces side_by_side figures attack_figures
     evaluation.plan evaluation.pictures evaluation.exact evaluation.shards evaluation.work
     evaluation.store evaluation.report evaluation.cluster evaluation.run
-    evaluation.summary evaluation.published evaluation.finding result_figures browse_figures
+    evaluation.summary evaluation.published evaluation.milestones evaluation.finding result_figures browse_figures
+    lecture_figures
     training.recipes training.metrics training.hardware training.data training.loop training.history training.publish
-    explorer.payload exports cli __main__ explorer.component pages.choosing pages.explore pages.attack
+    explorer.payload explorer.sources exports cli __main__ explorer.component
+    pages.choosing pages.posing pages.explore pages.attack
     pages.opening pages.results pages.browse
     pages.talk.step pages.talk.turning pages.lecture
 """.split()  # noqa: SIM905

@@ -1,0 +1,117 @@
+"""The few accuracies of the lecture: which are found, and that they are those of the tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from spatial_viz.classifiers import manifest
+from spatial_viz.evaluation.milestones import groups, measured, others_group, recipe_group, vote_groups
+from spatial_viz.evaluation.published import COLUMNS, published, rows_of
+from spatial_viz.intervals import wilson
+
+GRID = "31,5,5 within ±30°, dx ±3 px, dy ±3 px"
+
+
+def card(recipe: str, natural: float, grid: float, data: str = "cifar10", **more: Any) -> dict[str, Any]:
+    return {"name": f"{data}/{recipe}", "data": data, "recipe": recipe, "natural_accuracy": natural,
+            "natural_pictures": 10000, "grid_accuracy": grid, "grid_pictures": 1000,
+            "grid": f"{GRID}, black"} | more  # fmt: skip
+
+
+CARDS = [card("standard", 0.93, 0.15), card("worst-of-10-30", 0.91, 0.64), card("linf-8", 0.84, 0.02)]
+
+
+def with_rows(*entries: dict[str, Any], grid: str = GRID, padding: str = "black") -> pd.DataFrame:
+    """The published figures, and those of a report besides."""
+    results = []
+    for entry in entries:
+        low, high = wilson(entry["correct"], entry["n"])
+        share = entry["correct"] / entry["n"]
+        results.append({"vote": 0, "accuracy": share, "low": low, "high": high, "passes": 1, "passes_full": 1} | entry)
+    names = {entry["classifier"] for entry in entries}
+    report = {
+        "schema": 1,
+        "run": {"classifiers": [{"name": name, "grid": grid} for name in names], "complete": True,
+                "data": {"name": "cifar10", "split": "test"}, "plan": {"padding": padding}},
+        "results": results,
+    }  # fmt: skip
+    rows = pd.DataFrame(rows_of(report, "measured here", "run"), columns=list(COLUMNS))
+    return pd.concat([rows.astype(published().dtypes), published()], ignore_index=True)
+
+
+def shares(group: Any) -> dict[str, float]:
+    return {bar.words: bar.share for bar in group.bars}
+
+
+def test_the_published_figures_are_those_of_the_talk() -> None:
+    cifar, imagenet = groups(published(), [])
+    assert list(shares(cifar).values()) == [0.93, 0.03, 0.71] and "CIFAR-10" in cifar.title
+    assert list(shares(imagenet).values()) == [0.76, 0.31, 0.53] and "ImageNet" in imagenet.title
+    assert cifar.published and all(bar.pictures is None and bar.low is None for bar in cifar.bars)
+    assert "slides" in cifar.about
+
+
+def test_what_the_cards_say_is_measured_with_its_interval() -> None:
+    *_, ours, others = groups(published(), CARDS)
+    assert shares(ours) == {"standard: as it is": 0.93, "standard: worst case": 0.15, "worst of ten: worst case": 0.64}
+    assert [bar.pictures for bar in ours.bars] == [10000, 1000, 1000]
+    assert (ours.bars[1].low, ours.bars[1].high) == wilson(150, 1000)
+    assert "10,000" in ours.about and "1,000" in ours.about and not ours.published
+    assert shares(others) == {"noise (ℓ∞): worst case": 0.02}
+
+
+def test_a_larger_measurement_takes_the_place_of_the_card() -> None:
+    more = with_rows({"classifier": "cifar10/standard", "adversary": "grid", "n": 4000, "correct": 640})
+    known = measured(more, CARDS)
+    row = known[(known["classifier"] == "cifar10/standard") & (known["adversary"] == "grid")]
+    assert row["accuracy"].tolist() == [0.16] and row["n"].tolist() == [4000]
+    fewer = with_rows({"classifier": "cifar10/standard", "adversary": "grid", "n": 10, "correct": 9})
+    known = measured(fewer, CARDS)
+    row = known[(known["classifier"] == "cifar10/standard") & (known["adversary"] == "grid")]
+    assert row["accuracy"].tolist() == [0.15]
+
+
+@pytest.mark.parametrize("other", [{"grid": "11,3,3 within ±30°, dx ±3 px, dy ±3 px"}, {"padding": "reflect"},
+                                   {"grid": "31,5,5 within ±15°, dx ±3 px, dy ±3 px"}])  # fmt: skip
+def test_another_grid_or_padding_is_another_question(other: dict[str, str]) -> None:
+    results = with_rows({"classifier": "cifar10/standard", "adversary": "grid", "n": 9000, "correct": 9000}, **other)
+    ours = groups(results, CARDS)[2]
+    assert shares(ours)["standard: worst case"] == 0.15
+
+
+def test_a_classifier_without_numbers_leaves_no_bar() -> None:
+    bare = {"name": "cifar10/standard", "data": "cifar10", "recipe": "standard"}
+    assert [group.title for group in groups(published(), [bare])] == [group.title for group in groups(published(), [])]
+    assert recipe_group(measured(published(), [bare]), bare).bars == ()
+    assert others_group(measured(published(), CARDS), CARDS, "mnist").bars == ()
+
+
+def test_networks_that_nobody_trained_here_have_a_group_of_their_own() -> None:
+    results = with_rows(
+        {"classifier": "imagenet/resnet50", "adversary": "natural", "n": 500, "correct": 400},
+        {"classifier": "imagenet/resnet50", "adversary": "grid", "n": 500, "correct": 200},
+        grid="31,5,5 within ±30°, dx ±24 px, dy ±24 px",
+    )
+    ours = groups(results, CARDS)[3]
+    assert "ImageNet" in ours.title and "resnet50" in ours.title
+    assert shares(ours) == {"standard: as it is": 0.8, "standard: worst case": 0.4}
+
+
+def test_votes_are_shown_beside_single_answers_where_both_are_known() -> None:
+    (paper,) = vote_groups(published(), CARDS)
+    assert [bar.share for bar in paper.bars] == [0.53, 0.56]
+    voted = {"classifier": "cifar10/standard", "adversary": "grid", "n": 200, "correct": 60, "vote": 10}
+    paper, ours = vote_groups(with_rows(voted), CARDS)
+    assert shares(ours) == {"one answer: worst case": 0.15, "vote of 10: worst case": 0.3}
+    alone = voted | {"classifier": "cifar10/other"}
+    assert len(vote_groups(with_rows(alone), CARDS)) == 1
+
+
+def test_the_shipped_cards_are_read() -> None:
+    own = next(group for group in groups(published(), manifest()) if group.title.startswith("CIFAR-10, measured"))
+    told = {entry["name"]: entry for entry in manifest()}
+    assert own.bars[0].share == pytest.approx(told["cifar10/standard"]["natural_accuracy"])
+    assert 0 < own.bars[1].share < own.bars[2].share < own.bars[0].share
