@@ -257,7 +257,7 @@ def train(
 def publish(
     run: Annotated[Path, typer.Argument(help="The --out folder of a finished training.")],
     root: Annotated[Path | None, typer.Option(help="Folder with train/ and test/. Default: data/DATA.")] = None,
-    pictures: Annotated[int, typer.Option(min=1, help="Test pictures for the grid accuracy.")] = 1000,
+    pictures: Annotated[int, typer.Option(min=1, help="Test pictures for all but the natural accuracy.")] = 1000,
 ) -> None:
     """Measure trained weights and put them into pretrained/, with their card."""
     from spatial_viz.training.publish import publish as measure
@@ -277,10 +277,7 @@ def models(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
     for entry in entries:
         facts = entry.missing or "weights on this machine"
         if "natural_accuracy" in entry.card:
-            facts = (
-                f"natural {entry.card['natural_accuracy']:.1%} ({entry.card['natural_pictures']:,} pictures), "
-                f"grid {entry.card['grid_accuracy']:.1%} ({entry.card['grid_pictures']:,} pictures)"
-            )
+            facts = _accuracies(entry.card)
         print(f"{entry.name:28} {facts}")
 
 
@@ -299,6 +296,13 @@ def samples(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
         return
     for row in rows:
         print(f"{row['name']:22} {row['label']:>4}  {row['class']}")
+
+
+def _accuracies(card: dict[str, Any]) -> str:
+    """Those that were measured for the card, in words."""
+    keys = [key for key in ("natural", "random", "worst_of_10", "grid") if f"{key}_accuracy" in card]
+    told = (f"{key.replace('_', '-')} {card[f'{key}_accuracy']:.1%} of {card[f'{key}_pictures']:,}" for key in keys)
+    return f"{', '.join(told)} pictures"
 
 
 def _question(

@@ -2,75 +2,68 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import pytest
+from test_cli import run as run_command
+from toy_training import add_small_networks, plan, toy_folder
 
+from spatial_viz import classifiers
+from spatial_viz.classifiers import load_classifier, manifest
 from spatial_viz.errors import InvalidInput
+from spatial_viz.evaluation.plan import EvaluationPlan
+from spatial_viz.evaluation.run import evaluate
+from spatial_viz.images import CLASS_NAMES
+from spatial_viz.intervals import wilson
 from spatial_viz.training import publish
-from spatial_viz.training.publish import _history, command_of
-from spatial_viz.training.recipes import TrainingPlan
-
-
-def finished(folder: Path, plan: TrainingPlan, hours: float, weights: bytes = b"") -> Path:
-    """What a training leaves that `_history` reads; a run with ``weights`` is one that another may begin from."""
-    folder.mkdir()
-    (folder / "plan.json").write_text(json.dumps(asdict(plan)))
-    (folder / "metrics.jsonl").write_text(json.dumps({"epoch": 1, "seconds": hours * 3600}) + "\n")
-    (folder / "weights.safetensors").write_bytes(weights)
-    return folder
-
-
-def entry(weights: bytes, command: str, hours: float, **more: Any) -> dict[str, Any]:
-    versions = {"spatial_viz": "0", "torch": "0"}
-    return {
-        "sha256": hashlib.sha256(weights).hexdigest(),
-        "command": command,
-        "hours": hours,
-        "versions": versions,
-        **more,
-    }
+from spatial_viz.training.data import read
+from spatial_viz.training.loop import train
 
 
 @pytest.fixture
-def replaced(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """A manifest whose second card is the third of a chain of trainings that were published one after the other."""
-    oldest = entry(b"oldest", "train oldest", 1.0)
-    older = entry(b"older", "train older", 3.0, began_from=oldest)
-    newest = {"name": "toy/worst", **entry(b"newest", "train newest", 7.0, began_from=older)}
-    monkeypatch.setattr(publish, "manifest", lambda: ({"name": "toy/other", **entry(b"other", "", 9.0)}, newest))
-    return {"oldest": oldest, "older": older, "newest": {k: v for k, v in newest.items() if k != "name"}}
+def shipped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """An empty folder in the place of ``pretrained/``."""
+    folder = tmp_path / "pretrained"
+    folder.mkdir()
+    for module in (classifiers, publish):
+        monkeypatch.setattr(module, "pretrained_folder", lambda: folder)
+    return folder
 
 
-@pytest.mark.parametrize("which", ["oldest", "older", "newest"])
-def test_weights_that_were_published_once_are_known_for_good(
-    which: str, replaced: dict[str, Any], tmp_path: Path
+def test_a_card_says_what_was_done_and_what_the_shipped_file_reaches(
+    shipped: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    initial = tmp_path / "kept.safetensors"
-    initial.write_bytes(which.encode())
-    plan = TrainingPlan("standard", initial=str(initial))
-    told = _history(finished(tmp_path / "run", plan, 2.0))
-    assert told == {"command": command_of(asdict(plan)), "hours": 2 + replaced[which]["hours"],
-                    "began_from": replaced[which]}  # fmt: skip
+    add_small_networks(monkeypatch)
+    root = toy_folder(tmp_path / "data", CLASS_NAMES["cifar10"], train=12, test=4)
+    run = tmp_path / "run"
+    train(plan(data="cifar10", recipe="augment-30", validation=20, epochs=2), read("cifar10", root, "train"), run)
+    card = publish.publish(run, root, pictures=20)
+    assert manifest() == (json.loads(json.dumps(card)),)
+    assert card["hardware"] and card["versions"].keys() == {"spatial_viz", "torch"} and card["hours"] >= 0
+    assert [line["epoch"] for line in card["learning_curve"]] == [1, 2]
+    expected = {"epoch", "loss", "learning_rate", "candidates", "validation_accuracy"}
+    assert all(line.keys() == expected for line in card["learning_curve"])
+
+    classifier = load_classifier("cifar10/augment-30")
+    tried = ("random", "worst-of-10", "grid")
+    for adversaries, limit, count in ((("natural",), None, 40), (tried, 20, 20)):
+        report = evaluate(classifier, "cifar10", EvaluationPlan(adversaries), root=root, limit=limit)
+        for result in report.results:
+            key = result.adversary.replace("-", "_")
+            assert card[f"{key}_pictures"] == result.n == count
+            assert card[f"{key}_accuracy"] == pytest.approx(result.accuracy, abs=1e-6)
+            assert (card[f"{key}_low"], card[f"{key}_high"]) == pytest.approx(wilson(result.correct, count), abs=1e-6)
+    assert card["grid"] == "31,5,5 within ±30°, dx ±3 px, dy ±3 px, black"
+    _, out, _ = run_command(["models"], monkeypatch, capsys)
+    for key in ("natural", "random", "worst-of-10", "grid"):
+        name = key.replace("-", "_")
+        assert f"{key} {card[f'{name}_accuracy']:.1%} of {card[f'{name}_pictures']}" in out
 
 
-def test_a_run_that_began_from_such_a_run_tells_both(replaced: dict[str, Any], tmp_path: Path) -> None:
-    initial = tmp_path / "kept.safetensors"
-    initial.write_bytes(b"oldest")
-    first_plan = TrainingPlan("worst-of-10-30", initial=str(initial))
-    first = finished(tmp_path / "first", first_plan, 2.0, b"weights of nobody's card")
-    second_plan = TrainingPlan("invariant-30", initial=str(first / "weights.safetensors"))
-    told = _history(finished(tmp_path / "second", second_plan, 4.0))
-    both = f"{command_of(asdict(first_plan))} --out {first} && {command_of(asdict(second_plan))}"
-    assert told == {"command": both, "hours": 4 + 2 + 1, "began_from": replaced["oldest"]}
-
-
-def test_weights_that_nobody_knows_are_refused(replaced: dict[str, Any], tmp_path: Path) -> None:
-    initial = tmp_path / "found.safetensors"
-    initial.write_bytes(b"from somewhere")
-    with pytest.raises(InvalidInput, match=r"nobody knows how .*found.safetensors was trained"):
-        _history(finished(tmp_path / "run", TrainingPlan("standard", initial=str(initial)), 1.0))
+def test_what_is_no_finished_training_is_refused(shipped: Path, tmp_path: Path) -> None:
+    (tmp_path / "plan.json").write_text(json.dumps(asdict(plan())))
+    with pytest.raises(InvalidInput, match=r"holds no finished training: it needs plan.json and weights.safetensors"):
+        publish.publish(tmp_path)
+    assert not list(shipped.iterdir())

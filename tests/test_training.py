@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ import typer
 from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from toy_training import add_small_networks, plan, toy_pictures
 
 from spatial_viz import cli
 from spatial_viz.errors import InvalidInput, SpatialVizError
@@ -22,36 +22,20 @@ from spatial_viz.losses import cross_entropy, logit_margin
 from spatial_viz.networks import SmallResNet, WhitenedConvNet
 from spatial_viz.training import loop
 from spatial_viz.training.data import PictureSet, augment, read, split_validation, to_images
+from spatial_viz.training.history import command_of
 from spatial_viz.training.loop import Lookahead, train, worst_candidate, worst_noise
-from spatial_viz.training.publish import command_of
+from spatial_viz.training.metrics import read_metrics
 from spatial_viz.training.recipes import RECIPES, TrainingPlan, candidates_at, find_recipe
 
 
 @pytest.fixture
 def data() -> PictureSet:
-    """120 pictures of 4 classes that a small network can tell apart by their colour."""
-    generator = torch.Generator().manual_seed(0)
-    labels = torch.arange(120) % 4
-    pictures = torch.randint(0, 90, (120, 32, 32, 3), generator=generator, dtype=torch.uint8)
-    for channel in range(3):
-        pictures[labels == channel, :, :, channel] += 120
-    return PictureSet(pictures, labels, ("red", "green", "blue", "dark"))
+    return toy_pictures()
 
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The loop with tiny networks."""
-    networks = loop.build_network.__globals__["NETWORKS"]
-    monkeypatch.setitem(networks, "tiny", lambda **o: WhitenedConvNet(widths=(8, 8, 8), **o))
-    monkeypatch.setitem(networks, "tiny-resnet", lambda **o: SmallResNet(widths=(4, 8, 8, 8), **o))
-
-
-def plan(**changes: object) -> TrainingPlan:
-    settings: dict[str, object] = {
-        "recipe": "standard", "data": "toy", "network": "tiny", "epochs": 3, "batch": 16, "learning_rate": 0.05,
-        "bias_rate": 4.0, "validation": 24,
-    }  # fmt: skip
-    return TrainingPlan(**(settings | changes))  # type: ignore[arg-type]
+    add_small_networks(monkeypatch)
 
 
 def test_the_validation_split_is_disjoint_balanced_and_fixed(data: PictureSet) -> None:
@@ -115,9 +99,9 @@ def test_every_recipe_learns_and_writes_what_it_promises(
     recipe: str, network: str, data: PictureSet, small: None, tmp_path: Path
 ) -> None:
     train(plan(recipe=recipe, network=network, epochs=15), data, tmp_path)
-    metrics = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    assert [line["epoch"] for line in metrics] == list(range(1, 16))
-    assert metrics[-1]["validation_accuracy"] > 0.6  # chance is 0.25
+    metrics = read_metrics(tmp_path)
+    assert [line["epoch"] for line in metrics.epochs] == list(range(1, 16))
+    assert metrics.epochs[-1]["validation_accuracy"] > 0.6  # chance is 0.25
     weights = load_file(tmp_path / "weights.safetensors")
     assert all(value.dtype == torch.float16 for value in weights.values())
     assert not any("num_batches_tracked" in name for name in weights)
@@ -259,7 +243,7 @@ def test_the_command_on_a_card_makes_the_same_plan(monkeypatch: pytest.MonkeyPat
     made: list[TrainingPlan] = []
     monkeypatch.setattr("spatial_viz.training.data.read", lambda *_: None)
     monkeypatch.setattr("spatial_viz.training.loop.train", lambda plan, *_, **__: made.append(plan))
-    words = command_of(asdict(asked)).removeprefix("python -m spatial_viz ").split()
+    words = command_of(asked).removeprefix("python -m spatial_viz ").split()
     typer.main.get_command(cli.app).main(words, standalone_mode=False)
     assert made == [asked]
 

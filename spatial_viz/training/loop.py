@@ -24,7 +24,10 @@ from spatial_viz.losses import cross_entropy
 from spatial_viz.networks import WhitenedConvNet, build_network, fold_batch_norm, load_weights
 from spatial_viz.runner import fast_at_bf16
 from spatial_viz.training.data import PictureSet, augment, split_validation, to_images
+from spatial_viz.training.hardware import hardware
+from spatial_viz.training.metrics import log
 from spatial_viz.training.recipes import TrainingPlan, candidates_at, find_recipe
+from spatial_viz.version import VERSION
 
 EVALUATION_BATCH = 512
 CHECKPOINT_SECONDS = 180
@@ -64,6 +67,8 @@ def train(plan: TrainingPlan, data: PictureSet, out: Path, device: str = "cpu", 
     across, down = (recipe.translation * paper_shift(side) / paper_shift(32) for side in (width, height))
     limits = TransformGrid(recipe.rotation, across, down, (1, 1, 1))
 
+    versions = {"spatial_viz": VERSION, "torch": torch.__version__}
+    log(out, {"hardware": hardware(torch.device(device)), "versions": versions})
     saved_at = time.monotonic()
     seconds = state["seconds"]
     for epoch in range(state["step"] // steps_per_epoch, plan.epochs):
@@ -103,7 +108,7 @@ def train(plan: TrainingPlan, data: PictureSet, out: Path, device: str = "cpu", 
                 _save(out, plan, network, optimiser, average, {**state, "seconds": seconds})
                 saved_at = time.monotonic()
         accuracy = natural_accuracy(network, validation)
-        _log(out, {"epoch": epoch + 1, "loss": state["loss"], "learning_rate": rate, "candidates": candidates,
+        log(out, {"epoch": epoch + 1, "loss": state["loss"], "learning_rate": rate, "candidates": candidates,
                    "validation_accuracy": accuracy, "seconds": round(seconds, 1)})  # fmt: skip
         _save(out, plan, network, optimiser, average, {**state, "seconds": seconds})
     save_weights(core, out / "weights.safetensors")
@@ -283,8 +288,3 @@ def _save(
         "average": average.average, "state": state,
     }  # fmt: skip
     replace(out / "checkpoint.pt", lambda partial: torch.save(content, partial))
-
-
-def _log(out: Path, line: dict[str, Any]) -> None:
-    with open(out / "metrics.jsonl", "a") as handle:
-        handle.write(json.dumps(line) + "\n")

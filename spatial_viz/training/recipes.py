@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from spatial_viz.errors import InvalidInput, did_you_mean
 
@@ -57,6 +58,9 @@ class TrainingPlan:
     (None: fresh weights). ``learning_rate`` is the peak, for the mean loss of a batch; ``warm_up`` the share of the
     steps that lead to it. The biases of batch norm learn ``bias_rate`` times as fast. ``averaging``: every so many
     steps the weights are set back to their running average (`spatial_viz.training.loop.Lookahead`); 0 for never.
+    ``partial_batch``: an epoch ends with a smaller batch of the pictures that are left, instead of leaving them out.
+    ``processes`` share each batch; every one normalises its share by itself, unless ``sync_batch_norm`` has them
+    compute the statistics of the whole batch together.
 
     The defaults are those of Jordan, *94% on CIFAR-10 in 3.29 seconds on a single GPU*, 2024, brought to batches of
     256 and to the mean loss.
@@ -77,6 +81,19 @@ class TrainingPlan:
     seed: int = 0
     validation: int = 5000
     initial: str | None = None
+    partial_batch: bool = False
+    processes: int = 1
+    sync_batch_norm: bool = False
+
+
+def plan_from(settings: dict[str, Any]) -> TrainingPlan:
+    """A plan as a training wrote it down, also one from before some of the settings existed."""
+    unknown = [name for name in settings if name not in TrainingPlan.__dataclass_fields__]
+    if unknown:
+        raise InvalidInput(
+            f"the plan has a setting {unknown[0]!r} that this version does not know; install a newer one"
+        )
+    return TrainingPlan(**settings)
 
 
 def find_recipe(name: str, data: str = "") -> Recipe:

@@ -1,0 +1,28 @@
+"""On what a training runs, in words for its card."""
+
+from __future__ import annotations
+
+import platform
+import re
+from pathlib import Path
+
+import torch
+
+
+def hardware(device: torch.device, processes: int = 1) -> str:
+    """Model and number of the processors, such as ``"AMD EPYC, 2 threads"`` or ``"2 × NVIDIA H100"``."""
+    if device.type == "cuda":
+        each = torch.cuda.get_device_name(device)
+    elif device.type == "mps":
+        each = f"{_cpu()}, its GPU"
+    else:
+        threads = torch.get_num_threads()
+        each = f"{_cpu()}, {threads} thread{'s' if threads > 1 else ''}"
+    return each if processes == 1 else f"{processes} × {each}"
+
+
+def _cpu() -> str:
+    """The model of the CPU; the bare architecture where the system does not tell."""
+    listed = Path("/proc/cpuinfo")
+    found = re.search(r"^model name\s*:\s*(.+)$", listed.read_text(), re.MULTILINE) if listed.is_file() else None
+    return found[1].strip() if found else platform.processor() or platform.machine()

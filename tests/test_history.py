@@ -1,0 +1,97 @@
+"""What a card tells about the trainings behind it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from spatial_viz.errors import InvalidInput, MissingFile
+from spatial_viz.training import history
+from spatial_viz.training.history import command_of, history_of
+from spatial_viz.training.metrics import log
+from spatial_viz.training.recipes import TrainingPlan, plan_from
+
+
+def finished(folder: Path, plan: TrainingPlan, hours: float, weights: bytes = b"") -> Path:
+    """What a training leaves that `history_of` reads; a run with ``weights`` is one that another may begin from."""
+    folder.mkdir()
+    (folder / "plan.json").write_text(json.dumps(asdict(plan)))
+    (folder / "metrics.jsonl").write_text(json.dumps({"epoch": 1, "seconds": hours * 3600}) + "\n")
+    (folder / "weights.safetensors").write_bytes(weights)
+    return folder
+
+
+def entry(weights: bytes, command: str, hours: float, **more: Any) -> dict[str, Any]:
+    versions = {"spatial_viz": "0", "torch": "0"}
+    checksum = hashlib.sha256(weights).hexdigest()
+    return {"sha256": checksum, "command": command, "hours": hours, "versions": versions, **more}
+
+
+@pytest.fixture
+def replaced(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """A manifest whose second card is the third of a chain of trainings that were published one after the other."""
+    oldest = entry(b"oldest", "train oldest", 1.0)
+    older = entry(b"older", "train older", 3.0, began_from=oldest)
+    newest = {"name": "toy/worst", **entry(b"newest", "train newest", 7.0, began_from=older)}
+    monkeypatch.setattr(history, "manifest", lambda: ({"name": "toy/other", **entry(b"other", "", 9.0)}, newest))
+    return {"oldest": oldest, "older": older, "newest": {k: v for k, v in newest.items() if k != "name"}}
+
+
+@pytest.mark.parametrize("which", ["oldest", "older", "newest"])
+def test_weights_that_were_published_once_are_known_for_good(
+    which: str, replaced: dict[str, Any], tmp_path: Path
+) -> None:
+    initial = tmp_path / "kept.safetensors"
+    initial.write_bytes(which.encode())
+    plan = TrainingPlan("standard", initial=str(initial))
+    told = history_of(finished(tmp_path / "run", plan, 2.0))
+    assert told == {"command": command_of(plan), "hours": 2 + replaced[which]["hours"],
+                    "began_from": replaced[which]}  # fmt: skip
+
+
+def test_a_run_that_began_from_such_a_run_tells_both(replaced: dict[str, Any], tmp_path: Path) -> None:
+    initial = tmp_path / "kept.safetensors"
+    initial.write_bytes(b"oldest")
+    first_plan = TrainingPlan("worst-of-10-30", initial=str(initial))
+    first = finished(tmp_path / "first", first_plan, 2.0, b"weights of nobody's card")
+    second_plan = TrainingPlan("invariant-30", initial=str(first / "weights.safetensors"))
+    told = history_of(finished(tmp_path / "second", second_plan, 4.0))
+    both = f"{command_of(first_plan)} --out {first} && {command_of(second_plan)}"
+    assert told == {"command": both, "hours": 4 + 2 + 1, "began_from": replaced["oldest"]}
+
+
+def test_weights_that_nobody_knows_are_refused(replaced: dict[str, Any], tmp_path: Path) -> None:
+    initial = tmp_path / "found.safetensors"
+    initial.write_bytes(b"from somewhere")
+    with pytest.raises(InvalidInput, match=r"nobody knows how .*found.safetensors was trained"):
+        history_of(finished(tmp_path / "run", TrainingPlan("standard", initial=str(initial)), 1.0))
+
+
+def test_weights_that_are_gone_are_asked_for(tmp_path: Path) -> None:
+    run = finished(tmp_path / "run", TrainingPlan("standard", initial=str(tmp_path / "gone.safetensors")), 1.0)
+    with pytest.raises(MissingFile, match=r"began from .*gone.safetensors, which is no longer there"):
+        history_of(run)
+
+
+def test_the_machines_and_versions_are_those_that_trained(tmp_path: Path) -> None:
+    first = finished(tmp_path / "first", TrainingPlan("standard"), 1.0)
+    second = finished(tmp_path / "second", TrainingPlan("standard", initial=str(first / "weights.safetensors")), 1.0)
+    for run, machines in ((first, ["a slow one"]), (second, ["a fast one", "a slow one", "a fast one"])):
+        for machine in machines:
+            log(run, {"hardware": machine, "versions": {"torch": machine}})
+    told = history_of(second)
+    assert told["hardware"] == "a slow one, then a fast one" and told["versions"] == {"torch": "a fast one"}
+
+
+def test_plans_of_earlier_and_later_versions() -> None:
+    settings = asdict(TrainingPlan("standard", seed=3))
+    for added in ("partial_batch", "processes", "sync_batch_norm"):
+        del settings[added]
+    assert plan_from(settings) == TrainingPlan("standard", seed=3)
+    with pytest.raises(InvalidInput, match="a setting 'moon_phase'"):
+        plan_from({**settings, "moon_phase": 1})
