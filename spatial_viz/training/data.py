@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +16,25 @@ from spatial_viz.errors import InvalidInput
 from spatial_viz.grids import keyed_uniform
 from spatial_viz.images import CLASS_NAMES
 
+NOT_MIRRORED = ("mnist",)
+"""Data sets whose pictures mean something else in the mirror."""
+
 
 @dataclass(frozen=True)
 class PictureSet:
-    """``pictures``: uint8 N×H×W×C; ``labels``: int64 N; ``class_names``: K names."""
+    """``pictures``: uint8 N×H×W×C; ``labels``: int64 N; ``class_names``: K names; ``mirrored``: whether a picture
+    means the same in the mirror, so that training may flip it."""
 
     pictures: Tensor
     labels: Tensor
     class_names: tuple[str, ...]
+    mirrored: bool = True
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def subset(self, indices: Tensor) -> PictureSet:
-        return PictureSet(self.pictures[indices], self.labels[indices], self.class_names)
+        return replace(self, pictures=self.pictures[indices], labels=self.labels[indices])
 
 
 def read(name: str, root: Path, split: str, download: bool = False) -> PictureSet:
@@ -47,7 +52,8 @@ def read(name: str, root: Path, split: str, download: bool = False) -> PictureSe
             raise InvalidInput(f"all pictures must be {width}×{height} pixels, as the first; {where} has {came}")
     stacked = torch.from_numpy(np.stack(pictures))
     names = CLASS_NAMES.get(name) or tuple(map(str, dataset.classes))
-    return PictureSet(stacked[..., None] if grey else stacked, torch.tensor([label for _, label in samples]), names)
+    labels = torch.tensor([label for _, label in samples])
+    return PictureSet(stacked[..., None] if grey else stacked, labels, names, name not in NOT_MIRRORED)
 
 
 def split_validation(data: PictureSet, count: int) -> tuple[PictureSet, PictureSet]:
@@ -74,17 +80,18 @@ def to_images(pictures: Tensor) -> Tensor:
 
 
 def augment(data: PictureSet, indices: Tensor, epoch: int, seed: int, crop: bool) -> Tensor:
-    """Flip, and crop where asked, the pictures at ``indices``: float32 B×C×H×W in [0, 1].
+    """Flip where the pictures allow it, and crop where asked, those at ``indices``: float32 B×C×H×W in [0, 1].
 
     Each draw is keyed by (seed, picture, epoch). Flips alternate from epoch to epoch after a random start, so that both
     sides are seen equally often (Jordan, *94% on CIFAR-10 in 3.29 seconds*, 2024).
     """
     height, width = data.pictures.shape[1:3]
     keys = indices.numpy()
-    flip = torch.from_numpy((keyed_uniform(seed, keys, np.array(0)) < 0.5) ^ bool(epoch % 2))
     rows = torch.arange(height).expand(len(indices), -1)
     columns = torch.arange(width).expand(len(indices), -1)
-    columns = torch.where(flip[:, None], width - 1 - columns, columns)
+    if data.mirrored:
+        flip = torch.from_numpy((keyed_uniform(seed, keys, np.array(0)) < 0.5) ^ bool(epoch % 2))
+        columns = torch.where(flip[:, None], width - 1 - columns, columns)
     if crop:
         pad = max(1, height // 8)
         shifts = keyed_uniform(seed, keys[:, None], np.array(epoch + 1), np.arange(2)[None])
