@@ -16,43 +16,36 @@ from spatial_viz import exports, figures
 from spatial_viz.cache import cached_sweep
 from spatial_viz.errors import SpatialVizError
 from spatial_viz.explorer.component import explorer
-from spatial_viz.explorer.payload import GLOSSARY, Pane, exact_answer, explorer_payload
+from spatial_viz.explorer.payload import GLOSSARY, Pane, explorer_payload
 from spatial_viz.geometry import warp
 from spatial_viz.images import tensor_to_picture
 from spatial_viz.landscape import (
     DIMS,
     card_of,
     class_name,
-    label_of,
     misclassified,
     to_bytes,
     to_csv,
     transform_words,
     worst_case,
 )
-from spatial_viz.losses import cross_entropy
 from spatial_viz.pages.choosing import (
     BARE,
     HEAD_HEIGHT,
     ONLY_RESET,
     View,
     guarded,
-    linked_pose,
     plain,
     progress_bar,
-    remember,
     theme_of_page,
 )
+from spatial_viz.pages.posing import Plane, answer_at, display_plane, link_pose, pose_of, pose_planes
 from spatial_viz.refining import Refiner
-from spatial_viz.runner import Progress, exact_logits
-from spatial_viz.sweeps import refined_axes, sweep_axes
 
 EXPLORER = "explorer"  # the key of the component; its state holds the pose last let go of
 EXPLORER_HEIGHT = 645  # pixels, of the component and of the skeleton that keeps its place
 FIGURE_HEIGHT = 470  # pixels, of the figures below it and of their skeletons
-# Values of rotation, dy and dx on a display plane, for pictures up to 64 px and for larger ones, which cost more.
-DISPLAY, DISPLAY_OF_LARGE = (61, 25, 25), (31, 9, 9)
-Plane = tuple[str, float]  # the dimension held fixed, and at which value
+MAPS = ("rotation", "dy")  # what the explorer's two maps hold fixed
 
 
 def page() -> None:
@@ -98,7 +91,7 @@ def _sweep(view: View, head: Any) -> None:
     state["question"], state["landscape"], state["figures"] = view.question, landscape, {}
     state["rev"] = state.get("rev", 0) + 1
     if not first:  # the first landscape opens at the pose of the link
-        _link_pose({})
+        link_pose({})
     if EXPLORER in state:
         state[EXPLORER]["pose"] = None
 
@@ -106,32 +99,15 @@ def _sweep(view: View, head: Any) -> None:
 def _refine(view: View) -> None:
     """Have the display planes that are shown computed."""
     rev = st.session_state["rev"]
-    planes = {(rev, *key): functools.partial(_plane, view, key) for key in _shown(view)}
+    planes = {(rev, *key): functools.partial(display_plane, view, key) for key in _shown(view)}
     st.session_state["refiner"].want({**planes, **st.session_state.get("warming", {})})
 
 
 def _shown(view: View) -> list[Plane]:
     """The display planes that the page shows: through the explorer's pose, and that of the surface."""
     surface: Plane | None = st.session_state["surface_plane"]
-    return list(dict.fromkeys([*_pose_planes(view), *([surface] if surface else [])]))
-
-
-def _pose_planes(view: View) -> list[Plane]:
-    """The planes of the explorer's two maps, where both of their axes move."""
-    pose = _pose(view)
-    moving = {dim for dim, values in zip(DIMS, view.grid.shape, strict=True) if values > 1}
-    return [(fixed, pose[fixed]) for fixed in ("rotation", "dy") if moving >= set(DIMS) - {fixed}]
-
-
-def _plane(view: View, plane: Plane, progress: Progress) -> xr.Dataset:
-    """One display plane."""
-    fixed, value = plane
-    counts = DISPLAY if max(view.classifier.input_size) <= 64 else DISPLAY_OF_LARGE
-    axes = refined_axes(view.grid, counts, **{fixed: value})
-    # Only what others will ask for, too, is worth a place on the disk.
-    if value in view.grid.values(fixed):
-        return cached_sweep(view.classifier, view.image, view.label, axes, view.padding, progress=progress)
-    return sweep_axes(view.classifier, view.image, view.label, axes, padding=view.padding, progress=progress)
+    planes = pose_planes(view.grid, pose_of(EXPLORER, view.grid), MAPS)
+    return list(dict.fromkeys([*planes, *([surface] if surface else [])]))
 
 
 def _refined(plane: Plane) -> xr.Dataset | None:
@@ -167,8 +143,8 @@ def live(view: View) -> None:
 def _live(view: View) -> None:
     landscape: xr.Dataset = st.session_state["landscape"]
     incomplete = any(_refined(key) is None for key in _shown(view))
-    planes = [plane for key in _pose_planes(view) if (plane := _refined(key)) is not None]
-    pose = _pose(view)
+    pose = pose_of(EXPLORER, view.grid)
+    planes = [plane for key in pose_planes(view.grid, pose, MAPS) if (plane := _refined(key)) is not None]
     pane = Pane(landscape, view.image, view.classifier.class_names, view.classifier.name, planes)
     st.session_state["asked"] = st.session_state.get("asked", 0) + 1
     payload = explorer_payload(
@@ -176,7 +152,7 @@ def _live(view: View) -> None:
         pose=pose,
         rev=st.session_state["rev"],
         refining=st.session_state["asked"] if incomplete else 0,
-        exact=_exact(view, pane, pose),
+        exact={"pose": pose, "panes": [answer_at(view, pane, pose)]},
         limits={axis: getattr(view.grid, axis) for axis in ("rotation", "dx", "dy")},
         notes=_notes(view, landscape),
     )
@@ -185,36 +161,7 @@ def _live(view: View) -> None:
 
 def _pose_let_go(view: View) -> None:
     st.session_state["refiner"].pause()  # the exact answer comes first
-    _link_pose(_pose(view))
-
-
-def _pose(view: View) -> dict[str, float]:
-    """The pose the explorer is in, as far as the server knows: let go of, or linked to."""
-    pose = st.session_state.get(EXPLORER, {}).get("pose") or linked_pose(view.grid)
-    return {axis: float(pose.get(axis, 0.0)) for axis in ("rotation", "dx", "dy")}
-
-
-def _link_pose(pose: dict[str, float]) -> None:
-    """Keep the pose in the URL, and for the other pages; the unmoved picture needs none."""
-    if any(pose.values()):
-        remember("pose", ",".join(f"{pose[axis]:g}" for axis in ("rotation", "dx", "dy")))
-    else:
-        st.query_params.pop("pose", None)
-        st.session_state.pop("pose", None)
-
-
-def _exact(view: View, pane: Pane, pose: dict[str, float]) -> dict[str, Any]:
-    transform = torch.tensor([[pose["rotation"], pose["dx"], pose["dy"]]], dtype=torch.float32)
-    logits = exact_logits(view.classifier, view.image, transform, padding=view.padding)
-    probabilities = logits.softmax(1)[0]
-    answer = exact_answer(
-        pane,
-        predicted=int(probabilities.argmax()),
-        loss=float(cross_entropy(logits, torch.tensor([label_of(pane.landscape)]))),
-        confidence=float(probabilities.max()),
-        probabilities=probabilities.numpy(),
-    )
-    return {"pose": pose, "panes": [answer]}
+    link_pose(pose_of(EXPLORER, view.grid))
 
 
 def _notes(view: View, landscape: xr.Dataset) -> list[str]:

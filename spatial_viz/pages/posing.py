@@ -1,0 +1,68 @@
+"""The pose that the pages with a live explorer share, and what is computed at it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+import torch
+import xarray as xr
+
+from spatial_viz.cache import cached_sweep
+from spatial_viz.explorer.payload import Pane, exact_answer
+from spatial_viz.grids import TransformGrid
+from spatial_viz.landscape import DIMS, label_of
+from spatial_viz.losses import cross_entropy
+from spatial_viz.pages.choosing import View, linked_pose, remember
+from spatial_viz.runner import Progress, exact_logits
+from spatial_viz.sweeps import refined_axes, sweep_axes
+
+# Values of rotation, dy and dx on a display plane, for pictures up to 64 px and for larger ones, which cost more.
+DISPLAY, DISPLAY_OF_LARGE = (61, 25, 25), (31, 9, 9)
+Plane = tuple[str, float]  # the dimension held fixed, and at which value
+
+
+def pose_of(explorer: str, grid: TransformGrid) -> dict[str, float]:
+    """The pose that the explorer of this key is in, as far as the server knows: let go of, or linked to."""
+    pose = st.session_state.get(explorer, {}).get("pose") or linked_pose(grid)
+    return {axis: float(pose.get(axis, 0.0)) for axis in ("rotation", "dx", "dy")}
+
+
+def link_pose(pose: dict[str, float]) -> None:
+    """Keep the pose in the URL, and for the other pages; the unmoved picture needs none."""
+    if any(pose.values()):
+        remember("pose", ",".join(f"{pose[axis]:g}" for axis in ("rotation", "dx", "dy")))
+    else:
+        st.query_params.pop("pose", None)
+        st.session_state.pop("pose", None)
+
+
+def answer_at(view: View, pane: Pane, pose: dict[str, float]) -> dict[str, Any]:
+    """What the classifier of a pane says about the picture at a pose, computed now."""
+    transform = torch.tensor([[pose["rotation"], pose["dx"], pose["dy"]]], dtype=torch.float32)
+    logits = exact_logits(view.classifier, view.image, transform, padding=view.padding)
+    probabilities = logits.softmax(1)[0]
+    return exact_answer(
+        pane,
+        predicted=int(probabilities.argmax()),
+        loss=float(cross_entropy(logits, torch.tensor([label_of(pane.landscape)]))),
+        confidence=float(probabilities.max()),
+        probabilities=probabilities.numpy(),
+    )
+
+
+def pose_planes(grid: TransformGrid, pose: dict[str, float], fixed: tuple[str, ...]) -> list[Plane]:
+    """The planes through a pose with one of the dimensions ``fixed``, where both of their axes move."""
+    moving = {dim for dim, values in zip(DIMS, grid.shape, strict=True) if values > 1}
+    return [(dim, pose[dim]) for dim in fixed if moving >= set(DIMS) - {dim}]
+
+
+def display_plane(view: View, plane: Plane, progress: Progress) -> xr.Dataset:
+    """A plane of the landscape, dense enough to be looked at."""
+    fixed, value = plane
+    counts = DISPLAY if max(view.classifier.input_size) <= 64 else DISPLAY_OF_LARGE
+    axes = refined_axes(view.grid, counts, **{fixed: value})
+    # Only what others will ask for, too, is worth a place on the disk.
+    if value in view.grid.values(fixed):
+        return cached_sweep(view.classifier, view.image, view.label, axes, view.padding, progress=progress)
+    return sweep_axes(view.classifier, view.image, view.label, axes, padding=view.padding, progress=progress)
