@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 import hashlib
 import math
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+import xarray as xr
 from PIL import Image
 from torch import Tensor, nn
 
@@ -16,6 +18,7 @@ from spatial_viz.classifiers import Classifier, normalise
 from spatial_viz.errors import InvalidInput
 from spatial_viz.geometry import Padding, warp
 from spatial_viz.grids import TransformGrid, check_cost, draw_transforms
+from spatial_viz.landscape import DIMS, label_of, misclassified
 
 VOTERS = (
     1 << 40
@@ -69,7 +72,7 @@ class MajorityVote(Classifier):
             interpolation=classifier.interpolation,
         )
         self.passes_per_query = votes * classifier.passes_per_query
-        self.voter = classifier
+        self.voter, self.votes = classifier, votes
 
     @property
     def picture_size(self) -> tuple[int, int]:
@@ -125,6 +128,42 @@ class VotingNetwork(nn.Module):
         votes = F.one_hot(probabilities.argmax(2), probabilities.shape[2]).sum(1)
         mean = probabilities.mean(1).clamp(min=torch.finfo(torch.float32).tiny)  # may underflow to 0
         return torch.log((votes + mean) / (self.votes + 1))
+
+
+def vote_shares(landscape: xr.Dataset, classifier: Classifier) -> xr.Dataset:
+    """The landscape of a classifier in shares of votes, in which a vote and a single classifier can be compared.
+
+    The votes of a `MajorityVote` follow from its logits; a single classifier has one vote, for what it predicts.
+
+    Returns
+    -------
+    The landscape with shares in the place of probabilities and confidences (where classes are tied, that of the
+    predicted one is larger by a ten-thousandth), and two more variables: ``share`` (rotation × dy × dx) and
+    ``natural_share``, of the votes for the true class. Losses, margins and predictions stay as they are.
+    """
+    votes = classifier.votes if isinstance(classifier, MajorityVote) else None
+
+    def share(probability: Any, predicted: Any) -> np.ndarray:
+        if votes is None:
+            return np.asarray(predicted, np.float32)
+        # probability = (votes for the class + its mean probability) / (votes + 1); the mean is 1 only with all votes
+        counted = np.floor(np.asarray(probability, np.float64) * (votes + 1) + 1e-4)
+        return (np.minimum(counted, votes) / votes).astype(np.float32)
+
+    cells = landscape.transpose(*DIMS, "class")
+    right = ~misclassified(cells).values
+    chosen = cells["predicted"].values[..., None] == cells["class"].values
+    shares = share(cells["probabilities"], chosen)
+    tied = (shares == shares.max(-1, keepdims=True)).sum(-1, keepdims=True) > 1
+    natural_right = int(cells["natural_predicted"]) == label_of(cells)
+    words = {"long_name": "share of votes for the true class"}
+    return cells.assign(
+        probabilities=((*DIMS, "class"), shares + np.float32(1e-4) * (chosen & tied), {"long_name": "share of votes"}),
+        confidence=(DIMS, share(cells["confidence"], np.ones_like(right)), {"long_name": "share of the prediction"}),
+        natural_confidence=((), share(cells["natural_confidence"], True)),
+        share=(DIMS, share(np.exp(-cells["loss"].astype(np.float64)), right), words),
+        natural_share=((), share(np.exp(-float(cells["natural_loss"])), natural_right), words),
+    )
 
 
 class BlackCanvas(Classifier):

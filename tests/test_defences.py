@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import SIZE, blob
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from spatial_viz.attacks import FirstOrder, WorstOfK
 from spatial_viz.classifiers import Classifier, load_classifier
-from spatial_viz.defences import VOTERS, BlackCanvas, MajorityVote
+from spatial_viz.defences import VOTERS, BlackCanvas, MajorityVote, vote_shares
 from spatial_viz.errors import InvalidInput
 from spatial_viz.geometry import warp
 from spatial_viz.grids import TransformGrid
@@ -113,3 +114,32 @@ def test_the_canvas_of_a_real_network_can_be_swept() -> None:
     assert landscape["loss"].shape == (3, 3, 3)
     # The default limits are those of the picture, not of the canvas.
     assert float(sweep(canvas, canvas.prepare(image), label)["dx"].max()) == 3.0
+
+
+@pytest.mark.parametrize("votes", [1, 2, 10])
+def test_shares_of_votes_are_what_the_voters_say(votes: int, toy_classifier: Classifier, toy_image: Tensor) -> None:
+    grid = TransformGrid(30, 3, 3, (7, 3, 3))
+    vote = MajorityVote(toy_classifier, LIMITS, votes=votes, seed=1)
+    landscape = sweep(vote, toy_image, 0, grid, device="cpu")
+    shares = vote_shares(landscape, vote)
+    _, ballots = vote.ballots(warp(toy_image.expand(len(grid), -1, -1, -1), grid.transforms()))
+    counted = torch.stack([(ballots.argmax(2) == label).float().mean(1) for label in (0, 1)], 1).numpy()
+    np.testing.assert_allclose(shares["share"].values.ravel(), counted[:, 0], atol=1e-6)
+    np.testing.assert_allclose(shares["probabilities"].values.reshape(-1, 2), counted, atol=1.1e-4)
+    # The prediction stays that of the vote, ties included.
+    np.testing.assert_array_equal(shares["probabilities"].values.argmax(-1), landscape["predicted"].values)
+    np.testing.assert_allclose(shares["confidence"].values.ravel(), counted.max(1), atol=1e-6)
+    _, natural = vote.ballots(toy_image[None])
+    assert float(shares["natural_share"]) == pytest.approx(float((natural.argmax(2) == 0).float().mean()))
+    if votes == 10:
+        assert len(np.unique(shares["share"])) > 3, "the example should have more than all and none"
+
+
+def test_a_single_classifier_has_one_vote(toy_classifier: Classifier, toy_image: Tensor) -> None:
+    landscape = sweep(toy_classifier, toy_image, 0, TransformGrid(30, 3, 3, (7, 3, 3)), device="cpu")
+    shares = vote_shares(landscape, toy_classifier)
+    np.testing.assert_array_equal(shares["share"], landscape["predicted"] == 0)
+    np.testing.assert_array_equal(shares["probabilities"].argmax("class"), landscape["predicted"])
+    assert set(np.unique(shares["share"])) == {0, 1} and float(shares["confidence"].min()) == 1
+    assert float(shares["natural_share"]) == (int(landscape["natural_predicted"]) == 0)
+    np.testing.assert_array_equal(shares["loss"], landscape["loss"])
