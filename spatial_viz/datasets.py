@@ -11,7 +11,7 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 from spatial_viz.errors import InvalidInput, MissingFile, did_you_mean
-from spatial_viz.images import CLASS_NAMES, load_image, reason
+from spatial_viz.images import CLASS_NAMES, load_image, reason, upright_size
 
 Sample = TypeVar("Sample")
 DATASETS = ("cifar10", "mnist", "imagenette", "imagenet", "folder")
@@ -105,6 +105,10 @@ class PictureFolder(Dataset[tuple[Image.Image, int]]):
     def __getitem__(self, index: int) -> tuple[Image.Image, int]:
         path, label = self.samples[index]
         return load_image(path), label
+
+    def size(self, index: int) -> tuple[int, int] | None:
+        """(width, height) of the upright picture from its header alone; None where that cannot be read."""
+        return upright_size(self.samples[index][0])
 
 
 def load_dataset(

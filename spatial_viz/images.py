@@ -19,7 +19,7 @@ from typing import BinaryIO
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from spatial_viz.errors import InvalidInput, MissingFile, PictureError, did_you_mean
@@ -215,6 +215,20 @@ def _decode(stream: BinaryIO, label: str) -> Image.Image:
     with contextlib.suppress(Exception):  # a damaged note about how the camera was held must not cost the picture
         return ImageOps.exif_transpose(picture)
     return picture.copy()
+
+
+def upright_size(path: Path) -> tuple[int, int] | None:
+    """(width, height) of the picture that `load_image` gives, from its header alone; None where that cannot be read."""
+    if not path.is_file():  # opening a pipe or a device could block for ever
+        return None
+    try:
+        with _WARNINGS, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path, formats=FORMATS) as picture:
+                notes = Image.Image.getexif(picture)  # a PNG's own method would decode it
+                return picture.size[::-1] if notes.get(ExifTags.Base.Orientation, 1) >= 5 else picture.size
+    except Exception:  # as in `_decode`
+        return None
 
 
 def _what_else(head: bytes, label: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import struct
 import urllib.error
@@ -165,3 +166,19 @@ def test_load_dataset_explains_wrong_names(name, split, message, tmp_path):
     with pytest.raises(InvalidInput) as error:
         load_dataset(name, tmp_path, split)
     assert message in str(error.value)
+
+
+def test_the_size_of_a_picture_is_known_without_decoding_it(tmp_path):
+    fill(tmp_path, a=("0.png",))
+    turned = noise(6, 4)
+    exif = turned.getexif()
+    exif[0x0112] = 8
+    (tmp_path / "a" / "1.jpg").write_bytes(encode(turned, "JPEG", exif=exif))
+    cut = encode(noise(50, 40))
+    (tmp_path / "a" / "2.png").write_bytes(cut[: len(cut) // 2])
+    (tmp_path / "a" / "3.png").write_text("no picture")
+    os.mkfifo(tmp_path / "a" / "4.png")
+    folder = PictureFolder(tmp_path)
+    sizes = [folder.size(index) for index in range(len(folder))]
+    assert sizes == [(4, 4), (4, 6), (50, 40), None, None]
+    assert folder[1][0].size == (4, 6)

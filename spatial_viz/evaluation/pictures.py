@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from spatial_viz.classifiers import Classifier
-from spatial_viz.datasets import first_per_class, load_dataset
-from spatial_viz.errors import InvalidInput, PictureError, SpatialVizError
+from spatial_viz.datasets import DATASETS, first_per_class, load_dataset
+from spatial_viz.errors import InvalidInput, MissingFile, PictureError, SpatialVizError
 from spatial_viz.images import CLASS_NAMES, class_names
 
 IMAGENET_CLASSES = 1000
@@ -96,7 +96,7 @@ def choose(
     """
     if limit is not None and indices is not None:
         raise InvalidInput("give limit or indices, not both")
-    if Path(name).is_dir() and name not in (*CLASS_NAMES, "imagenette", "imagenet"):
+    if is_folder(name):
         dataset: Any = load_dataset("folder", name, split)
     else:
         dataset = load_dataset(name, root or Path("data") / name, split, download)
@@ -113,6 +113,20 @@ def choose(
         raise InvalidInput("there are no pictures to evaluate: the split or the choice is empty")
     classes = CLASS_NAMES.get(name) or tuple(map(_class_name, dataset.classes))
     return Pictures(name, dataset, classes, tuple(chosen), tuple(labels[index] for index in chosen))
+
+
+def is_folder(name: str) -> bool:
+    """Whether ``name`` is the path of a folder, and no data set's name.
+
+    Raises
+    ------
+    MissingFile: it can only be a path, and there is no such folder.
+    """
+    if name in DATASETS:
+        return False
+    if not Path(name).is_dir() and len(Path(name).parts) > 1:
+        raise MissingFile(f"there is no folder {name}; expected one with a folder per class in it")
+    return Path(name).is_dir()
 
 
 def class_map(pictures: Pictures, classifier: Classifier) -> list[int]:

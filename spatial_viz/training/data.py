@@ -1,67 +1,178 @@
-"""The training pictures: decoded once, held as uint8, augmented in batches."""
+"""The training pictures: decoded once, brought to one size, held as uint8, augmented in batches."""
 
 from __future__ import annotations
 
+import statistics
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from spatial_viz.datasets import PictureFolder, load_dataset
-from spatial_viz.errors import InvalidInput
+from spatial_viz.datasets import PictureFolder
+from spatial_viz.errors import InvalidInput, PictureError
+from spatial_viz.evaluation.pictures import Pictures, choose, is_folder
 from spatial_viz.grids import keyed_uniform
-from spatial_viz.images import CLASS_NAMES
+from spatial_viz.images import CLASS_NAMES, fit, picture_to_tensor
 
 NOT_MIRRORED = ("mnist",)
 """Data sets whose pictures mean something else in the mirror."""
+VALIDATION = ("val", "valid", "validation")
+SMALLEST, LARGEST = 16, 64
+"""Sides in pixels: the networks need the one, and pictures get no larger than the other unless asked for."""
+NAMED = 20  # files that cannot be read; of more, the number
 
 
 @dataclass(frozen=True)
 class PictureSet:
     """``pictures``: uint8 N×H×W×C; ``labels``: int64 N; ``class_names``: K names; ``mirrored``: whether a picture
-    means the same in the mirror, so that training may flip it."""
+    means the same in the mirror, so that training may flip it; ``held_out``: that many at the end are for validation
+    (0: none is marked, and `split_validation` chooses)."""
 
     pictures: Tensor
     labels: Tensor
     class_names: tuple[str, ...]
     mirrored: bool = True
+    held_out: int = 0
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def subset(self, indices: Tensor) -> PictureSet:
-        return replace(self, pictures=self.pictures[indices], labels=self.labels[indices])
+        return replace(self, pictures=self.pictures[indices], labels=self.labels[indices], held_out=0)
 
 
-def read(name: str, root: Path, split: str, download: bool = False) -> PictureSet:
-    """Every picture of a data set (`spatial_viz.datasets.load_dataset`), decoded; all must have one size and mode."""
-    dataset: Any = load_dataset(name, root, split, download)
-    with ThreadPoolExecutor() as pool:
-        samples = list(pool.map(dataset.__getitem__, range(len(dataset))))
-    grey = all(picture.mode == "L" for picture, _ in samples)
-    pictures = [np.asarray(picture.convert("L" if grey else "RGB")) for picture, _ in samples]
-    height, width = pictures[0].shape[:2]
-    for number, picture in enumerate(pictures):
-        if picture.shape[:2] != (height, width):
-            came = f"{picture.shape[1]}×{picture.shape[0]}"
-            where = dataset.samples[number][0] if isinstance(dataset, PictureFolder) else f"picture {number}"
-            raise InvalidInput(f"all pictures must be {width}×{height} pixels, as the first; {where} has {came}")
-    stacked = torch.from_numpy(np.stack(pictures))
-    names = CLASS_NAMES.get(name) or tuple(map(str, dataset.classes))
-    labels = torch.tensor([label for _, label in samples])
-    return PictureSet(stacked[..., None] if grey else stacked, labels, names, name not in NOT_MIRRORED)
+def read(
+    name: str,
+    root: Path | None = None,
+    split: str = "train",
+    download: bool = False,
+    size: int | None = None,
+    mirrored: bool = True,
+    tell: Callable[[str], object] = lambda _: None,
+) -> PictureSet:
+    """Every picture of a data set or of any labelled folder, decoded by several threads, all at one size.
+
+    Parameters
+    ----------
+    name: cifar10, mnist, imagenette, imagenet, or the path of a folder with a folder per class in it, or with
+        ``train/`` and perhaps ``val/``, which have them. The pictures of ``val/`` are then the ones held out.
+    root, split: where the data set lies (by default ``data/`` and its name), and which part of it.
+    size: side in pixels of the squares that the pictures become: the shorter side resized, the centre cropped, exactly
+        as a classifier does with any picture. By default they stay as they are where they have one size of at most 64
+        pixels; else the side is the median of their shorter sides, between 16 and 64.
+    mirrored: whether a picture means the same in the mirror. Digits never do.
+    tell: is told in a sentence what was resized and which files could not be read.
+
+    Raises
+    ------
+    InvalidInput, MissingFile: nothing there; fewer than two classes; a class without a picture that can be read;
+        ``val/`` with other classes; pictures that are too small.
+    """
+    chosen = choose(name, root, split, None, None, download)
+    if len(chosen.classes) < 2:
+        raise InvalidInput(f"a classifier needs at least two classes; {name} has only {chosen.classes[0]!r}")
+    parts = [chosen]
+    validation = _validation_folder(chosen.dataset.root) if split == "train" and is_folder(name) else None
+    if validation:
+        parts.append(choose(str(validation), None, "", None, None))
+        if parts[1].classes != chosen.classes:
+            theirs, ours = (", ".join(part.classes[:10]) for part in reversed(parts))
+            raise InvalidInput(
+                f"{validation} must have the class folders of {chosen.dataset.root}: {ours}; got {theirs}"
+            )
+    height, width = _common_size(parts, size, tell)
+    if min(height, width) < SMALLEST:
+        raise InvalidInput(f"pictures of {width}×{height} pixels are too small to train on; --size makes them larger")
+    return _decoded(parts, (height, width), mirrored and name not in NOT_MIRRORED, tell)
+
+
+def _validation_folder(train: Path) -> Path | None:
+    """The folder of validation pictures beside ``train/``."""
+    beside = (train.with_name(name) for name in VALIDATION)
+    return next((folder for folder in beside if folder.is_dir()), None) if train.name == "train" else None
+
+
+def _decoded(parts: list[Pictures], size: tuple[int, int], mirrored: bool, tell: Callable[[str], object]) -> PictureSet:
+    """Grey only where all pictures are."""
+
+    def one(place: tuple[Pictures, int]) -> Tensor | str:
+        pictures, number = place
+        try:
+            picture = fit(pictures.dataset[pictures.indices[number]][0], None, size)
+            grey = picture.mode in ("L", "1", "F") or picture.mode.startswith("I")
+            image = picture_to_tensor(picture, 1 if grey else 3)
+        except PictureError as error:
+            return str(error)
+        return image.mul_(255).round_().to(torch.uint8).permute(1, 2, 0)
+
+    places = [(pictures, number) for pictures in parts for number in range(len(pictures))]
+    with ThreadPoolExecutor(thread_name_prefix="decode") as pool:
+        decoded = list(pool.map(one, places))
+    unreadable = [why for why in decoded if isinstance(why, str)]
+    if unreadable:
+        listed = unreadable[:NAMED] + [f"and {len(unreadable) - NAMED:,} more"] * (len(unreadable) > NAMED)
+        tell("\n  ".join([f"{len(unreadable):,} of {len(places):,} files are left out:", *listed]))
+    good = [(place, image) for place, image in zip(places, decoded, strict=True) if isinstance(image, Tensor)]
+    labels = torch.tensor([pictures.labels[number] for (pictures, number), _ in good], dtype=torch.int64)
+    held_out = sum(pictures is not parts[0] for (pictures, _), _ in good)
+    classes = parts[0].classes
+    for name, count in zip(classes, labels[: len(labels) - held_out].bincount(minlength=len(classes)), strict=True):
+        if not count:
+            raise InvalidInput(
+                f"the class {name!r} has no training picture that can be read; mend its files or remove it"
+            )
+    if len(parts) > 1 and not held_out:
+        raise InvalidInput(f"no picture in {parts[1].name} can be read; mend them or remove the folder")
+    channels = max(image.shape[2] for _, image in good)
+    stacked = torch.stack([image.expand(-1, -1, channels) for _, image in good])
+    return PictureSet(stacked, labels, classes, mirrored, held_out)
+
+
+def _common_size(parts: list[Pictures], side: int | None, tell: Callable[[str], object]) -> tuple[int, int]:
+    """(height, width) that all pictures get."""
+    looks = (_size(pictures, number) for pictures in parts for number in range(len(pictures)))
+    readable = (size for size in looks if size)
+    found = list(islice(readable, 1) if parts[0].name in CLASS_NAMES else readable)  # those are many, and all alike
+    if not found:
+        return (side or LARGEST,) * 2  # decoding says what is wrong with them
+    smallest, largest = min(found), max(found)
+    if side is None and smallest == largest and min(smallest) <= LARGEST:
+        return smallest[1], smallest[0]
+    if side is None:
+        side = min(LARGEST, max(SMALLEST, int(statistics.median(map(min, found)))))
+    if (smallest, largest) != ((side, side), (side, side)):
+        shorter = sorted({min(size) for size in found})
+        tell(
+            f"the pictures, {' to '.join(map(str, dict.fromkeys((shorter[0], shorter[-1]))))} pixels at their shorter "
+            f"side, become {side}×{side}: the shorter side resized, the centre cropped; --size takes another"
+        )
+    return side, side
+
+
+def _size(pictures: Pictures, number: int) -> tuple[int, int] | None:
+    """(width, height); None where that cannot be read."""
+    dataset, index = pictures.dataset, pictures.indices[number]
+    if isinstance(dataset, PictureFolder):
+        return dataset.size(index)
+    size: tuple[int, int] = dataset[index][0].size
+    return size
 
 
 def split_validation(data: PictureSet, count: int) -> tuple[PictureSet, PictureSet]:
-    """(training, validation): ``count`` pictures held out at random, as many of each class as of any other.
+    """(training, validation): ``count`` pictures held out at random, as many of each class as of any other; or those
+    that are marked.
 
     The same pictures whatever the seed of a training: one that begins from the weights of another holds out what
     that one held out.
     """
+    if data.held_out:
+        everything = torch.arange(len(data))
+        return data.subset(everything[: -data.held_out]), data.subset(everything[-data.held_out :])
     generator = torch.Generator().manual_seed(0)
     order = torch.randperm(len(data), generator=generator)
     # Deal the shuffled pictures out class by class: rank within the class first, then the class.
@@ -71,7 +182,14 @@ def split_validation(data: PictureSet, count: int) -> tuple[PictureSet, PictureS
         members = (labels == label).nonzero()[:, 0]
         rank[members] = torch.arange(len(members))
     dealt = order[torch.argsort(rank, stable=True)]
-    return data.subset(dealt[count:].sort().values), data.subset(dealt[:count].sort().values)
+    training, validation = data.subset(dealt[count:].sort().values), data.subset(dealt[:count].sort().values)
+    left = training.labels.bincount(minlength=len(data.class_names))
+    if not left.all():
+        raise InvalidInput(
+            f"{count:,} of {len(data):,} pictures held out for validation leave none of the class "
+            f"{data.class_names[int(left.argmin())]!r} to train on; lower --validation"
+        )
+    return training, validation
 
 
 def to_images(pictures: Tensor) -> Tensor:
