@@ -3,7 +3,8 @@
 // mount(element, payload, callbacks) knows nothing of its host and returns {update(payload), destroy()}; the default
 // export at the end adapts it to Streamlit. The payload is described in payload.py. The whole swept grid is in the
 // browser, so nothing is sent while a pose changes; callbacks.onCommit(pose) is called once when the visitor lets go,
-// callbacks.onRest() while the picture rests and the payload says that denser maps are being computed.
+// callbacks.onRest() while the picture rests and the payload says that denser maps are being computed. It is sent behind
+// saving.js, as one script: that makes the pictures that the visitor keeps.
 //
 // Conventions: rotation in degrees, positive counter-clockwise as displayed; dx, dy in pixels of the network's input,
 // positive right and down; rotate about ((W-1)/2, (H-1)/2) first, then shift.
@@ -378,9 +379,11 @@ function canvasNode(className, label, focusable = false) {
   return node;
 }
 
+let resolution = 0; // of canvases drawn for a picture to keep; 0: that of the screen
+
 // A canvas with the size that the observer last saw, in CSS pixels, at the resolution of the screen.
 function begin(node) {
-  const dpr = window.devicePixelRatio || 1;
+  const dpr = resolution || window.devicePixelRatio || 1;
   const w = node.shownWidth ?? node.clientWidth;
   const h = node.shownHeight ?? node.clientHeight;
   if (!w || !h) return null;
@@ -1281,6 +1284,12 @@ export function mount(element, firstPayload, callbacks = {}) {
     if (!text) return "";
     const button = el("button", "sv-help", "?");
     button.setAttribute("aria-label", `What is this: ${term}`);
+    opens(button, () => [el("strong", "", term), ` ${text}`]);
+    return button;
+  }
+
+  // Has a button open the little panel with what `content` gives.
+  function opens(button, content) {
     button.setAttribute("aria-expanded", "false");
     on(button, "click", () => {
       const again = opener === button;
@@ -1288,7 +1297,7 @@ export function mount(element, firstPayload, callbacks = {}) {
       if (again) return;
       opener = button;
       button.setAttribute("aria-expanded", "true");
-      pop.replaceChildren(el("strong", "", term), document.createTextNode(` ${text}`));
+      pop.replaceChildren(...content());
       pop.hidden = false;
       const [outer, own] = [root.getBoundingClientRect(), button.getBoundingClientRect()];
       const left = clamp(own.left - outer.left - 20, 0, Math.max(outer.width - pop.offsetWidth, 0));
@@ -1297,7 +1306,37 @@ export function mount(element, firstPayload, callbacks = {}) {
       pop.style.left = `${left}px`;
       pop.style.top = `${below + pop.offsetHeight > outer.height && above > 0 ? above : below}px`;
     });
-    return button;
+  }
+
+  // ---- pictures to keep
+
+  function saveChoices() {
+    return Object.entries(FORMATS).map(([format, words]) => {
+      const button = el("button", "sv-choice", words);
+      on(button, "click", () => {
+        closeHelp(true);
+        save(format);
+      });
+      return button;
+    });
+  }
+
+  async function save(format) {
+    const captions = payload.panes.map((pane) => pane.caption).filter(Boolean);
+    const name = payload.panes.map((pane) => `${pane.title} ${pane.label_name}`).join(" ");
+    resolution = SCALE;
+    restyled();
+    try {
+      await saveElement(root, captions, format, name, ".sv-buttons, .sv-help, .sv-live, .sv-hint, .sv-pop, input");
+    } finally {
+      resolution = 0;
+      restyled();
+    }
+  }
+
+  function restyled() {
+    for (const view of views) view.thumbsStale = true;
+    paint();
   }
 
   on(root, "keydown", (event) => {
@@ -1357,7 +1396,11 @@ export function mount(element, firstPayload, callbacks = {}) {
       modes.append(button);
       return button;
     });
-    box.append(rows, el("div", "sv-buttons", "", reset, playButton, modes));
+    const keep = el("button", "sv-button sv-save", "⤓");
+    keep.title = "Save what is shown as a picture";
+    keep.setAttribute("aria-label", keep.title);
+    opens(keep, saveChoices);
+    box.append(rows, el("div", "sv-buttons", "", reset, playButton, keep, modes));
     return box;
   }
 

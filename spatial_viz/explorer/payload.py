@@ -17,6 +17,7 @@ import numpy as np
 import torch
 import xarray as xr
 
+from spatial_viz.captions import caption
 from spatial_viz.errors import InvalidInput
 from spatial_viz.landscape import DIMS, card_of, check_one_loss, label_of, misclassified, transform_words, worst_case
 
@@ -176,6 +177,7 @@ def _pane(pane: Pane, ds: xr.Dataset, loss_max: float) -> dict[str, Any]:
     worst = worst_case(ds)
     return {
         "title": pane.title,
+        "caption": caption(ds),
         "picture": _picture(pane.image, card["padding"]),
         "label": label,
         "label_name": _name(pane.class_names, label),

@@ -1,0 +1,52 @@
+"""The caption of everything that is taken along."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from torch import Tensor
+
+from spatial_viz.captions import caption, caption_parts
+from spatial_viz.classifiers import Classifier
+from spatial_viz.figures import heatmap, surface
+from spatial_viz.grids import TransformGrid
+from spatial_viz.noise import noise_landscape
+from spatial_viz.sweeps import sweep, sweep_axes
+from spatial_viz.version import VERSION
+
+
+def test_it_names_classifier_picture_grid_padding_and_version(toy_classifier: Classifier, toy_image: Tensor) -> None:
+    landscape = sweep(toy_classifier, toy_image, 0, TransformGrid(20.0, 1.5, 3.0, (3, 5, 1)), padding="edge")
+    assert caption_parts(landscape, "blob.png") == {
+        "classifier": "toy",
+        "picture": "blob.png, true class left",
+        "grid": "3 × 5 × 1 transforms: rotation ±20°, dx ±1.5 px, dy 0 px",
+        "padding": "edge",
+        "computed with": f"spatial_viz {VERSION}",
+    }
+    assert caption(landscape) == (
+        "toy · true class left · 3 × 5 × 1 transforms: rotation ±20°, dx ±1.5 px, dy 0 px · edge padding · "
+        f"spatial_viz {VERSION}"
+    )
+
+
+def test_a_picture_without_a_label_and_an_axis_that_is_not_even(toy_classifier: Classifier, toy_image: Tensor) -> None:
+    axes = {"rotation": np.array([-10.0, 5.0]), "dy": np.array([-1.0]), "dx": np.array([0.0, 2.0])}
+    text = caption(sweep_axes(toy_classifier, toy_image, None, axes))
+    assert "no label, taken for" in text
+    assert "rotation −10 to 5°, dx 0 to 2 px, dy −1 px" in text
+
+
+def test_noise_has_neither_grid_nor_padding(toy_classifier: Classifier, toy_image: Tensor) -> None:
+    plane = noise_landscape(toy_classifier, toy_image, 0, epsilon=4 / 255, granularity=3)
+    expected = (
+        f"toy · true class left · 3 × 3 pictures with noise: gradient ±4/255, random ±4/255 · spatial_viz {VERSION}"
+    )
+    assert caption(plane) == expected
+    assert surface(plane, "gradient", "random").layout.meta["caption"] == expected, "a figure names its axes otherwise"
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_every_figure_has_it(theme, toy_classifier: Classifier, toy_image: Tensor) -> None:
+    landscape = sweep(toy_classifier, toy_image, 0, TransformGrid(20.0, 1.5, 3.0, (3, 3, 3)))
+    assert heatmap(landscape, theme=theme).layout.meta["caption"] == caption(landscape)
