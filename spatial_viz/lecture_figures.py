@@ -60,7 +60,7 @@ def learning_curves(curves: Mapping[str, Sequence[Mapping[str, Any]]], theme: Th
     """Accuracy on validation pictures (held out from training, as they are) and training loss, epoch by epoch.
 
     ``curves``: name of a classifier → its ``learning_curve``, one entry an epoch with ``epoch``, ``loss``,
-    ``candidates`` and ``validation_accuracy``.
+    ``candidates`` and ``validation_accuracy`` (None where no pictures were held out).
     """
     colours = palette(theme)
     figure = make_subplots(rows=1, cols=2, horizontal_spacing=0.14,
@@ -98,12 +98,14 @@ def learning_curves(curves: Mapping[str, Sequence[Mapping[str, Any]]], theme: Th
 
 def curves_alt(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     """Where each curve begins and ends."""
-    told = [
-        f"{name}, {len(epochs)} epochs: validation accuracy from {epochs[0]['validation_accuracy']:.1%} to "
-        f"{epochs[-1]['validation_accuracy']:.1%}, training loss from {epochs[0]['loss']:.2f} "
-        f"to {epochs[-1]['loss']:.2f}"
-        for name, epochs in curves.items()
-    ]
+    told = []
+    for name, epochs in curves.items():
+        first, last = epochs[0], epochs[-1]
+        lines = [f"training loss from {first['loss']:.2f} to {last['loss']:.2f}"]
+        if first["validation_accuracy"] is not None:
+            ends = (f"{entry['validation_accuracy']:.1%}" for entry in (first, last))
+            lines.append(f"validation accuracy from {' to '.join(ends)}")
+        told.append(f"{name}, {len(epochs)} epochs: {', '.join(lines)}")
     return f"Learning curves. {'; '.join(told)}."
 
 

@@ -66,7 +66,14 @@ def test_a_curve_per_classifier_differs_in_more_than_colour() -> None:
     assert figure.data[0].marker.symbol != figure.data[2].marker.symbol
     assert "worst of 10 transforms" in figure.data[2].text[0] and "no transforms" in figure.data[0].text[0]
     assert sum(bool(trace.showlegend) for trace in figure.data) == 2
-    assert "cifar10/standard, 11 epochs: validation accuracy from 50.0% to 60.0%" in figure.layout.meta["alt"]
+    assert "validation accuracy from 50.0% to 60.0%; cifar10/worst-of-10-30, 4 epochs: training" in figure.layout.meta["alt"]
+
+
+def test_a_training_without_validation_has_its_loss() -> None:
+    blind = [entry | {"validation_accuracy": None} for entry in epochs(3)]
+    figure = learning_curves({"mnist/standard": blind})
+    assert list(figure.data[1].y) == [2.0, 1.9, 1.8]
+    assert "validation" not in figure.layout.meta["alt"] and "loss from 2.00 to 1.80" in figure.layout.meta["alt"]
 
 
 def test_cards_without_a_curve_are_left_out() -> None:

@@ -1,0 +1,58 @@
+"""Looking for a sample picture that a classifier gets right as it is and wrong when it is turned or moved."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from spatial_viz.classifiers import Classifier
+from spatial_viz.evaluation.exact import break_pictures
+from spatial_viz.geometry import Padding
+from spatial_viz.grids import TransformGrid
+from spatial_viz.images import Sample, load_image, samples
+from spatial_viz.runner import Progress, runner_for
+
+EXTREMES = (3, 3, 3)  # tried first: the limits and the middle of each axis, which break most pictures
+
+
+def breaking_sample(
+    classifier: Classifier,
+    dataset: str,
+    grid: TransformGrid,
+    padding: Padding,
+    progress: Progress | None = None,
+    besides: Tensor | None = None,
+) -> Sample | None:
+    """Of the sample pictures of a data set that are right as they are, the one that a transform breaks worst: with the
+    highest loss among the first that were found. None where every one of them survives the whole grid.
+
+    Parameters
+    ----------
+    progress: called with (pictures broken, pictures in all) in the midst of it.
+    besides: a C×H×W picture, as the classifier gets it, that is not to be the answer.
+
+    Raises
+    ------
+    InvalidInput: a data set without samples.
+    """
+    known = samples(dataset)
+    images = torch.stack([classifier.prepare(load_image(sample.path)) for sample in known])
+    labels, every = torch.tensor([sample.label for sample in known]), torch.arange(len(known))
+    runner = runner_for(classifier, "auto", "fp32")
+    right = runner.exact(images, None, padding, every).argmax(1) == labels
+    if besides is not None:
+        right &= (images != besides).flatten(1).any(1)
+
+    def report(standing: int) -> None:
+        if progress:
+            progress(int(right.sum()) - standing, len(known))
+
+    for granularity in (EXTREMES, grid.granularity):
+        tried = replace(grid, granularity=granularity)
+        found = break_pictures(runner, images, labels, tried, padding, right, every, report)
+        broken = right & ~found.robust
+        if broken.any():
+            return known[int(torch.where(broken, found.losses, -torch.inf).argmax())]
+    return None

@@ -1,0 +1,367 @@
+"""Steps 13 to 16 of the lecture: a vote, noise against turns, what still breaks, and what to take home."""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+from collections import Counter
+from dataclasses import dataclass
+
+import streamlit as st
+import torch
+from torch import Tensor
+
+from spatial_viz.attacks import AttackResult, Linf
+from spatial_viz.cache import cached_sweep
+from spatial_viz.classifiers import manifest
+from spatial_viz.defences import MajorityVote
+from spatial_viz.evaluation.milestones import DATA, measured, published_group, recipe_group, vote_groups
+from spatial_viz.figure_style import percent
+from spatial_viz.geometry import warp
+from spatial_viz.grids import AXES
+from spatial_viz.hunting import breaking_sample
+from spatial_viz.images import class_names, load_image
+from spatial_viz.landscape import misclassified, transform_words, worst_case
+from spatial_viz.pages.choosing import SOURCES, linked_pose, plain
+from spatial_viz.pages.talk.numbers import bars, results
+from spatial_viz.pages.talk.panes import Side, explorers, side_of
+from spatial_viz.pages.talk.robust import ROBUST, STANDARD, TRAININGS
+from spatial_viz.pages.talk.step import (
+    Step,
+    Talk,
+    classifier_of,
+    kept,
+    label_of,
+    landscape_of,
+    missing,
+    partner,
+    picture_of,
+    pictures,
+)
+from spatial_viz.runner import exact_logits
+from spatial_viz.sharing import own_address, qr_code, reachable, with_parameters
+
+NOISE = "linf-8"  # the recipe of the classifier that was trained against noise
+VOTES, EPSILON = 10, 8  # the latter in steps of 1/255
+Pose = tuple[float, float, float]  # rotation, dx, dy
+
+
+# --- Ask ten times --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Ballots:
+    """What ten voters see and say, and what is answered alone and by the vote."""
+
+    pictures: Tensor
+    said: list[int]
+    alone: int
+    sure: float
+    voted: int
+
+
+def _ballots(talk: Talk, pose: Pose, seed: int) -> Ballots:
+    view = talk.view
+
+    def ask() -> Ballots:
+        at = torch.tensor([pose])
+        image = warp(view.image[None], at, view.padding)
+        vote = MajorityVote(view.classifier, view.grid, VOTES, seed, padding=view.padding)
+        transforms, probabilities = vote.ballots(image)
+        alone = exact_logits(view.classifier, view.image, at, padding=view.padding).softmax(1)[0]
+        with torch.inference_mode():
+            voted = int(vote.logits(image).argmax())
+        return Ballots(warp(image, transforms[0], view.padding), probabilities[0].argmax(1).tolist(),
+                       int(alone.argmax()), float(alone.max()), voted)  # fmt: skip
+
+    return kept(talk, ("ballots", pose, seed), ask)
+
+
+def _worst_pose(talk: Talk) -> Pose:
+    worst = worst_case(landscape_of(talk))
+    return worst.rotation, worst.dx, worst.dy
+
+
+def _poses(talk: Talk) -> dict[str, Pose]:
+    poses = {"the worst case": _worst_pose(talk), "the picture as it is": (0.0, 0.0, 0.0)}
+    linked = linked_pose(talk.view.grid)
+    if any(linked.values()):
+        poses["the pose of the talk"] = (linked["rotation"], linked["dx"], linked["dy"])
+    return poses
+
+
+def _ask_ten_times(talk: Talk) -> None:
+    poses, state, names = _poses(talk), st.session_state, talk.view.classifier.class_names
+    left, right = st.columns([3, 2], gap="medium")
+    with left:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            chosen = st.segmented_control("Ask about", list(poses), default="the worst case", required=True,
+                                          key="ask_about", label_visibility="collapsed")  # fmt: skip
+            if st.button("Draw again", icon=":material/casino:", key="draw-voters"):
+                state["voters_seed"] = state.get("voters_seed", 0) + 1
+        pose = poses.get(chosen or "", poses["the worst case"])
+        found, label = _ballots(talk, pose, state.get("voters_seed", 0)), label_of(talk)
+        shown = [(picture, f"{'✓' if said == label else '✕'} {names[said]}", "")
+                 for picture, said in zip(found.pictures, found.said, strict=True)]  # fmt: skip
+        for first in (0, VOTES // 2):
+            pictures(talk, shown[first : first + VOTES // 2])
+    with right:
+        tally = ", ".join(f"{count} × {names[said]}" for said, count in Counter(found.said).most_common())
+        st.markdown(
+            f"The picture, {plain(transform_words(*pose))}:  \n"
+            f"asked once: **{_verdict(found.alone, label, names)}** ({percent(found.sure)})  \n"
+            f"asked ten times: **{_verdict(found.voted, label, names)}** ({plain(tally)})"
+        )
+        known = vote_groups(results(), manifest())
+        for number, group in enumerate(known[:2]):
+            bars(talk, group, f"vote-{number}", rows=2, height=170 if talk.full_screen else 130)
+        if all(group.published for group in known):
+            missing("This project has not measured a vote over a data set yet; `evaluate --vote 10` does.")
+
+
+def _verdict(predicted: int, label: int, names: tuple[str, ...]) -> str:
+    return f"{'✓' if predicted == label else '✕'} {plain(names[predicted])}"
+
+
+def _warm_ballots(talk: Talk) -> None:
+    _ballots(talk, _worst_pose(talk), 0)
+    results()
+
+
+# --- Intuitions do not transfer -------------------------------------------------------------------------------------
+
+
+def _transfer(talk: Talk) -> None:
+    noise, standard = partner(talk, NOISE), partner(talk, STANDARD)
+    if noise is None or standard is None:
+        missing(
+            "No classifier that was trained against ℓ∞ noise is shipped for these pictures. This command trains one: "
+            f"`python -m spatial_viz train --recipe {NOISE} --root data/cifar10`"
+        )
+        st.markdown(FINDING)
+        _the_other_way_round(talk)
+        return
+    explorers([side_of(talk, standard, f"standard: {standard}"), side_of(talk, noise, f"noise: {noise}")], "transfer")
+    known, told = measured(results(), manifest()), []
+    for card in manifest():
+        if card["name"] in (noise, standard):
+            group = recipe_group(known, card)
+            told += [f"{bar.words} {bar.share:.1%} of {bar.pictures:,}" for bar in group.bars]
+    if told:
+        st.caption(plain(f"Right on test pictures: {'; '.join(told)}."))
+
+
+FINDING = (
+    "**What was found:** training against ℓ∞ noise does not make a classifier robust to turns and shifts. Later work "
+    "found a trade-off: the larger the noise that a classifier was trained against, the less it stands of these."
+)
+
+
+def _noisy(talk: Talk, name: str) -> AttackResult:
+    """The ℓ∞ attack on the talk's picture under a classifier."""
+    image, label = picture_of(talk, name)[None], torch.tensor([label_of(talk)])
+    return kept(talk, ("noise against", name), lambda: Linf(EPSILON / 255, steps=20)(
+        classifier_of(talk, name), image, label, talk.view.grid, padding=talk.view.padding))  # fmt: skip
+
+
+def _the_other_way_round(talk: Talk) -> None:
+    """Noise against the classifier that was trained on turns, beside the standard one."""
+    names = {title: partner(talk, recipe) for title, recipe in TRAININGS.items()}
+    shown = []
+    for title, name in names.items():
+        if name is None:
+            return
+        found, classes = _noisy(talk, name), classifier_of(talk, name).class_names
+        assert found.noise is not None
+        sign = "✕" if bool(found.success) else "✓"
+        said = f"{sign} {classes[int(found.predicted)]}, {percent(float(found.confidence))}"
+        shown.append((picture_of(talk, name) + found.noise[0], f"Noise against {title}", said))
+    st.markdown(
+        f"**The other way round, live:** ℓ∞ noise of at most {EPSILON}/255, made against each of two classifiers."
+    )
+    pictures(talk, [(talk.view.image, "The picture", talk.view.title), *shown])
+
+
+def _warm_transfer(talk: Talk) -> None:
+    noise, standard = partner(talk, NOISE), partner(talk, STANDARD)
+    if noise and standard:
+        side_of(talk, standard, "")
+        side_of(talk, noise, "")
+    else:
+        for name in filter(None, (partner(talk, recipe) for recipe in TRAININGS.values())):
+            _noisy(talk, name)
+    results()
+
+
+# --- Room for improvement -------------------------------------------------------------------------------------------
+
+
+def _robust(talk: Talk) -> str:
+    """The robust classifier for the talk's pictures; the talk's own where none is shipped."""
+    return partner(talk, ROBUST) or talk.view.classifier.name
+
+
+def _broken(talk: Talk) -> Side | None:
+    """A sample that is not the talk's picture and that breaks the robust classifier; None where all survive."""
+    name = _robust(talk)
+    classifier, view = classifier_of(talk, name), talk.view
+    mine = side_of(talk, name, "").view.image
+    dataset = name.split("/")[0]
+    sample = kept(talk, ("hunt", name), lambda: breaking_sample(
+        classifier, dataset, view.grid, view.padding, talk.progress, mine))  # fmt: skip
+    if sample is None:
+        return None
+    image = classifier.prepare(load_image(sample.path))
+    landscape = kept(talk, ("hunted", name, sample.name), lambda: cached_sweep(
+        classifier, image, sample.label, view.grid.axes(), view.padding, progress=talk.progress))  # fmt: skip
+    title = f"found: {class_names(dataset)[sample.label]} ({sample.name})"
+    return Side(title, dataclasses.replace(view, classifier=classifier, image=image, label=sample.label), landscape)
+
+
+def _hunt(talk: Talk) -> None:
+    name = _robust(talk)
+    if partner(talk, ROBUST) is None:
+        missing(f"No robust classifier is shipped for these pictures; the hunt is for what breaks {plain(name)}.")
+    found, mine = _broken(talk), side_of(talk, name, "")
+    sides, pose = [_counted(mine, f"yours: {talk.view.title}")], None
+    if found is None:
+        st.markdown("Every sample that is right as it is survives the whole grid: the hunt is all yours.")
+    else:
+        worst = worst_case(found.landscape)
+        sides, pose = [_counted(found, found.title), *sides], {axis: getattr(worst, axis) for axis in AXES}
+    explorers(sides, "hunt", pose)
+
+
+def _counted(side: Side, title: str) -> Side:
+    """The same, with a title that says how many transforms fool the classifier."""
+    wrong = misclassified(side.landscape)
+    verb = "fool it" if side.view.label is not None else "change the answer"
+    return dataclasses.replace(side, title=f"{title}: {int(wrong.sum())} of {wrong.size} {verb}")
+
+
+def _warm_hunt(talk: Talk) -> None:
+    _broken(talk)
+    side_of(talk, _robust(talk), "")
+
+
+# --- What to take home ----------------------------------------------------------------------------------------------
+
+
+def _sentences() -> tuple[str, str, str]:
+    """What to take home, in HTML; how much is left to do is that of the paper's robust classifiers."""
+    left = []
+    for data in ("cifar10", "imagenet"):
+        robust = published_group(results(), data).bars[-1]
+        left.append(f"{percent(1 - robust.share)} of {DATA[data]}")
+    return (
+        "Robust models need <b>more refined notions of similarity</b> than small ℓp distances.",
+        f"We <b>do not have true spatial robustness</b> yet: the paper's best leaves {' and '.join(left)} broken.",
+        "<b>Intuitions from ℓp robustness do not transfer</b>: gradients get lost, noise training does not help.",
+    )
+
+
+def _take_home(talk: Talk) -> None:
+    left, right = st.columns([3, 2], gap="large")
+    items = "".join(f"<li style='margin-bottom: 0.8em'>{sentence}</li>" for sentence in _sentences())
+    left.html(f"<ol style='margin: 0; padding-left: 1.2em; font-size: 1.5rem; line-height: 1.4'>{items}</ol>")
+    with right:
+        _link(talk)
+
+
+def _link(talk: Talk) -> None:
+    """A link to this state, for whoever can reach the app; else how to share it."""
+    parameters = _parameters()
+    url = st.context.url or "http://localhost:8501/lecture"
+    address = reachable(url, st.get_option("server.address"), own_address())
+    if st.session_state.get("source") in SOURCES[1:]:
+        st.caption("Your own picture stays here: the link opens with a sample.")
+    if address is None:
+        missing(
+            "Nobody else can open this app: it listens on this computer only. Started with `make share`, it is open to "
+            "everybody in the network, and the QR code stands here. The link, for yourself:"
+        )
+        st.code(with_parameters(url, parameters), language=None, wrap_lines=True)
+        return
+    link = with_parameters(address, parameters)
+    side = talk.height - 150
+    st.html(
+        f"<img src='{qr_code(link)}' alt='{html.escape(f'QR code of the link {link}', quote=True)}' "
+        f"style='display:block;width:100%;max-width:{side}px;image-rendering:pixelated'>"
+    )
+    st.markdown(f"[Exactly this state]({link})")
+    st.code(link, language=None, wrap_lines=True)
+
+
+def _parameters() -> dict[str, str]:
+    """What a link has to say: picture, classifier, limits, pose and step. An uploaded picture stays here."""
+    state = st.session_state
+    told = {name: str(state[name]) for name in ("classifier", "picture", "pose", "step") if state.get(name)}
+    told |= st.query_params.to_dict()
+    if state.get("source") in SOURCES[1:]:
+        told.pop("source", None)
+    return {name: value for name, value in told.items() if name != "full"}
+
+
+STEPS = (
+    Step(
+        title="Ask ten times",
+        text=(
+            "A **majority vote**: the classifier looks at ten random turns and shifts of what it is shown, and the "
+            "class that most of the ten are taken for is the answer. No training, ten times the work."
+        ),
+        note=(
+            "Vote on the worst case first: does the vote bring the right answer back? Then draw again, and vote on the "
+            "picture as it is. The vote is no proof: whoever knows the ten transforms can search for a pose that fools "
+            "most of them."
+        ),
+        sources="Engstrom et al., ICML 2019, on aggregating random transformations. Published: the talk's slides.",
+        show=_ask_ten_times,
+        warm=_warm_ballots,
+    ),
+    Step(
+        title="Intuitions do not transfer",
+        text=(
+            "A classifier that was trained against **ℓ∞ noise**, small changes of every pixel, is robust in one sense. "
+            "Is it in another, too, when the picture is turned? It takes more than one word for robust."
+        ),
+        note=(
+            "Ask first. Most expect that a robust classifier is robust. Each training buys robustness against what it "
+            "trained on, and hardly any against the rest."
+        ),
+        sources=(
+            "Engstrom et al., ICML 2019; Tramèr, Boneh, *Adversarial Training and Robustness for Multiple "
+            "Perturbations*, NeurIPS 2019; Kamath, Deshpande, Subrahmanyam, Balasubramanian, *Can we have it all?*, "
+            "NeurIPS 2021; noise training after Madry et al., ICLR 2018."
+        ),
+        show=_transfer,
+        warm=_warm_transfer,
+    ),
+    Step(
+        title="Room for improvement",
+        text=(
+            "Robust training helps and does not solve it: left, a picture that still breaks the robust classifier. "
+            "Hunt for another: choose **Upload** or **Camera** in the sidebar, and turn yours until the answer changes."
+        ),
+        note=(
+            "A picture that nobody labelled is held against the classifier's own answer to it unmoved. CIFAR-10 knows "
+            "ten classes: airplane, automobile, bird, cat, deer, dog, frog, horse, ship, truck. A good prey is near a "
+            "border between two of them."
+        ),
+        sources=(
+            "Engstrom et al., ICML 2019. The picture on the left was found by a search of this app's samples: the one "
+            "with the highest loss among those that are right as they are and wrong somewhere on the grid."
+        ),
+        show=_hunt,
+        warm=_warm_hunt,
+    ),
+    Step(
+        title="What to take home",
+        text="Three sentences, and a link that opens exactly this state: picture, classifier, limits, pose and step.",
+        note="Leave this one on the screen. The code opens the app on the students' own telephones.",
+        sources=(
+            "Engstrom, Tran, Tsipras, Schmidt, Mądry, *Exploring the Landscape of Spatial Robustness*, ICML 2019: "
+            "[the paper](https://proceedings.mlr.press/v97/engstrom19a.html)."
+        ),
+        show=_take_home,
+    ),
+)

@@ -1,0 +1,54 @@
+"""Live explorers side by side in a step of the lecture: they share one pose and one colour scale."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import streamlit as st
+import xarray as xr
+
+from spatial_viz.explorer.component import explorer
+from spatial_viz.explorer.payload import Pane, explorer_payload
+from spatial_viz.pages.choosing import View
+from spatial_viz.pages.posing import answer_at, link_pose, pose_of
+from spatial_viz.pages.talk.step import Talk, classifier_of, landscape_of, picture_of
+
+
+@dataclasses.dataclass(frozen=True)
+class Side:
+    """What one explorer shows: a picture and its landscape under a classifier, called ``title``."""
+
+    title: str
+    view: View
+    landscape: xr.Dataset
+
+
+def side_of(talk: Talk, name: str | None, title: str) -> Side:
+    """The talk's picture under a classifier of the same data set."""
+    classifier = classifier_of(talk, name)
+    view = dataclasses.replace(talk.view, classifier=classifier, image=picture_of(talk, name))
+    return Side(title, view, landscape_of(talk, name))
+
+
+def explorers(sides: Sequence[Side], key: str, pose: dict[str, float] | None = None) -> None:
+    """Draw them. They open at ``pose``, by default at the one that all pages share; a pose let go of is shared, too."""
+    state, grid = st.session_state, sides[0].view.grid
+    question = tuple(side.view.question for side in sides)
+    if state.get(f"{key}-question") != question:
+        state[f"{key}-question"], state[f"{key}-rev"] = question, state.get(f"{key}-rev", 0) + 1
+        if key in state:
+            state[key]["pose"] = None
+    let_go = state.get(key, {}).get("pose")
+    at = pose_of(key, grid) if let_go or pose is None else pose
+    panes = [Pane(side.landscape, side.view.image, side.view.classifier.class_names, side.title) for side in sides]
+    answers = [answer_at(side.view, pane, at) for side, pane in zip(sides, panes, strict=True)]
+    payload: dict[str, Any] = explorer_payload(
+        panes,
+        pose=at,
+        rev=state[f"{key}-rev"],
+        exact={"pose": at, "panes": answers},
+        limits={axis: getattr(grid, axis) for axis in ("rotation", "dx", "dy")},
+    )
+    explorer(payload, key=key, on_pose_change=lambda: link_pose(pose_of(key, grid)), on_rest=lambda: None)

@@ -1,0 +1,212 @@
+"""Steps 10 to 12 of the lecture: robust optimisation, what it does to the landscape, and the numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+import torch
+
+from spatial_viz.classifiers import manifest
+from spatial_viz.evaluation.milestones import Group, published_group
+from spatial_viz.figure_style import decimal
+from spatial_viz.geometry import warp
+from spatial_viz.lecture_figures import curves_of, learning_curves
+from spatial_viz.losses import cross_entropy
+from spatial_viz.pages.choosing import plain
+from spatial_viz.pages.talk.numbers import all_groups, bars, results
+from spatial_viz.pages.talk.panes import explorers, side_of
+from spatial_viz.pages.talk.step import Step, Talk, chart, kept, label_of, missing, partner, pictures
+from spatial_viz.runner import exact_logits
+
+CANDIDATES = 10  # random transforms of a training step
+STANDARD, ROBUST = "standard", "worst-of-10-30"  # recipes
+TRAININGS = {"standard training": STANDARD, "robust training": ROBUST}
+
+
+# --- Robust optimisation --------------------------------------------------------------------------------------------
+
+
+def _candidates(talk: Talk, seed: int) -> dict[str, Any]:
+    """One training step on the talk's picture: the transforms, the losses and the predicted classes."""
+    view = talk.view
+
+    def ask() -> dict[str, Any]:
+        draws, label = view.grid.draw(CANDIDATES, seed), label_of(talk)
+        logits = exact_logits(view.classifier, view.image, draws, padding=view.padding)
+        losses = cross_entropy(logits, torch.full((CANDIDATES,), label))
+        return {"pictures": warp(view.image[None], draws, view.padding), "losses": losses.tolist(),
+                "predicted": logits.argmax(1).tolist(), "label": label}  # fmt: skip
+
+    return kept(talk, ("candidates", seed), ask)
+
+
+def _training_step(talk: Talk) -> None:
+    state = st.session_state
+    left, right = st.columns([3, 2], gap="medium")
+    with left:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            if st.button("Draw ten new ones", icon=":material/casino:", key="draw-candidates"):
+                state["candidates_seed"] = state.get("candidates_seed", 0) + 1
+            found = _candidates(talk, state.get("candidates_seed", 0))
+            losses, names = found["losses"], talk.view.classifier.class_names
+            worst = max(range(CANDIDATES), key=losses.__getitem__)
+            average = decimal(sum(losses) / CANDIDATES)
+            st.markdown(f"Learnt from is the framed one only: loss **{decimal(losses[worst])}**, {average} on average.")
+        shown = []
+        for number, (picture, loss, predicted) in enumerate(
+            zip(found["pictures"], losses, found["predicted"], strict=True)
+        ):
+            sign = "✓" if predicted == found["label"] else "✕"
+            shown.append(
+                (picture, f"{'worst: ' if number == worst else ''}{decimal(loss)}", f"{sign} {names[predicted]}")
+            )
+        for first in (0, CANDIDATES // 2):
+            row = range(first, first + CANDIDATES // 2)
+            pictures(talk, [shown[number] for number in row], framed=[worst - first] if worst in row else [])
+    with right:
+        _curves(talk)
+
+
+def _warm_training_step(talk: Talk) -> None:
+    _candidates(talk, 0)
+    all_groups()
+
+
+def _curves(talk: Talk) -> None:
+    """How the shipped classifiers of this data set learned, as far as their cards say."""
+    dataset = talk.view.classifier.name.split("/")[0]
+    cards = [card for card in manifest() if card["data"] == dataset]
+    curves = curves_of(cards)
+    silent = [card["name"] for card in cards if card["name"] not in curves]
+    if curves:
+        figure = learning_curves(curves, talk.theme)
+        chart(talk, figure, "learning-curves", alt=figure.layout.meta["alt"], height=_of_height(talk, 0.7))
+    if silent:
+        missing(f"How {plain(' and '.join(silent))} learned, epoch by epoch, is not on the card; where it got to is.")
+    if not cards:
+        missing("No classifier of these pictures was trained by this project, so there is no learning curve to show.")
+    if not curves:
+        group = next((each for each in all_groups() if _is_measured(each, dataset)), None)
+        group = group or published_group(results(), "cifar10")
+        bars(talk, group, "learned", height=_of_height(talk, 0.5))
+
+
+def _is_measured(group: Group, dataset: str) -> bool:
+    return not group.published and group.title.lower().replace("-", "").startswith(dataset)
+
+
+# --- The landscape, flattened ---------------------------------------------------------------------------------------
+
+
+def _flattened(talk: Talk) -> None:
+    names = {title: partner(talk, recipe) for title, recipe in TRAININGS.items()}
+    absent = [title for title, name in names.items() if name is None]
+    if absent:
+        missing(
+            f"No classifier with {' and '.join(absent)} is shipped for these pictures; choose a CIFAR-10 classifier in "
+            "the sidebar to see both. What the paper found:"
+        )
+        bars(talk, published_group(results(), "imagenet"), "flattened-published", height=_of_height(talk, 0.6))
+        return
+    explorers([side_of(talk, name, f"{title}: {name}") for title, name in names.items()], "flattened")
+
+
+def _warm_flattened(talk: Talk) -> None:
+    for recipe in TRAININGS.values():
+        name = partner(talk, recipe)
+        if name is not None:
+            side_of(talk, name, "")
+
+
+# --- The numbers ----------------------------------------------------------------------------------------------------
+
+
+def _build_up(talk: Talk) -> None:
+    found, state = all_groups(), st.session_state
+    shown = min(state.get("numbers_shown", 1), len(found))
+    with st.container(horizontal=True, vertical_alignment="center"):
+        # The page shows the new number at once: what a button does comes before the run that follows.
+        st.button("More bars", icon=":material/bar_chart:", shortcut="b", key="numbers-more",
+                  on_click=lambda: state.update(numbers_shown=shown + 1), disabled=shown == len(found))  # fmt: skip
+        st.button("All", key="numbers-all", on_click=lambda: state.update(numbers_shown=len(found)),
+                  disabled=shown == len(found))  # fmt: skip
+        st.button("From the beginning", key="numbers-first", on_click=lambda: state.update(numbers_shown=1),
+                  disabled=shown == 1)  # fmt: skip
+    across = len(found) if len(found) <= 4 else -(-len(found) // 2)
+    lines, rows = -(-len(found) // across), max(len(group.bars) for group in found)
+    height = (talk.height - 70) // lines
+    words = 140 if talk.full_screen else 90  # pixels, of the title and of where it comes from
+    for line in range(lines):
+        for column, number in zip(st.columns(across, gap="medium"), range(line * across, len(found)), strict=False):
+            with column.container(height=height, border=False, key=f"numbers-{number}"):
+                if number < shown:
+                    bars(talk, found[number], f"numbers-bars-{number}", rows=rows, height=height - words)
+
+
+def _warm_numbers(talk: Talk) -> None:
+    all_groups()
+
+
+def _of_height(talk: Talk, share: float) -> int:
+    return round(share * talk.height)
+
+
+STEPS = (
+    Step(
+        title="Robust optimisation",
+        text=(
+            "Train on the worst case. Trying all 775 transforms of every picture in every step would cost too much, so "
+            "**worst-of-10 training** draws ten random turns and shifts and learns from the one with the highest loss."
+        ),
+        note=(
+            "One picture, one training step. Draw a few times: which of the ten would the class have picked? With the "
+            "standard classifier of the sidebar the ten losses lie far apart, with the robust one they do not. In the "
+            "figure, validation accuracy is that on pictures which training did not use; the training loss of the "
+            "robust classifier is that of its worst pictures."
+        ),
+        sources=(
+            "Engstrom et al., *Exploring the Landscape of Spatial Robustness*, ICML 2019, on robust optimisation, "
+            "after Madry et al., *Towards Deep Learning Models Resistant to Adversarial Attacks*, ICLR 2018. Learning "
+            "curves: this project's own trainings, from the cards of the classifiers."
+        ),
+        show=_training_step,
+        warm=_warm_training_step,
+    ),
+    Step(
+        title="The landscape, flattened",
+        text=(
+            "The same picture, before two classifiers that differ in their training only. Move either: both follow. "
+            "Bright is a high loss, and the outline encloses the transforms that fool the classifier."
+        ),
+        note=(
+            "Both maps have one colour scale, so brightness may be compared. Where the robust landscape is flat, no "
+            "search finds much, and a gradient has nothing to climb. Flatter is not flat: look for an outline on the "
+            "right, too."
+        ),
+        sources=(
+            "Engstrom et al., ICML 2019, on loss landscapes and robust optimisation. Classifiers: trained by this "
+            "project; their cards have the commands."
+        ),
+        show=_flattened,
+        warm=_warm_flattened,
+    ),
+    Step(
+        title="The numbers",
+        text=(
+            "How often is the answer right: for the picture **as it is**, and in the **worst case**, when not one turn "
+            "or shift of the grid may fool the classifier? Hatched bars are published, solid ones measured here."
+        ),
+        note=(
+            "B brings the next bars. 93 → 3 → 71 on CIFAR-10 and 76 → 31 → 53 on ImageNet are the numbers to remember. "
+            "Those of this project come from smaller networks, trained on two processor cores in hours; the thin lines "
+            "are 95 % intervals: how far chance in the choice of pictures reaches."
+        ),
+        sources=(
+            "Published: the talk's slides (ICML 2019). Measured: the cards of the shipped classifiers and stored runs, "
+            "all of which are on the page Results."
+        ),
+        show=_build_up,
+        warm=_warm_numbers,
+    ),
+)
