@@ -33,6 +33,7 @@ Theme = Literal["light", "dark"]
 # Magma: sequential, legible to colour-blind people, the anchors of the explorer's maps. Written as rgb(…), because
 # Streamlit puts the colours of its own theme wherever a figure says #000001 to #000040, and Magma begins at #000004.
 LOSS_SCALE = [[at, f"rgb{hex_to_rgb(colour)}"] for at, colour in get_colorscale("Magma")]
+SHARE_SCALE = [[1 - at, colour] for at, colour in reversed(LOSS_SCALE)]  # what is bad is bright here, too
 MARGIN_SCALE = get_colorscale("RdBu")  # diverging: red is negative (misclassified), blue is positive
 ACCENT = "#d1495b"  # of lines on the page's background; at least 3:1 against both
 HALO, WHITE = "rgba(0,0,0,0.8)", "#ffffff"
@@ -219,11 +220,16 @@ def place_words(landscape: xr.Dataset, place: WorstCase) -> str:
 
 
 def worst_case_hover(landscape: xr.Dataset, worst: WorstCase) -> str:
-    return (
-        f"{place_words(landscape, worst)}<br>"
-        f"{loss_words(landscape)} {decimal(worst.loss)} nats<br>"
-        f"<b>{escaped(worst.name)}</b>, {percent(worst.confidence)}"
-    )
+    said = f"{loss_words(landscape)} {decimal(worst.loss)} nats"
+    if "share" in landscape:
+        said = f"{percent(share_at(landscape, worst))} of the votes for the true class"
+    return f"{place_words(landscape, worst)}<br>{said}<br><b>{escaped(worst.name)}</b>, {percent(worst.confidence)}"
+
+
+def share_at(landscape: xr.Dataset, place: WorstCase) -> float:
+    """The share of votes for the true class at a cell of a landscape that has it."""
+    where = {"rotation": place.rotation, "dx": place.dx, "dy": place.dy}
+    return float(landscape["share"].sel(where, method="nearest"))
 
 
 def decimal(value: float, digits: int = 2) -> str:

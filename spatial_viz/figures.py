@@ -23,6 +23,7 @@ from spatial_viz.figure_style import (
     LOSS_SCALE,
     MARGIN_SCALE,
     ORDER,
+    SHARE_SCALE,
     WHITE,
     Theme,
     alt_text,
@@ -36,6 +37,7 @@ from spatial_viz.figure_style import (
     loss_max,
     new_figure,
     palette,
+    percent,
     scale_end,
     spatial_name,
     worst_case_hover,
@@ -57,7 +59,7 @@ from spatial_viz.surfaces import surface
 
 __all__ = ["Quantity", "Theme", "alt_text", "heatmap", "loss_curve", "loss_max", "surface", "worst_case_figure"]
 
-Quantity = Literal["loss", "margin"]
+Quantity = Literal["loss", "margin", "share"]
 Line = tuple[list[float | None], list[float | None]]
 _FAINT = "rgba(255,255,255,0.4)"
 _BARE = {"showgrid": False, "zeroline": False}
@@ -76,14 +78,15 @@ def heatmap(
 ) -> go.Figure:
     """Loss or margin over two axes; every computed cell is one block of colour. The dy axis points down.
 
-    Reads landscapes of transforms, and planes of noise (``gradient`` × ``random``, `spatial_viz.noise`).
+    Reads landscapes of transforms, and planes of noise (``gradient`` × ``random``, `spatial_viz.noise`). The quantity
+    ``share`` is that of the votes for the true class, in landscapes that have it (`spatial_viz.defences.vote_shares`).
 
     Parameters
     ----------
     at: the third axis is held at the grid value nearest to it, or maximised over with ``"max"``
-        (the margin: minimised); by default it passes through the worst case.
+        (margin and share: minimised); by default it passes through the worst case.
     value_max: end of the colour scale, 0 to ``value_max`` for the loss, ± for the margin; by default `loss_max`,
-        or the largest absolute margin.
+        or the largest absolute margin. Shares always run from 0 to 1.
     refined: a denser plane, drawn instead; a landscape whose third axis has one value, which then counts
         instead of ``at``. Dots mark the cells of ``landscape``.
 
@@ -99,14 +102,16 @@ def heatmap(
     shown = [landscape] if refined is None else [landscape, refined]
     if quantity == "loss":
         top = scale_end(value_max, loss_max(*shown))
-        low, scale, z = 0.0, LOSS_SCALE, cut.loss
+        low, scale = 0.0, LOSS_SCALE
+    elif quantity == "share":
+        low, top, scale = 0.0, 1.0, SHARE_SCALE
     else:
         top = scale_end(value_max, max(float(abs(each["margin"]).max()) for each in shown) or 1.0)
-        low, scale, z = -top, MARGIN_SCALE, cut.margin
-    edges_x, edges_y = _edges(cut.xs), _edges(cut.ys)
+        low, scale = -top, MARGIN_SCALE
+    edges_x, edges_y = cell_edges(cut.xs), cell_edges(cut.ys)
     traces: list[Any] = [
         go.Heatmap(
-            x=cut.xs, y=cut.ys, z=z, zmin=low, zmax=top, colorscale=scale, text=cut.hover, name=quantity,
+            x=cut.xs, y=cut.ys, z=cut.values, zmin=low, zmax=top, colorscale=scale, text=cut.hover, name=quantity,
             hovertemplate=HOVER, colorbar=colour_bar(landscape, quantity, colours),
         )
     ]  # fmt: skip
@@ -117,6 +122,9 @@ def heatmap(
         traces += [_marks("grid", columns.ravel(), rows.ravel(), "square", 4)]
     identity = cut.holds(rotation=0.0, dx=0.0, dy=0.0)
     natural = f"the picture as it is<br>{loss_words(landscape)} {decimal(float(landscape['natural_loss']))} nats"
+    if "share" in landscape:
+        share = percent(float(landscape["natural_share"]))
+        natural = f"the picture as it is<br>{share} of the votes for the true class"
     traces += _open_mark("identity", 0.0, 0.0, "cross-thin-open", 9, natural if identity else f"{x} 0, {y} 0", identity)
 
     worst = worst_case(landscape)
@@ -207,7 +215,7 @@ def loss_curve(
     where = ", ".join(f"{dim} {amount(landscape, dim, value)}" for dim, value in held.items())
     notes = [f"at {where}", region_note(landscape, wrong, "shaded, filled dots")]
     figure = new_figure(traces, landscape, theme, f"{loss_words(landscape).capitalize()} along {axis}", notes, 320)
-    edges = _edges(values)
+    edges = cell_edges(values)
     for first, last in _runs(wrong):
         figure.add_shape(
             type="rect", x0=edges[first], x1=edges[last], y0=0, y1=1, yref="paper", layer="below",
@@ -231,7 +239,7 @@ def loss_curve(
     return figure
 
 
-def _edges(values: np.ndarray) -> np.ndarray:
+def cell_edges(values: np.ndarray) -> np.ndarray:
     """The borders of cells centred at ascending ``values``: half-way between them; a single one is 1 wide."""
     values = np.asarray(values, np.float64)
     if len(values) == 1:

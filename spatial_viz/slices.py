@@ -17,11 +17,14 @@ from spatial_viz.landscape import DIMS, WorstCase, card_of, label_of, loss_words
 
 @dataclass(frozen=True)
 class Slice:
-    """A plane of a landscape: arrays are y × x. ``value`` is where the third axis is held; None: maximised over."""
+    """A plane of a landscape: arrays are y × x. ``value`` is where the third axis is held; None: maximised over.
+
+    ``values`` are those of the quantity shown.
+    """
 
     xs: np.ndarray
     ys: np.ndarray
-    loss: np.ndarray
+    values: np.ndarray
     margin: np.ndarray
     wrong: np.ndarray
     hover: np.ndarray
@@ -65,12 +68,14 @@ def slice_of(
     cut = plane(source, fixed, None if at == "max" else float(at)).transpose(y, x)
     value = None if at == "max" else float(cut[fixed])
 
-    names = ("loss", "margin", "confidence", "predicted")
+    names = [name for name in ("loss", "margin", "confidence", "predicted", "share") if name in source]
+    if quantity not in names:
+        raise InvalidInput(f"this landscape has no {quantity}; it has {', '.join(names)}")
     values = {name: source[name].transpose(y, x, fixed).values for name in names}
     if value is not None:
         pick = np.full(cut["loss"].shape, int(np.argmin(abs(source[fixed].values - value))))
     else:
-        pick = values["margin"].argmin(-1) if quantity == "margin" else values["loss"].argmax(-1)
+        pick = values["loss"].argmax(-1) if quantity == "loss" else values[quantity].argmin(-1)
     values = {name: np.take_along_axis(array, pick[..., None], -1)[..., 0] for name, array in values.items()}
     xs, ys = source[x].values, source[y].values
     place = {x: xs[None, :], y: ys[:, None], fixed: source[fixed].values[pick]}
@@ -80,7 +85,7 @@ def slice_of(
     # The highest loss along an axis may belong to a correct cell although another one there is not.
     elsewhere = wrong & ~here
     hover[elsewhere] += f"; not so at another {fixed}"
-    return Slice(xs, ys, cut["loss"].values, cut["margin"].values, wrong, hover, fixed, value)
+    return Slice(xs, ys, values[quantity], cut["margin"].values, wrong, hover, fixed, value)
 
 
 def check_one_picture(landscape: xr.Dataset) -> None:
@@ -101,15 +106,17 @@ def hover_texts(
 ) -> np.ndarray:
     """The text of every cell; all arrays broadcast to one shape."""
     names = {str(index): escaped(name) for index, name in card_of(landscape)["names"].items()}
-    labelled, kind = has_label(landscape), loss_words(landscape)
+    labelled, kind, voted = has_label(landscape), loss_words(landscape), "share" in values
 
     def text(*cell: Any) -> str:
-        loss, margin, p, predicted, w = cell[3:]
+        loss, margin, p, predicted, w, share = cell[3:]
         at = (amount(landscape, dim, v) for dim, v in zip(ORDER, cell, strict=False))
+        said = f"{kind} {decimal(loss)} nats, margin {decimal(margin)}"
+        if voted:
+            said = f"{percent(share)} of the votes for the true class"
         return (
             axes_text.format(*at)
-            + f"{kind} {decimal(loss)} nats, margin {decimal(margin)}<br>"
-            + f"<b>{names[str(int(predicted))]}</b>, {percent(p)}<br>{verdict_words(labelled, bool(w))}"
+            + f"{said}<br><b>{names[str(int(predicted))]}</b>, {percent(p)}<br>{verdict_words(labelled, bool(w))}"
         )
 
     if is_noise(landscape):
@@ -118,16 +125,17 @@ def hover_texts(
         axes_text = "rotation {}<br>dx {}, dy {}<br>"
     every = [place[dim] for dim in ORDER]
     every += [values[n] for n in ("loss", "margin", "confidence", "predicted")]
-    texts: np.ndarray = np.vectorize(text, otypes=[object])(*np.broadcast_arrays(*every, wrong))
+    every += [wrong, values.get("share", np.zeros(()))]
+    texts: np.ndarray = np.vectorize(text, otypes=[object])(*np.broadcast_arrays(*every))
     return texts
 
 
 def slice_title(landscape: xr.Dataset, cut: Slice, quantity: str) -> str:
-    name = loss_words(landscape) if quantity == "loss" else quantity
+    name = {"loss": loss_words(landscape), "share": "share of votes"}.get(quantity, quantity)
     if is_noise(landscape):
         return f"{name.capitalize()} over two directions of noise"
     if cut.value is None:
-        extreme = "Lowest" if quantity == "margin" else "Highest"
+        extreme = "Highest" if quantity == "loss" else "Lowest"
         return f"{extreme} {name} over all values of {cut.fixed}"
     return f"{name.capitalize()} at {cut.fixed} {amount(landscape, cut.fixed, cut.value)}"
 

@@ -14,6 +14,7 @@ from spatial_viz.errors import InvalidInput
 from spatial_viz.figure_style import (
     HOVER,
     LOSS_SCALE,
+    SHARE_SCALE,
     WHITE,
     Theme,
     amount,
@@ -24,6 +25,7 @@ from spatial_viz.figure_style import (
     new_figure,
     palette,
     scale_end,
+    share_at,
     spatial_name,
     worst_case_hover,
     worst_case_words,
@@ -38,11 +40,12 @@ def surface(
     y: str = "dx",
     *,
     at: float | Literal["max"] | None = None,
+    quantity: Literal["loss", "share"] = "loss",
     theme: Theme = "light",
     value_max: float | None = None,
     refined: xr.Dataset | None = None,
 ) -> go.Figure:
-    """The loss over two axes as a surface, in the colours of `heatmap`; arguments as there.
+    """The loss over two axes as a surface, or the share of votes, in the colours of `heatmap`; arguments as there.
 
     Thin lines run through the computed values of ``landscape``; between them the surface is interpolated.
 
@@ -52,7 +55,8 @@ def surface(
     """
     colours = palette(theme)
     landscape, x, y = as_spatial(landscape), spatial_name(x), spatial_name(y)
-    cut = slice_of(landscape, x, y, at, "loss", refined)
+    worst = worst_case(landscape)
+    cut = slice_of(landscape, x, y, at, quantity, refined)
     for axis, values in ((x, cut.xs), (y, cut.ys)):
         if len(values) < 2:
             rest = [dim for dim in DIMS if landscape.sizes[dim] > 1]
@@ -60,12 +64,16 @@ def surface(
                 f"{axis} has a single value in this landscape, and a surface needs two axes with several; choose "
                 f"another axis ({', '.join(rest) or 'there is none'}) or sweep with a higher granularity"
             )
-    top = scale_end(value_max, loss_max(landscape) if refined is None else loss_max(landscape, refined))
-    bar = colour_bar(landscape, "loss", colours)
+    if quantity == "share":
+        top, scale, height = 1.0, SHARE_SCALE, share_at(landscape, worst)
+    else:
+        top = scale_end(value_max, loss_max(landscape) if refined is None else loss_max(landscape, refined))
+        scale, height = LOSS_SCALE, worst.loss
+    bar = colour_bar(landscape, quantity, colours)
     bar |= {"orientation": "h", "x": 0.5, "y": 0, "yanchor": "top", "len": 0.92, "title": None}
     traces: list[Any] = [
         go.Surface(
-            x=cut.xs, y=cut.ys, z=cut.loss, cmin=0, cmax=top, colorscale=LOSS_SCALE, text=cut.hover, name="loss",
+            x=cut.xs, y=cut.ys, z=cut.values, cmin=0, cmax=top, colorscale=scale, text=cut.hover, name=quantity,
             hovertemplate=HOVER, colorbar=bar,
             # Nearly flat light: the colour is the value, shading only hints at the shape.
             lighting={"ambient": 0.9, "diffuse": 0.25, "specular": 0.02, "roughness": 0.9, "fresnel": 0},
@@ -80,9 +88,8 @@ def surface(
             go.Scatter3d(**over, line={"color": WHITE, "width": 4}, name="misclassified", **common),
         ]
 
-    worst = worst_case(landscape)
     inside = cut.holds(rotation=worst.rotation, dx=worst.dx, dy=worst.dy)
-    spot = (getattr(worst, x), getattr(worst, y), worst.loss)
+    spot = (getattr(worst, x), getattr(worst, y), height)
     words = worst_case_words(worst)
     if not inside:
         words += f" (at {cut.fixed} {amount(landscape, cut.fixed, getattr(worst, cut.fixed))})"
@@ -95,12 +102,13 @@ def surface(
         _mark_3d("worst case", spot, "diamond" if inside else "diamond-open", 7, worst_case_hover(landscape, worst)),
     ]  # fmt: skip
     beyond = worse_between(landscape, refined)
-    if beyond is not None:
-        place = (getattr(beyond, x), getattr(beyond, y), beyond.loss)
+    if refined is not None and beyond is not None:
+        level = beyond.loss if quantity == "loss" else share_at(refined, beyond)
+        place = (getattr(beyond, x), getattr(beyond, y), level)
         traces.append(_mark_3d("worse between", place, "square", 4, worst_case_hover(landscape, beyond)))
         notes.append(worse_between_note(landscape, beyond))
 
-    figure = new_figure(traces, landscape, theme, slice_title(landscape, cut, "loss"), notes, 450)
+    figure = new_figure(traces, landscape, theme, slice_title(landscape, cut, quantity), notes, 450)
     label = {
         "x": spot[0], "y": spot[1], "z": spot[2], "text": words, "ax": 0, "ay": -30, "arrowhead": 0, "arrowwidth": 1.5,
         "arrowcolor": colours["text"], "standoff": 6, "font": {"color": WHITE, "size": 12},
@@ -108,7 +116,7 @@ def surface(
     }  # fmt: skip
     # A title of the bar's own lies on its numbers when Plotly draws before the page has its final width.
     figure.add_annotation(
-        text=axis_title(landscape, "loss"), x=0.5, xref="paper", y=0, yref="paper", yanchor="top", yshift=-38,
+        text=axis_title(landscape, quantity), x=0.5, xref="paper", y=0, yref="paper", yanchor="top", yshift=-38,
         showarrow=False, font={"size": 12},
     )  # fmt: skip
     along = [cut.ys[-1], cut.ys[0]] if y == "dy" else [cut.ys[0], cut.ys[-1]]  # dy comes towards the reader
@@ -119,7 +127,7 @@ def surface(
             "xaxis": {"title": {"text": axis_title(landscape, x)}},
             "yaxis": {"title": {"text": axis_title(landscape, y)}, "range": along},
             # The colour bar carries the title; beside the axis a narrow page would cut it off.
-            "zaxis": {"title": {"text": ""}, "range": [0, 1.04 * max(top, worst.loss)]},
+            "zaxis": {"title": {"text": ""}, "range": [0, 1.04 * max(top, height)]},
             "aspectmode": "manual",
             "aspectratio": {"x": 1.1, "y": 0.85, "z": 0.8},
             "camera": {"eye": {"x": 0.95, "y": -1.66, "z": 0.93}, "center": {"x": 0.05, "y": 0.02, "z": -0.1}},
@@ -150,14 +158,14 @@ def _mark_3d(name: str, spot: tuple[float, float, float], symbol: str, size: int
 
 
 def _zero_line(cut: Slice, lift: float) -> tuple[list[float | None], list[float | None], list[float | None]]:
-    """Where the margin changes sign, as segments that lie ``lift`` above the bilinear loss surface.
+    """Where the margin changes sign, as segments that lie ``lift`` above the bilinear surface.
 
     Marching squares on a finer mesh, because a straight segment across a coarse cell would sink into the surface.
     """
     # The predicted class decides; a margin of exactly 0 may be either.
     signed = np.where(cut.wrong, np.minimum(cut.margin, -1e-9), np.maximum(cut.margin, 1e-9)).astype(np.float64)
     factors = [max(1, min(8, 120 // size)) for size in signed.shape]
-    margin, loss = _denser(signed, factors), _denser(cut.loss.astype(np.float64), factors)
+    margin, values = _denser(signed, factors), _denser(cut.values.astype(np.float64), factors)
     ys, xs = (_denser(v[:, None], [f, 1])[:, 0] for v, f in zip((cut.ys, cut.xs), factors, strict=True))
     negative = margin < 0
     corners = negative[:-1, :-1].astype(int) + negative[:-1, 1:] + negative[1:, 1:] + negative[1:, :-1]
@@ -168,7 +176,7 @@ def _zero_line(cut: Slice, lift: float) -> tuple[list[float | None], list[float 
         for a, b in pairwise(ring):
             if negative[a] != negative[b]:
                 t = margin[a] / (margin[a] - margin[b])
-                z = loss[a] + t * (loss[b] - loss[a]) + lift
+                z = values[a] + t * (values[b] - values[a]) + lift
                 crossings.append((xs[a[1]] + t * (xs[b[1]] - xs[a[1]]), ys[a[0]] + t * (ys[b[0]] - ys[a[0]]), z))
         if len(crossings) == 4 and (sum(margin[c] for c in ring[:4]) < 0) != negative[i, j]:
             crossings = [crossings[3], *crossings[:3]]  # a saddle: the first corner is cut off from the middle

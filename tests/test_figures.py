@@ -105,7 +105,7 @@ def test_the_outline_separates_misclassified_from_correct(landscape: xr.Dataset,
         return
     # Edges of unit length on an index lattice, from the segments of the drawn line.
     line, drawn = trace(figure, "misclassified"), set()
-    columns, rows = figures._edges(landscape["dx"].values).tolist(), figures._edges(landscape["dy"].values).tolist()
+    columns, rows = (figures.cell_edges(landscape[dim].values).tolist() for dim in ("dx", "dy"))
     for k in range(0, len(line.x), 3):
         assert line.x[k + 2] is None
         (j, i), (j2, i2) = ((columns.index(line.x[m]), rows.index(line.y[m])) for m in (k, k + 1))
