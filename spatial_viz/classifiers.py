@@ -28,6 +28,8 @@ IMAGENET_MODELS = (
     "efficientnet_b0", "convnext_tiny", "swin_t", "vit_b_16",
 )  # fmt: skip
 """The torchvision models that the picker lists; `load_classifier` takes any other by its name, too."""
+DESCRIPTION, WEIGHTS = "classifier.json", "weights.safetensors"
+"""In the folder of a training: what makes a `Classifier` of the weights, and these."""
 
 
 class Classifier:
@@ -222,20 +224,24 @@ def catalogue() -> list[Entry]:
 
 
 def load_classifier(name: str) -> Classifier:
-    """A classifier of the catalogue by its name, on the CPU.
+    """A classifier of the catalogue by its name, or one of your own by the folder of its training, on the CPU.
 
     Raises
     ------
     InvalidInput: no such classifier; the message suggests the near miss.
-    MissingFile: ImageNet weights that are neither on disk nor to be had from the network.
-    CorruptFile: a file in ``pretrained/`` whose SHA-256 is not the one on its card.
+    MissingFile: ImageNet weights that are neither on disk nor to be had from the network; an unfinished training.
+    CorruptFile: a file in ``pretrained/`` whose SHA-256 is not the one on its card, or files of a training that do not
+        fit together.
     """
     cards = {card["name"]: card for card in manifest()}
     if name in cards:
         return _load_own(cards[name])
     if name.startswith("imagenet/") and _torchvision_weights(name) is not None:
         return _load_imagenet(name)
-    raise InvalidInput(f"unknown classifier {name!r}{did_you_mean(name, [entry.name for entry in catalogue()])}")
+    if Path(name).is_dir():
+        return _load_trained(Path(name))
+    names = [entry.name for entry in catalogue()]
+    raise InvalidInput(f"unknown classifier {name!r}{did_you_mean(name, names)}, or the folder of a training of yours")
 
 
 def _load_own(card: dict[str, Any]) -> Classifier:
@@ -247,6 +253,29 @@ def _load_own(card: dict[str, Any]) -> Classifier:
         raise CorruptFile(
             f"{path} is corrupted: its SHA-256 is not the one on its card. Restore it or install the package again"
         )
+    return _from_card(card, content, path)
+
+
+def _load_trained(folder: Path) -> Classifier:
+    described, weights = folder / DESCRIPTION, folder / WEIGHTS
+    if not described.is_file():
+        raise MissingFile(
+            f"{folder} has no {DESCRIPTION}, which every training writes into its folder. If an earlier version "
+            "trained it, give its command again with --resume, which adds it"
+        )
+    if not weights.is_file():
+        raise MissingFile(f"{folder} has no {WEIGHTS}: its training has not ended. Go on with it by --resume")
+    try:
+        card = json.loads(described.read_text(encoding="utf-8"))
+        return _from_card({**card, "name": folder.as_posix()}, weights.read_bytes(), weights)
+    except (ValueError, TypeError, KeyError) as error:
+        raise CorruptFile(
+            f"{described} does not describe a classifier ({type(error).__name__}: {error}); restore it or train again"
+        ) from error
+
+
+def _from_card(card: dict[str, Any], content: bytes, path: Path) -> Classifier:
+    """``content`` of the file at ``path``: safetensors."""
     network = build_network(card["network"], classes=len(card["class_names"]), channels=len(card["mean"]))
     try:
         load_weights(network, load_safetensors(content))

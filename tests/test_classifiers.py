@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 from torch import nn
 
 from spatial_viz import classifiers
@@ -219,3 +220,52 @@ def test_unknown_networks() -> None:
 def test_the_manifest_is_sorted_json(tmp_path: Path) -> None:
     stored = json.loads((pretrained_folder() / "manifest.json").read_text())
     assert stored["schema"] == 1 and len({card["name"] for card in stored["models"]}) == len(stored["models"])
+
+
+@pytest.fixture
+def trained(tmp_path: Path) -> Path:
+    """The folder of a finished training."""
+    torch.manual_seed(0)
+    save_file(build_network("tiny-convnet", classes=2, channels=1).state_dict(), tmp_path / "weights.safetensors")
+    described = {
+        "network": "tiny-convnet",
+        "class_names": ["a", "b"],
+        "input_size": [20, 24],
+        "mean": [0.3],
+        "std": [0.2],
+    }
+    (tmp_path / "classifier.json").write_text(json.dumps(described))
+    return tmp_path
+
+
+def test_a_training_of_ones_own_is_a_classifier(trained: Path) -> None:
+    classifier = load_classifier(str(trained))
+    assert classifier.name == str(trained) and classifier.class_names == ("a", "b")
+    assert (classifier.input_size, classifier.mean, classifier.std) == ((20, 24), (0.3,), (0.2,))
+    assert classifier.margin_error is None  # hence fp32
+    torch.manual_seed(0)
+    fresh = build_network("tiny-convnet", classes=2, channels=1).eval()
+    images = torch.rand(3, 1, 20, 24)
+    with torch.no_grad():
+        torch.testing.assert_close(classifier.logits(images), fresh((images - 0.3) / 0.2))
+
+
+def test_what_is_no_finished_training_is_no_classifier(trained: Path, tmp_path: Path) -> None:
+    described, weights = trained / "classifier.json", trained / "weights.safetensors"
+    text, content = described.read_text(), weights.read_bytes()
+    weights.unlink()
+    with pytest.raises(MissingFile, match=r"has no weights.safetensors: its training has not ended. .* --resume"):
+        load_classifier(str(trained))
+    weights.write_bytes(content[:-7])
+    with pytest.raises(CorruptFile, match=r"weights.safetensors does not hold the weights of a tiny-convnet"):
+        load_classifier(str(trained))
+    weights.write_bytes(content)
+    for broken in ("{", "[]", "{}", text.replace('"b"', '"b", "c"'), text.replace("tiny-", "huge-")):
+        described.write_text(broken)
+        with pytest.raises(CorruptFile):
+            load_classifier(str(trained))
+    described.unlink()
+    with pytest.raises(MissingFile, match=r"has no classifier.json, .* again with --resume, which adds it"):
+        load_classifier(str(trained))
+    with pytest.raises(InvalidInput, match=r"unknown classifier .*, or the folder of a training of yours"):
+        load_classifier(str(tmp_path / "nowhere"))

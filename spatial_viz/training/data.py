@@ -192,6 +192,15 @@ def split_validation(data: PictureSet, count: int) -> tuple[PictureSet, PictureS
     return training, validation
 
 
+def describe(
+    network: str, data: PictureSet, mean: tuple[float, ...], std: tuple[float, ...]
+) -> dict[str, str | list[str] | list[int] | tuple[float, ...]]:
+    """All that makes a classifier of the weights of ``network`` trained on ``data``."""
+    height, width = data.pictures.shape[1:3]
+    return {"network": network, "class_names": list(data.class_names), "input_size": [height, width],
+            "mean": mean, "std": std}  # fmt: skip
+
+
 def to_images(pictures: Tensor) -> Tensor:
     """uint8 N×H×W×C → float32 N×C×H×W in [0, 1], channels last in memory."""
     return pictures.permute(0, 3, 1, 2).float().div_(255)
