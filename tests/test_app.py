@@ -46,6 +46,18 @@ def test_nonsense_in_the_url_leaves_a_working_page(
     assert page.selectbox(key="classifier").value == "cifar10/standard"
 
 
+def test_the_browser_cannot_choose_a_classifier_by_its_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from spatial_viz.errors import InvalidInput
+    from spatial_viz.pages.choosing import _classifier
+
+    (tmp_path / "classifier.json").write_text("{}")
+    page = open_page(monkeypatch, tmp_path, classifier=str(tmp_path))
+    assert not page.exception and not page.error
+    assert page.selectbox(key="classifier").value == "cifar10/standard"
+    with pytest.raises(InvalidInput, match="the app shows the classifiers of the catalogue"):
+        _classifier(str(tmp_path))
+
+
 def test_a_pose_beyond_the_limits_is_brought_within(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     page = open_page(monkeypatch, tmp_path, pose="1e9,-1e9,2")
     payload = json.loads(page.get("bidi_component")[0].proto.json)

@@ -14,7 +14,7 @@ import streamlit as st
 from torch import Tensor
 
 from spatial_viz.classifiers import Classifier, Entry, catalogue, load_classifier
-from spatial_viz.errors import SpatialVizError
+from spatial_viz.errors import InvalidInput, SpatialVizError
 from spatial_viz.explorer.component import gallery
 from spatial_viz.explorer.payload import GLOSSARY
 from spatial_viz.figure_style import Theme
@@ -97,6 +97,8 @@ def _marked(entry: Entry) -> str:
 
 @st.cache_resource(max_entries=4, show_spinner=False)
 def _classifier(name: str) -> Classifier:
+    if name not in {entry.name for entry in catalogue()}:  # a browser must not choose files of this machine
+        raise InvalidInput(f"the app shows the classifiers of the catalogue, and {name!r} is none of them")
     return load_classifier(name)
 
 
