@@ -14,7 +14,7 @@ from spatial_viz.classifiers import Classifier
 from spatial_viz.errors import InvalidInput, MissingFile
 from spatial_viz.images import load_image
 from spatial_viz.networks import build_network, count_parameters
-from spatial_viz.training.data import PictureSet, augment, read, split_validation, to_images
+from spatial_viz.training.data import PictureSet, augment, default_validation, read, split_validation, to_images
 
 
 def save(path: Path, size: tuple[int, int], mode: str = "RGB", seed: int = 0) -> Path:
@@ -145,7 +145,10 @@ def test_a_folder_of_validation_pictures_is_the_one_held_out(tmp_path: Path) -> 
             for number in range(count):
                 save(tmp_path / split / name / f"{number}.png", (16, 16), seed=len(split) * 10 + number)
     data = read(str(tmp_path))
-    training, validation = split_validation(data, 3)
+    assert default_validation(data) == 4
+    with pytest.raises(InvalidInput, match="has 4 pictures for validation of its own; leave --validation 3 out"):
+        split_validation(data, 3)
+    training, validation = split_validation(data, 4)
     assert (len(training), len(validation)) == (8, 4) and validation.labels.tolist() == [0, 0, 1, 1]
     assert np.array_equal(validation.pictures[1], np.asarray(Image.open(tmp_path / "val" / "a" / "1.png")))
     assert len(read(str(tmp_path), split="test")) == 2
@@ -167,3 +170,9 @@ def test_validation_pictures_that_cannot_be_read_are_no_validation(folder: Path,
 def test_no_class_is_held_out_whole(folder: Path) -> None:
     with pytest.raises(InvalidInput, match="6 of 6 pictures held out for validation leave none of the class 'a'"):
         split_validation(read(str(folder)), 6)
+
+
+def test_a_tenth_is_held_out_where_nobody_says(folder: Path) -> None:
+    assert default_validation(toy_pictures(120)) == 12 and default_validation(read(str(folder))) == 0
+    many = PictureSet(torch.empty(60_000, 0), torch.zeros(60_000), ("a", "b"))
+    assert default_validation(many) == 5000

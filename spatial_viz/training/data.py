@@ -163,6 +163,11 @@ def _size(pictures: Pictures, number: int) -> tuple[int, int] | None:
     return size
 
 
+def default_validation(data: PictureSet) -> int:
+    """How many pictures are held out where nobody says: those marked, else a tenth, at most 5,000."""
+    return data.held_out or min(len(data) // 10, 5000)
+
+
 def split_validation(data: PictureSet, count: int) -> tuple[PictureSet, PictureSet]:
     """(training, validation): ``count`` pictures held out at random, as many of each class as of any other; or those
     that are marked.
@@ -171,6 +176,10 @@ def split_validation(data: PictureSet, count: int) -> tuple[PictureSet, PictureS
     that one held out.
     """
     if data.held_out:
+        if count != data.held_out:
+            raise InvalidInput(
+                f"the folder has {data.held_out:,} pictures for validation of its own; leave --validation {count} out"
+            )
         everything = torch.arange(len(data))
         return data.subset(everything[: -data.held_out]), data.subset(everything[-data.held_out :])
     generator = torch.Generator().manual_seed(0)
