@@ -52,7 +52,9 @@ def attack_map(
     shown = np.unique(np.linspace(0, steps - 1, min(steps, FRAMES)).round().astype(int))
     moving = list(range(first, len(figure.data)))
     figure.frames = [go.Frame(data=_trails(paths, step), traces=moving, name=str(step)) for step in shown.tolist()]
-    _add_player(figure, shown.tolist(), path_losses, loss_words(landscape), palette(theme)["text"])
+    best = np.maximum.accumulate(path_losses.max(0))
+    labels = [f"step {step}, highest {loss_words(landscape)} so far {best[step]:.2f}" for step in shown.tolist()]
+    add_player(figure, labels, len(labels) - 1, STEP_MS, palette(theme)["text"])
     return figure
 
 
@@ -142,11 +144,10 @@ def _trails(paths: np.ndarray, step: int) -> list[Any]:
     ]  # fmt: skip
 
 
-def _add_player(figure: go.Figure, steps: Sequence[int], path_losses: np.ndarray, loss: str, colour: str) -> None:
-    """A play button and a slider below the figure."""
+def add_player(figure: go.Figure, labels: Sequence[str], active: int, step_ms: int, colour: str) -> None:
+    """A play button and a slider below a figure with frames: a label for each of them, and the one that is shown."""
     at_once = {"frame": {"duration": 0, "redraw": False}, "mode": "immediate", "transition": {"duration": 0}}
-    running = {"frame": {"duration": STEP_MS, "redraw": False}, "transition": {"duration": 0}, "fromcurrent": False}
-    best = np.maximum.accumulate(path_losses.max(0))
+    running = {"frame": {"duration": step_ms, "redraw": False}, "transition": {"duration": 0}, "fromcurrent": False}
     figure.update_layout(
         height=figure.layout.height + 96,
         margin_b=146,
@@ -163,13 +164,12 @@ def _add_player(figure: go.Figure, steps: Sequence[int], path_losses: np.ndarray
         ],
         sliders=[
             {
-                "active": len(steps) - 1, "x": 0.16, "len": 0.84, "y": 0, "yanchor": "top", "pad": {"t": 56},
+                "active": active, "x": 0.16, "len": 0.84, "y": 0, "yanchor": "top", "pad": {"t": 56},
                 "currentvalue": {"visible": True, "font": {"size": 12, "color": colour}}, "ticklen": 0,
                 "font": {"size": 1, "color": "rgba(0,0,0,0)"},
                 "steps": [
-                    {"label": f"step {step}, highest {loss} so far {best[step]:.2f}", "method": "animate",
-                     "args": [[str(step)], at_once]}
-                    for step in steps
+                    {"label": label, "method": "animate", "args": [[frame.name], at_once]}
+                    for label, frame in zip(labels, figure.frames, strict=True)
                 ],
             }
         ],

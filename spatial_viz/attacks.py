@@ -90,7 +90,8 @@ class FirstOrder(Attack):
     """Projected gradient ascent on (rotation, dx, dy) through the differentiable warp, from random starts.
 
     A step goes ``step_size`` (degrees, pixels, pixels; by default a thirtieth of each limit) along the sign of each
-    gradient, then back into the limits. Every transform on the way counts, not just the last.
+    gradient, then back into the limits. Every transform on the way counts, not just the last. ``starts``: transforms
+    (degrees, pixels, pixels) to begin from, for every picture, in the place of ``restarts`` random ones.
 
     Source: Engstrom et al., ICML 2019, section 4 ("first-order method"): 200 steps.
     """
@@ -98,20 +99,27 @@ class FirstOrder(Attack):
     steps: int = 200
     step_size: tuple[float, float, float] | None = None
     restarts: int = 1
+    starts: tuple[tuple[float, float, float], ...] = ()
     name: ClassVar[str] = "first-order"
 
     def __post_init__(self) -> None:
         at_least("steps", self.steps, 0)
         at_least("restarts", self.restarts, 1)
+        if not all(len(start) == 3 for start in self.starts):
+            raise InvalidInput(f"starts must be triples (degrees, px, px); got {self.starts}")
         check_cost(
-            f"restarts = {self.restarts:,} with steps = {self.steps:,}", self.restarts * (self.steps + 1),
-            "fewer restarts or steps",
+            f"restarts = {self.restarts:,} with steps = {self.steps:,}",
+            (len(self.starts) or self.restarts) * (self.steps + 1), "fewer restarts or steps",
         )  # fmt: skip
         if self.step_size is not None and not (len(self.step_size) == 3 and all(size >= 0 for size in self.step_size)):
             raise InvalidInput(f"step_size must be three numbers (degrees, px, px), 0 or more; got {self.step_size}")
 
     def search(self, query: Query, report: Report) -> None:
-        starts = draw_transforms(query.limits, query.indices.numpy(), self.restarts, query.seed)
+        if self.starts:
+            within = torch.tensor(self.starts).clamp(-query.reach, query.reach)
+            starts = within.expand(len(query.images), -1, -1)
+        else:
+            starts = draw_transforms(query.limits, query.indices.numpy(), self.restarts, query.seed)
         step = query.reach / 30 if self.step_size is None else torch.tensor(self.step_size)
         _ascend(query, starts, self.steps, step, report)
 

@@ -34,6 +34,11 @@ class Memory:
                     self._asking.pop(gone, None)
             return answer
 
+    def forget(self, key: Hashable) -> None:
+        """The next who asks has it found anew."""
+        with self._lock:
+            self._answers.pop(key, None)
+
     def __contains__(self, key: Hashable) -> bool:
         with self._lock:
             return key in self._answers

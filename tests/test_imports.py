@@ -17,15 +17,20 @@ ORDER = """
     landscape runner sweeps
     queries attacks
     defences noise cache refining captions figure_style slices surfaces side_by_side figures attack_figures
+    compare_figures
     evaluation.plan evaluation.pictures evaluation.exact evaluation.shards evaluation.work
     evaluation.store evaluation.report evaluation.cluster evaluation.run
     evaluation.summary evaluation.published evaluation.milestones evaluation.finding result_figures browse_figures
-    lecture_figures
-    training.recipes training.metrics training.hardware training.data training.loop training.history training.publish
-    explorer.payload explorer.sources exports cli __main__ explorer.component
-    pages.choosing pages.posing pages.explore pages.attack
+    norms search_figures lecture_figures hunting
+    explorer.payload explorer.sources exports training_figures
+    training.recipes training.disk training.metrics training.hardware training.data training.adversaries
+    training.distributed training.checkpoints training.steps training.loop training.history training.publish
+    training.commands cli __main__ explorer.component
+    pages.choosing pages.posing pages.taking pages.explore pages.attack
+    pages.contestants pages.compare
     pages.opening pages.results pages.browse
-    pages.talk.step pages.talk.turning pages.lecture
+    pages.talk.step pages.talk.numbers pages.talk.panes pages.talk.noise pages.talk.turning pages.talk.searching
+    pages.talk.robust pages.talk.beyond pages.lecture
 """.split()  # noqa: SIM905
 STREAMLIT = {name for name in ORDER if name == "explorer.component" or name.startswith("pages.")}
 MODULES = sorted(

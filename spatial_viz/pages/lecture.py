@@ -9,12 +9,14 @@ import streamlit as st
 
 from spatial_viz.explorer.component import lecture_hands, lecture_style
 from spatial_viz.pages.choosing import View, guarded, progress_bar, remember, theme_of_page
-from spatial_viz.pages.talk import turning
+from spatial_viz.pages.talk import beyond, noise, robust, searching, turning
 from spatial_viz.pages.talk.step import Step, Talk, watched
 from spatial_viz.refining import Refiner
 from spatial_viz.runner import Progress
 
-STEPS: tuple[Step, ...] = (*turning.STEPS,)
+STEPS: tuple[Step, ...] = (
+    *noise.STEPS, *turning.STEPS, *searching.STEPS, *robust.STEPS, *beyond.STEPS,
+)  # fmt: skip
 HANDS = "lecture-hands"
 
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 import streamlit as st
+import torch
 import xarray as xr
 from torch import Tensor
 
@@ -29,7 +30,8 @@ from spatial_viz.images import data_uri, tensor_to_picture
 from spatial_viz.memory import Memory
 from spatial_viz.pages import choosing
 from spatial_viz.pages.choosing import BARE, View
-from spatial_viz.runner import Progress
+from spatial_viz.runner import Progress, exact_logits
+from spatial_viz.sweeps import pixel_hash
 
 HEIGHTS = {False: 560, True: 720}  # pixels that a demonstration may take, by whether it fills the screen
 LARGER = 1.6  # how much larger the type in figures is on the full screen
@@ -85,6 +87,13 @@ def picture_of(talk: Talk, name: str | None = None) -> Tensor:
     return talk.view.image if name is None else classifier_of(talk, name).prepare(talk.view.image)
 
 
+def label_of(talk: Talk) -> int:
+    """The true class of the picture; of one that nobody labelled, what it is taken for as it is."""
+    view = talk.view
+    natural = kept(talk, "natural", lambda: exact_logits(view.classifier, view.image, torch.zeros(1, 3)))
+    return int(natural.argmax()) if view.label is None else view.label
+
+
 def landscape_of(talk: Talk, classifier_name: str | None = None) -> xr.Dataset:
     """The landscape of the talk's picture, grid and padding, under its classifier or another of the same data set."""
     view, classifier = talk.view, classifier_of(talk, classifier_name)
@@ -109,7 +118,24 @@ def kept(talk: Talk, key: Any, make: Callable[[], Any]) -> Any:
 
     ``key`` (hashable) says what is asked beyond picture, label, classifier, grid and padding. Safe on any thread.
     """
-    return _MEMORY.get((talk.view.question, key), make)
+    return _MEMORY.get((_question(talk), key), make)
+
+
+def forget(talk: Talk, key: Any) -> None:
+    """The answer kept under ``key`` is found anew when it is asked for again."""
+    _MEMORY.forget((_question(talk), key))
+
+
+def is_kept(talk: Talk, what: str) -> bool:
+    """Whether an answer is at hand: ``"landscape"`` is that of the talk's own classifier."""
+    key = ("landscape", talk.view.classifier.name) if what == "landscape" else what
+    return (_question(talk), key) in _MEMORY
+
+
+def _question(talk: Talk) -> tuple[Any, ...]:
+    """As `View.question`, with a checksum in the place of the pixels."""
+    view = talk.view
+    return (view.classifier.name, pixel_hash(view.image), view.label, view.grid, view.padding)
 
 
 # --- Drawing --------------------------------------------------------------------------------------------------------
@@ -117,14 +143,18 @@ def kept(talk: Talk, key: Any, make: Callable[[], Any]) -> Any:
 
 def chart(
     talk: Talk, figure: go.Figure, key: str, *, alt: str, height: int | None = None, config: dict[str, Any] = BARE,
-    place: Any = st,
+    place: Any = st, on_select: Callable[[], None] | None = None,
 ) -> None:  # fmt: skip
-    """Draw a Plotly figure, with larger type on the full screen. ``height`` in pixels; by default the figure's own."""
+    """Draw a Plotly figure, with larger type on the full screen. ``height`` in pixels; by default the figure's own.
+
+    ``on_select`` is called when a point has been clicked, which then is in ``st.session_state[key]["selection"]``.
+    """
     if height is not None:
         figure.update_layout(height=height)
     if talk.full_screen:
         figure = enlarged(figure, LARGER)
-    place.plotly_chart(figure, theme=None, config=config, key=key, alt=alt)
+    place.plotly_chart(figure, theme=None, config=config, key=key, alt=alt, on_select=on_select or "ignore",
+                       selection_mode="points")  # fmt: skip
 
 
 def pictures(

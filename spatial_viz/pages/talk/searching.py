@@ -1,0 +1,340 @@
+"""Steps 6 to 9 of the lecture: the search for the worst transform, by hand, by gradient, and exhaustively."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import streamlit as st
+import torch
+import xarray as xr
+
+from spatial_viz import attack_figures, figures, search_figures
+from spatial_viz.attacks import AttackResult, FirstOrder
+from spatial_viz.cache import remember as remember_landscape
+from spatial_viz.figure_style import alt_text, decimal
+from spatial_viz.geometry import warp
+from spatial_viz.landscape import card_of, transform_words, worst_case
+from spatial_viz.noise import noise_landscape
+from spatial_viz.pages.choosing import ONLY_RESET, plain
+from spatial_viz.pages.talk.step import Step, Talk, chart, forget, kept, label_of, landscape_of, missing, pictures
+from spatial_viz.sweeps import sweep_axes
+
+TRIES = 10  # of the audience
+ASCENT = 60  # steps of a path; two thirds of a limit would do to cross it
+PATHS = 12  # at most
+EPSILON = 8 / 255  # of the landscape of noise
+PAPER = "Engstrom et al., *Exploring the Landscape of Spatial Robustness*, ICML 2019"
+Place = tuple[float, float]  # rotation and dx
+
+
+def _searchable(talk: Talk) -> xr.Dataset | None:
+    """The landscape, where rotation and shift both move; else the page says what to do."""
+    landscape = landscape_of(talk)
+    if landscape.sizes["rotation"] > 1 and landscape.sizes["dx"] > 1:
+        return landscape
+    missing("Nothing to search: let rotation and shift move in the sidebar's spatial limits.")
+    return None
+
+
+def _warm_landscape(talk: Talk) -> None:
+    landscape_of(talk)
+
+
+# --- Places that the audience calls out -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Places:
+    """What the audience has chosen on a map over rotation and dx; forgotten with another picture."""
+
+    name: str
+    most: int
+
+    def chosen(self, talk: Talk, opening: Sequence[Place] = ()) -> list[Place]:
+        state = st.session_state
+        question = (self.name, talk.view.question)
+        if state.get(f"{self.name}-question") != question:
+            state[f"{self.name}-question"], state[self.name] = question, list(opening)
+        places: list[Place] = state[self.name]
+        return places
+
+    def add(self, place: Place) -> None:
+        places: list[Place] = st.session_state[self.name]
+        if place not in places and len(places) < self.most:
+            st.session_state[self.name] = [*places, place]
+
+    def clear(self) -> None:
+        st.session_state[self.name] = []
+
+    def ask(self, talk: Talk, what: str) -> None:
+        """Controls for a place that is called out, and for one drawn at random."""
+        grid, full = talk.view.grid, len(st.session_state[self.name]) >= self.most
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            rotation = st.number_input("rotation, °", -grid.rotation, grid.rotation, 0.0, 1.0, "%g", width=120,
+                                       key=f"{self.name}-rotation")  # fmt: skip
+            dx = st.number_input("shift right, px", -grid.dx, grid.dx, 0.0, 0.5, "%g", width=130,
+                                 key=f"{self.name}-dx")  # fmt: skip
+            st.button(what, disabled=full, key=f"{self.name}-add", on_click=self.add, args=((rotation, dx),))
+            st.button("One at random", icon=":material/casino:", disabled=full, key=f"{self.name}-random",
+                      on_click=self._draw, args=(talk,))  # fmt: skip
+            st.button("Clear", key=f"{self.name}-clear", on_click=self.clear)
+
+    def _draw(self, talk: Talk) -> None:
+        state = st.session_state
+        drawn = state[f"{self.name}-drawn"] = state.get(f"{self.name}-drawn", 0) + 1
+        rotation, dx, _ = talk.view.grid.draw(drawn, seed=len(self.name))[-1].tolist()
+        self.add((round(rotation, 1), round(dx, 2)))
+
+    def clicked(self, key: str, figure: Any) -> Callable[[], None]:
+        """What to do when a cell of a map has been clicked whose figure has the trace `search_figures.CELLS`."""
+
+        def take() -> None:
+            for point in st.session_state[key]["selection"]["points"]:
+                if figure.data[point["curve_number"]].name == search_figures.CELLS:
+                    self.add((float(point["x"]), float(point["y"])))
+
+        return take
+
+
+_tries, _starts = _Places("tries", TRIES), _Places("starts", PATHS)
+
+
+# --- The question ---------------------------------------------------------------------------------------------------
+
+QUESTION = (
+    r"\min_{\theta} \;\; \underset{\text{pictures}}{\text{mean}} \;\; \max_{\text{turn, shift}} \; \text{loss}_\theta"
+)
+
+
+def _key_question(talk: Talk) -> None:
+    landscape = _searchable(talk)
+    if landscape is None:
+        return
+    tries = _tries.chosen(talk)
+    left, right = st.columns([5, 3], gap="large")
+    with left:
+        _tries.ask(talk, "Try")
+        uncovered = bool(st.session_state.get("uncovered"))
+        draw = search_figures.uncovered_map if uncovered else search_figures.hidden_map
+        figure = draw(landscape, tries, talk.theme)
+        covered = f"A map over rotation and shift right, covered but for {len(tries)} cells that were tried."
+        alt = alt_text(landscape) if uncovered else covered
+        key = f"tries-map-{len(tries)}-{uncovered}"  # mounted anew, so that the same cell can be clicked again
+        chart(talk, figure, key, alt=alt, height=round(0.72 * talk.height),
+              on_select=None if uncovered else _tries.clicked(key, figure))  # fmt: skip
+    with right:
+        st.latex(QUESTION)
+        st.markdown("Find the network θ whose loss is small on average, even at the **worst** turn and shift of each "
+                    "picture.")  # fmt: skip
+        if tries:
+            best, top = search_figures.best_try(landscape, tries), worst_case(landscape).loss
+            st.markdown(f"Your best of {len(tries)}: loss **{decimal(best)}**."
+                        + (f" The worst there is: **{decimal(top)}**." if uncovered else ""))  # fmt: skip
+        else:
+            st.markdown(f"You have {TRIES} tries: click the map, or call out an angle and a shift.")
+        st.toggle("Uncover the map", key="uncovered")
+
+
+# --- By gradient ----------------------------------------------------------------------------------------------------
+
+
+def _opening(talk: Talk) -> list[Place]:
+    """Three starts for the audience to begin with."""
+    return [(round(rotation, 1), round(dx, 2)) for rotation, dx, _ in talk.view.grid.draw(3).tolist()]
+
+
+def _path(talk: Talk, start: Place) -> AttackResult:
+    """The first-order attack from one start."""
+    view, attack = talk.view, FirstOrder(steps=ASCENT, starts=((*start, 0.0),))
+    return kept(talk, ("path", start), lambda: attack(
+        view.classifier, view.image[None], torch.tensor([label_of(talk)]), view.grid, padding=view.padding,
+        report=lambda done, total: talk.progress and talk.progress(round(done * ASCENT), ASCENT)))  # fmt: skip
+
+
+def _first_order(talk: Talk) -> None:
+    landscape = _searchable(talk)
+    if landscape is None:
+        return
+    starts = _starts.chosen(talk, _opening(talk))
+    _starts.ask(talk, "Start here")
+    found = [_path(talk, start) for start in starts]
+    paths = np.concatenate([each.paths[0].numpy() for each in found if each.paths is not None] or [np.zeros((0, 1, 3))])
+    losses = np.concatenate(
+        [each.path_losses[0].numpy() for each in found if each.path_losses is not None] or [np.zeros((0, 1))]
+    )
+    left, right = st.columns([5, 3], gap="medium")
+    with left:
+        if not starts:
+            figure = search_figures.uncovered_map(landscape, [], talk.theme)
+        else:
+            figure = attack_figures.attack_map(
+                landscape, np.zeros((0, 3)), np.zeros(0, bool), 0, paths, losses, talk.theme
+            )
+        search_figures.add_click_layer(figure, landscape)
+        key = f"starts-map-{len(starts)}"
+        chart(talk, figure, key, alt=f"{alt_text(landscape)} First-order paths from {len(starts)} starts lie on it.",
+              height=round(0.86 * talk.height), on_select=_starts.clicked(key, figure))  # fmt: skip
+    with right:
+        if not starts:
+            st.markdown("Click the map, or call out a start.")
+            return
+        figure = attack_figures.starts_figure(landscape, losses, talk.theme)
+        chart(talk, figure, "reached", alt="The highest loss on the way from each start, beside the grid's worst case.",
+              height=round(0.5 * talk.height))  # fmt: skip
+        passes = sum(int(each.passes) + int(each.backward_passes) for each in found)
+        short = int((losses.max(1) < worst_case(landscape).loss - 0.05).sum())
+        st.markdown(f"**{short} of {len(starts)}** paths get stuck below the highest point, after {passes:,} passes "
+                    "through the network, forward and backward.")  # fmt: skip
+
+
+def _warm_first_order(talk: Talk) -> None:
+    landscape_of(talk)
+    for start in _opening(talk):
+        _path(talk, start)
+
+
+# --- The landscape --------------------------------------------------------------------------------------------------
+
+
+def _noise_plane(talk: Talk) -> xr.Dataset:
+    """The loss over two directions of noise."""
+    view = talk.view
+    return kept(talk, "noise-plane", lambda: noise_landscape(
+        view.classifier, view.image, view.label, EPSILON, progress=talk.progress))  # fmt: skip
+
+
+def _landscapes(talk: Talk) -> None:
+    landscape = _searchable(talk)
+    if landscape is None:
+        return
+    columns = st.columns([4, 5, 5])
+    plane = _noise_plane(talk)
+    top, height = figures.loss_max(plane, landscape), round(0.84 * talk.height)  # one scale for all three
+    chart(talk, figures.heatmap(landscape, "rotation", "dx", theme=talk.theme, value_max=top), "talk-heatmap",
+          alt=alt_text(landscape), height=height, place=columns[0])  # fmt: skip
+    chart(talk, figures.surface(landscape, theme=talk.theme, value_max=top), "talk-surface",
+          alt=alt_text(landscape), height=height, config=ONLY_RESET, place=columns[1])  # fmt: skip
+    chart(talk, figures.surface(plane, "gradient", "random", theme=talk.theme, value_max=top), "talk-noise-surface",
+          alt=alt_text(plane), height=height, config=ONLY_RESET, place=columns[2])  # fmt: skip
+    for column, words in zip(columns, ("turns and shifts, from above", "turns and shifts, as a surface",
+                                       "small noise, as a surface"), strict=True):  # fmt: skip
+        column.markdown(f"**{words.capitalize()}**")
+
+
+def _warm_landscapes(talk: Talk) -> None:
+    landscape_of(talk)
+    _noise_plane(talk)
+
+
+# --- Exhaustively ---------------------------------------------------------------------------------------------------
+
+
+def _sweep_here(talk: Talk) -> tuple[xr.Dataset, float]:
+    """The grid, asked now on this machine, and the seconds that it took."""
+    view, axes = talk.view, talk.view.grid.axes()
+    started = time.perf_counter()
+    landscape = sweep_axes(view.classifier, view.image, view.label, axes, padding=view.padding, progress=talk.progress)
+    seconds = time.perf_counter() - started
+    remember_landscape(view.classifier, view.image, view.label, axes, landscape)
+    return landscape, seconds
+
+
+def _timed(talk: Talk) -> tuple[xr.Dataset, float]:
+    return kept(talk, "timed", lambda: _sweep_here(talk))
+
+
+def _exhaustive(talk: Talk) -> None:
+    landscape, seconds = _timed(talk)
+    worst, view = worst_case(landscape), talk.view
+    left, right = st.columns([5, 3], gap="large")
+    with left:
+        figure = search_figures.filling_figure(landscape, talk.theme, round(0.95 * talk.height))
+        chart(talk, figure, "filling", alt=f"The grid, which fills cell by cell. {alt_text(landscape)}")
+    with right:
+        turned = warp(view.image[None], torch.tensor([[worst.rotation, worst.dx, worst.dy]]), view.padding)[0]
+        natural = int(landscape["natural_predicted"])
+        pictures(talk, [
+            (view.image, "The picture", view.classifier.class_names[natural]),
+            (turned, "The worst case" if worst.misclassified else "The strongest", worst.name),
+        ])  # fmt: skip
+        st.markdown(
+            f"**{landscape['loss'].size:,} forward passes** in **{seconds:.1f} seconds**, right here, "
+            f"{_where(landscape)}.  \n{transform_words(worst.rotation, worst.dx, worst.dy).capitalize()}: "
+            f"{plain(worst.name)}, loss **{decimal(worst.loss)}**."
+        )
+        st.button("Measure again", icon=":material/timer:", key="measure-again", on_click=forget, args=(talk, "timed"))
+
+
+def _where(landscape: xr.Dataset) -> str:
+    card = card_of(landscape)
+    return f"on {'the CPU' if card['device'] == 'cpu' else plain(card['device'])}"
+
+
+def _warm_exhaustive(talk: Talk) -> None:
+    _timed(talk)
+
+
+STEPS = (
+    Step(
+        title="Can we train better?",
+        text=(
+            "Against small noise one lesson helped: **train on worst-case inputs**, not on the pictures as they are. "
+            "For that, the worst rotation and shift of each picture has to be found. How?"
+        ),
+        note=(
+            "The map is covered. Have the class call out angles and shifts, ten in all, then uncover it. Of the shifts "
+            "up and down each cell shows the worst. The loss is minus the logarithm of the probability of the true "
+            "class: 0 is perfect, and the higher, the worse."
+        ),
+        sources=f"Training on worst-case inputs: Madry et al., ICLR 2018. The question for turns: {PAPER}, section 4.",
+        show=_key_question,
+        warm=_warm_landscape,
+    ),
+    Step(
+        title="Attempt 1: first-order methods",
+        text=(
+            "A **gradient** tells which way the loss rises right here; a **first-order method** follows it uphill step "
+            "by step, as it does against noise. Choose where to start: does the path reach the highest point?"
+        ),
+        note=(
+            "Click the map or call out a start, then play the paths. The diamond is the highest point, so far unknown "
+            "to the method. The bars show how far each start got. A path also moves up and down, which the map does "
+            "not show: each cell is the worst of these shifts."
+        ),
+        sources=f"{PAPER}, section 4 (“first-order method”); ours takes {ASCENT} steps of a thirtieth of each limit.",
+        show=_first_order,
+        warm=_warm_first_order,
+    ),
+    Step(
+        title="The landscape",
+        text=(
+            "The **loss landscape** is the loss at every turn and shift, as a map: many bumps, flat ground between "
+            "them. On the right the same picture with small noise instead, on one scale."
+        ),
+        note=(
+            "Turn the surfaces by hand. In the noise plane one direction is the gradient's, the other is random; "
+            "it is shown as it comes out for this picture. The white outline encloses what is misclassified."
+        ),
+        sources=f"{PAPER}, figure 2. Noise: ±8/255 along the sign of the gradient, and along random signs.",
+        show=_landscapes,
+        warm=_warm_landscapes,
+    ),
+    Step(
+        title="Attempt 2: exhaustive search",
+        text=(
+            "There are only three numbers to try: rotation, shift right, shift down. So try them all, on a **grid**: "
+            "each cell is one transform, one **forward pass**, that is one question to the network."
+        ),
+        note=(
+            "Play it, or pull the slider. Each column is a rotation; within it the rows are the shifts down, and in "
+            "each of these bands the shifts right. Seconds and passes are measured on this machine for this picture."
+        ),
+        sources=f"{PAPER}, section 4 (“grid search”): 31 rotations × 5 × 5 shifts = 775.",
+        show=_exhaustive,
+        warm=_warm_exhaustive,
+    ),
+)
