@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: app share test check bench picture results clean
+.PHONY: app share test check bench picture results training clean
 
 app: .venv/ready
 	$(BIN)/streamlit run app.py
@@ -31,6 +31,10 @@ picture: .venv/ready
 # docs/results.md, from docs/results/*.json and the stored runs.
 results: .venv/ready
 	$(BIN)/python -m docs.results
+
+# The tables and curves of docs/training.md, from the recipes and the cards in pretrained/manifest.json.
+training: .venv/ready
+	$(BIN)/python -m docs.training
 
 .venv/ready: requirements.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; this is " + sys.version)'

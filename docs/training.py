@@ -1,0 +1,149 @@
+"""`make training` writes the tables of docs/training.md from the recipes and the cards in pretrained/manifest.json,
+and, where there is a Chromium, the pictures of the learning curves in docs/training/."""
+
+from __future__ import annotations
+
+import re
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks.app import CHROMIUM, chromium
+from spatial_viz.classifiers import manifest
+from spatial_viz.exports import to_html
+from spatial_viz.intervals import wilson
+from spatial_viz.lecture_figures import curves_of, learning_curves
+from spatial_viz.networks import build_network, count_parameters
+from spatial_viz.training.history import command_of
+from spatial_viz.training.recipes import RECIPES, Recipe, TrainingPlan, find_recipe
+
+PAGE = Path(__file__).with_name("training.md")
+CURVES = Path(__file__).with_name("training")
+ADVERSARIES = {"natural": "natural", "random": "random", "worst_of_10": "worst of 10", "grid": "grid"}
+PLANS = {
+    "cifar10": TrainingPlan("standard", "cifar10", epochs=16),
+    "mnist": TrainingPlan("standard", "mnist", "tiny-convnet", epochs=6, label_smoothing=0.1, validation=2000),
+}
+"""How a recipe is trained that is not shipped yet, by data set."""
+WANTED = {"cifar10": tuple(RECIPES), "mnist": ("standard", "augment-30", "worst-of-10-30", "invariant-30", "linf-8")}
+
+
+def main() -> None:
+    cards = manifest()
+    PAGE.write_text(document(PAGE.read_text(encoding="utf-8"), cards), encoding="utf-8")
+    print(f"{PAGE}: {len(cards)} classifiers")
+    if CHROMIUM is None:
+        sys.exit("there is no Chromium, so the pictures of the learning curves stay as they are")
+    for data, curves in curves_by_data(cards).items():
+        draw(curves, CURVES / f"{data}.png")
+
+
+def document(text: str, cards: Sequence[Mapping[str, Any]]) -> str:
+    """The page with what is between its marks made anew."""
+    parts = {
+        "recipes": recipe_table(), "results": result_table(cards), "curves": curve_pictures(cards),
+        "commands": commands(cards), "missing": missing_commands(cards),
+    }  # fmt: skip
+    for name, part in parts.items():
+        pattern = rf"(<!-- {name} -->\n).*?(<!-- end -->)"
+        text = re.sub(pattern, lambda found, part=part: f"{found[1]}\n{part}\n\n{found[2]}", text, flags=re.DOTALL)
+    return text
+
+
+def recipe_table() -> str:
+    rows = ["| recipe | what a step trains on |", "|---|---|"]
+    return "\n".join([*rows, *(f"| `{name}` | {in_words(recipe)} |" for name, recipe in RECIPES.items())])
+
+
+def in_words(recipe: Recipe) -> str:
+    limits = f"within ±{recipe.rotation:g}° and ±{recipe.translation:g} px"
+    words = ["flips and random crops" if recipe.crop else "flips"]
+    if recipe.candidates == 1:
+        words.append(f"one random rotation and shift {limits}")
+    elif recipe.candidates:
+        words.append(f"the rotation and shift with the highest loss of {recipe.candidates} random ones {limits}")
+    if recipe.invariance:
+        words.append("a term that pulls the prediction there towards the one at the picture as it is")
+    if recipe.epsilon:
+        digits = find_recipe(recipe.name, "mnist").epsilon
+        words.append(f"noise against the network within {round(recipe.epsilon * 255)}/255 at every pixel "
+                     f"(MNIST: {digits:g})")  # fmt: skip
+    return "; ".join(words)
+
+
+def result_table(cards: Sequence[Mapping[str, Any]]) -> str:
+    head = ["classifier", "network", "weights", "hours", *ADVERSARIES.values()]
+    lines = [f"| {' | '.join(head)} |", "|---|---|---:|---:|" + "---:|" * len(ADVERSARIES)]
+    for card in cards:
+        network = build_network(card["network"], classes=len(card["class_names"]), channels=len(card["mean"]))
+        cells = [f"`{card['name']}`", card["network"], f"{count_parameters(network):,}", f"{card['hours']:.1f}"]
+        lines.append(f"| {' | '.join([*cells, *(_accuracy(card, key) for key in ADVERSARIES)])} |")
+    return "\n".join(lines)
+
+
+def _accuracy(card: Mapping[str, Any], key: str) -> str:
+    if f"{key}_accuracy" not in card:
+        return "–"
+    share, count = card[f"{key}_accuracy"], card[f"{key}_pictures"]
+    low, high = wilson(round(share * count), count)
+    return f"{100 * share:.1f} ({100 * low:.1f} to {100 * high:.1f}; {count:,})"
+
+
+def curves_by_data(cards: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Sequence[Mapping[str, Any]]]]:
+    """The learning curves of the cards that have one, by data set."""
+    found: dict[str, dict[str, Sequence[Mapping[str, Any]]]] = {}
+    for name, curve in curves_of(cards).items():
+        found.setdefault(name.split("/")[0], {})[name] = curve
+    return found
+
+
+def curve_pictures(cards: Sequence[Mapping[str, Any]]) -> str:
+    found = curves_by_data(cards)
+    if not found:
+        return "No card has a learning curve yet."
+    return "\n\n".join(f"![Learning curves of the classifiers of {data}](training/{data}.png)" for data in found)
+
+
+def commands(cards: Sequence[Mapping[str, Any]]) -> str:
+    """How every shipped classifier was trained."""
+    return "\n".join(f"* `{card['name']}`, {_where(card)}:\n  `{card['command']}`" for card in cards)
+
+
+def _where(card: Mapping[str, Any]) -> str:
+    before = ", from weights with a training of their own behind them (see the card)" if "began_from" in card else ""
+    machine = f" on {card['hardware']}" if "hardware" in card else ""
+    return f"{card['hours']:.1f} hours{machine}{before}"
+
+
+def missing_commands(cards: Sequence[Mapping[str, Any]]) -> str:
+    """The commands that train and then publish what does not ship yet."""
+    shipped = {card["name"] for card in cards}
+    lines: list[str] = []
+    for data, recipes in WANTED.items():
+        missing = [recipe for recipe in recipes if f"{data}/{recipe}" not in shipped]
+        if missing:
+            command = command_of(replace(PLANS[data], recipe="RECIPE")).replace("RECIPE", "$recipe")
+            lines += [f"for recipe in {' '.join(missing)}; do", f"    {command} &&",
+                      f"        python -m spatial_viz publish runs/{data}/$recipe", "done"]  # fmt: skip
+    return "\n".join(("```sh", *lines, "```")) if lines else "All of them ship."
+
+
+def draw(curves: Mapping[str, Sequence[Mapping[str, Any]]], target: Path) -> None:
+    """A picture of the learning curves."""
+    with tempfile.TemporaryDirectory() as folder, chromium() as browser:
+        html = Path(folder, "curves.html")
+        html.write_text(to_html([learning_curves(curves)], target.stem), encoding="utf-8")
+        page = browser.new_page(viewport={"width": 820, "height": 700})
+        page.goto(html.as_uri())
+        figure = page.locator(".plot-container").first
+        figure.wait_for()
+        page.wait_for_timeout(500)
+        target.parent.mkdir(exist_ok=True)
+        figure.screenshot(path=target)
+
+
+if __name__ == "__main__":
+    main()

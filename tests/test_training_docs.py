@@ -1,0 +1,67 @@
+"""What docs/training.md says is what its command writes, and its commands exist."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from typing import Any
+
+import pytest
+from conftest import ROOT
+from test_cli import run
+
+from docs.training import curve_pictures, curves_by_data, document, in_words, missing_commands, result_table
+from spatial_viz.training.recipes import RECIPES
+
+TEXT = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+CARD: dict[str, Any] = {
+    "name": "mnist/standard", "network": "tiny-convnet", "class_names": list("0123456789"), "mean": [0.1],
+    "hours": 0.25, "command": "python -m spatial_viz train --recipe standard", "natural_accuracy": 0.99, "natural_pictures": 10000,
+    "grid_accuracy": 0.25, "grid_pictures": 1000,
+    "learning_curve": [{"epoch": 1, "loss": 0.5, "learning_rate": 0.1, "candidates": 0, "validation_accuracy": 0.9}],
+}  # fmt: skip
+
+
+def test_the_tables_follow_the_cards() -> None:
+    row = result_table([CARD]).splitlines()[-1]
+    assert row == (
+        "| `mnist/standard` | tiny-convnet | 164,104 | 0.2 | 99.0 (98.8 to 99.2; 10,000) | – | – "
+        "| 25.0 (22.4 to 27.8; 1,000) |"
+    )
+    assert "mnist/standard" in curves_by_data([CARD])["mnist"] and "training/mnist.png" in curve_pictures([CARD])
+    page = document(TEXT, [CARD])
+    assert row in page and CARD["command"] in page
+    assert document(page, [CARD]) == page
+    outside = re.sub(r"(?s)(<!-- \w+ -->).*?(<!-- end -->)", r"\1\2", TEXT)
+    assert re.sub(r"(?s)(<!-- \w+ -->).*?(<!-- end -->)", r"\1\2", page) == outside
+
+
+def test_what_ships_is_not_missing() -> None:
+    assert "for recipe in standard augment-30 worst-of-10-30 invariant-30 linf-8; do" in missing_commands([])
+    assert "for recipe in augment-30 worst-of-10-30 invariant-30 linf-8; do" in missing_commands([CARD])
+    everything = [{"name": f"{data}/{recipe}"} for data in ("cifar10", "mnist") for recipe in RECIPES]
+    assert missing_commands(everything) == "All of them ship."
+
+
+def test_every_recipe_is_told_in_words_of_its_own() -> None:
+    told = [in_words(recipe) for recipe in RECIPES.values()]
+    assert len(set(told)) == len(told) == 8
+    assert in_words(RECIPES["linf-8"]).endswith("within 8/255 at every pixel (MNIST: 0.3)")
+
+
+def test_the_commands_exist(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    blocks = re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines() if "-m spatial_viz" in line]
+    assert len(lines) >= 4
+    for line in lines:
+        words = shlex.split(line)
+        command = words[words.index("spatial_viz") + 1]
+        code, out, _ = run([command, "--help"], monkeypatch, capsys)
+        assert code == 0
+        for option in words[words.index("spatial_viz") :]:
+            assert not option.startswith("--") or option in out, f"{command} has no {option}"
+
+
+def test_links_lead_somewhere() -> None:
+    for path in re.findall(r"\]\((?!http)([^)]+)\)", TEXT):
+        assert (ROOT / "docs" / path).exists(), path
