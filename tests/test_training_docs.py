@@ -15,11 +15,18 @@ from spatial_viz.training.recipes import RECIPES
 
 TEXT = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
 CARD: dict[str, Any] = {
-    "name": "mnist/standard", "network": "tiny-convnet", "class_names": list("0123456789"), "mean": [0.1],
-    "hours": 0.25, "command": "python -m spatial_viz train --recipe standard", "natural_accuracy": 0.99, "natural_pictures": 10000,
-    "grid_accuracy": 0.25, "grid_pictures": 1000,
+    "name": "mnist/standard",
+    "network": "tiny-convnet",
+    "class_names": list("0123456789"),
+    "mean": [0.1],
+    "hours": 0.25,
+    "command": "python -m spatial_viz train --recipe standard",
+    "natural_accuracy": 0.99,
+    "natural_pictures": 10000,
+    "grid_accuracy": 0.25,
+    "grid_pictures": 1000,
     "learning_curve": [{"epoch": 1, "loss": 0.5, "learning_rate": 0.1, "candidates": 0, "validation_accuracy": 0.9}],
-}  # fmt: skip
+}
 
 
 def test_the_tables_follow_the_cards() -> None:
