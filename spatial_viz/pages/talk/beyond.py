@@ -125,6 +125,7 @@ def _verdict(predicted: int, label: int, names: tuple[str, ...]) -> str:
 
 def _warm_ballots(talk: Talk) -> None:
     _ballots(talk, _worst_pose(talk), 0)
+    label_of(talk)
     results()
 
 

@@ -1,0 +1,318 @@
+"""Steps 10 to 16 of the lecture, without a browser."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from streamlit.testing.v1 import AppTest
+
+from spatial_viz.classifiers import Classifier, load_classifier
+from spatial_viz.defences import MajorityVote
+from spatial_viz.geometry import warp
+from spatial_viz.grids import TransformGrid
+from spatial_viz.images import load_sample
+from spatial_viz.memory import Memory
+from spatial_viz.pages.choosing import View
+from spatial_viz.pages.talk import beyond, numbers, robust
+from spatial_viz.pages.talk import step as talk_step
+from spatial_viz.pages.talk.step import Talk
+
+STEPS = {step.title: step for step in (*robust.STEPS, *beyond.STEPS)}
+SMALL = TransformGrid(30.0, 3.0, 3.0, (5, 3, 3))
+LECTURE = "http://localhost:8501/lecture"
+
+
+@pytest.fixture(autouse=True)
+def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPATIAL_VIZ_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("SPATIAL_VIZ_STORE", str(tmp_path / "store"))
+    monkeypatch.setattr(talk_step, "_MEMORY", Memory(64))
+    monkeypatch.setattr(numbers, "_RESULTS", Memory(2))
+
+
+@pytest.fixture(scope="module")
+def standard() -> Classifier:
+    return load_classifier("cifar10/standard")
+
+
+@pytest.fixture
+def talk(standard: Classifier) -> Talk:
+    image, label = load_sample("cifar10", 6)
+    return Talk(View(standard, image, label, SMALL, "black", "automobile (cifar10/6)"))
+
+
+def open_step(title: str, talk: Talk, **state: Any) -> AppTest:
+    def script(title, talk):  # its text is run elsewhere, without this module's names
+        from spatial_viz.pages.talk import beyond, robust
+
+        (step,) = (each for each in (*robust.STEPS, *beyond.STEPS) if each.title == title)
+        step.show(talk)
+
+    page = AppTest.from_function(script, default_timeout=240, kwargs={"title": title, "talk": talk})
+    for name, value in state.items():
+        page.session_state[name] = value
+    return page.run()
+
+
+def payload(page: AppTest) -> dict[str, Any]:
+    (component,) = page.get("bidi_component")
+    return json.loads(component.proto.json)
+
+
+def rows(page: AppTest) -> str:
+    return "".join(element.proto.body for element in page.get("html"))
+
+
+def press(page: AppTest, key: str) -> None:
+    page.button(key=key).click().run()
+    assert not page.exception
+
+
+def test_there_are_the_seven_last_steps_in_their_order() -> None:
+    assert list(STEPS) == [
+        "Robust optimisation", "The landscape, flattened", "The numbers", "Ask ten times", "Intuitions do not transfer",
+        "Room for improvement", "What to take home",
+    ]  # fmt: skip
+    for step in STEPS.values():
+        assert step.text and step.note and step.sources
+
+
+@pytest.mark.parametrize("title", STEPS)
+def test_every_step_shows_something(title: str, talk: Talk) -> None:
+    page = open_step(title, talk)
+    assert not page.exception and not page.error
+    assert page.get("plotly_chart") or page.get("bidi_component") or page.get("html")
+
+
+@pytest.mark.parametrize("title", [title for title, step in STEPS.items() if step.warm])
+def test_what_a_step_asks_was_worked_out_when_it_was_warmed(
+    title: str, talk: Talk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    STEPS[title].warm(talk)  # type: ignore[misc]
+
+    def found(memory: Memory, key: Any, make: Any) -> Any:
+        assert key in memory, f"not warmed: {key}"
+        return get(memory, key, make)
+
+    get = Memory.get
+    monkeypatch.setattr(Memory, "get", found)
+    page = open_step(title, talk)
+    assert not page.exception
+
+
+# --- Robust optimisation --------------------------------------------------------------------------------------------
+
+
+def test_the_framed_picture_is_the_one_with_the_highest_loss(talk: Talk) -> None:
+    page = open_step("Robust optimisation", talk)
+    pictures = re.findall(r"<figure( class=sv-framed)?>.*?<b>(worst: )?([0-9.]+)</b>", rows(page))
+    assert len(pictures) == 10
+    framed = [(bool(frame), bool(words), float(loss)) for frame, words, loss in pictures if frame or words]
+    assert framed == [(True, True, max(float(loss) for _, _, loss in pictures))]
+    image, label = talk.view.image, talk.view.label
+    seen = warp(image[None], SMALL.draw(10), "black")
+    with torch.inference_mode():
+        losses = torch.nn.functional.cross_entropy(
+            talk.view.classifier.logits(seen), torch.full((10,), label), reduction="none"
+        )
+    assert [float(loss) for _, _, loss in pictures] == pytest.approx(losses.tolist(), abs=0.006)
+
+
+def test_ten_new_ones_are_drawn(talk: Talk) -> None:
+    page = open_step("Robust optimisation", talk)
+    before = rows(page)
+    press(page, "draw-candidates")
+    assert rows(page) != before and rows(page).count("sv-framed") == 1
+
+
+def test_learning_curves_come_from_the_cards(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    epoch = {"epoch": 1, "loss": 1.5, "learning_rate": 0.1, "candidates": 10, "validation_accuracy": 0.5}
+    told = [{"name": "cifar10/standard", "data": "cifar10", "learning_curve": [epoch, epoch | {"epoch": 2}]},
+            {"name": "cifar10/silent", "data": "cifar10"}, {"name": "mnist/other", "data": "mnist"}]  # fmt: skip
+    monkeypatch.setattr(robust, "manifest", lambda: told)
+    page = open_step("Robust optimisation", talk)
+    assert not page.exception
+    (chart,) = page.get("plotly_chart")
+    names = {trace["name"] for trace in json.loads(chart.proto.spec)["data"]}
+    assert names == {"cifar10/standard"}
+    assert "cifar10/silent" in page.info[0].value and "mnist/other" not in page.info[0].value
+
+
+def test_cards_without_curves_say_where_the_training_got_to(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    bare = [{key: value for key, value in card.items() if key != "learning_curve"} for card in robust.manifest()]
+    monkeypatch.setattr(robust, "manifest", lambda: bare)
+    page = open_step("Robust optimisation", talk)
+    assert "not on the card" in page.info[0].value
+    assert "100 %" in page.get("plotly_chart")[0].proto.spec  # the bars of what was measured
+
+
+# --- The landscape, flattened; intuitions do not transfer -----------------------------------------------------------
+
+
+def test_both_classifiers_share_a_pose_and_a_colour_scale(talk: Talk) -> None:
+    shown = payload(open_step("The landscape, flattened", talk, pose="12,1.5,-1"))
+    assert [pane["title"].split(": ")[1] for pane in shown["panes"]] == ["cifar10/standard", "cifar10/worst-of-10-30"]
+    assert shown["panes"][0]["top"] == shown["panes"][1]["top"]
+    assert shown["pose"] == {"rotation": 12.0, "dx": 1.5, "dy": -1.0}
+    assert len(shown["exact"]["panes"]) == 2
+
+
+@pytest.mark.parametrize("title", ["The landscape, flattened", "Intuitions do not transfer", "Room for improvement"])
+def test_without_its_classifier_a_step_says_so_and_goes_on(
+    title: str, talk: Talk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (robust, beyond):
+        monkeypatch.setattr(module, "partner", lambda talk, recipe: None)
+    page = open_step(title, talk)
+    assert not page.exception and not page.error
+    assert "is shipped for these pictures" in page.info[0].value
+    if title == "The landscape, flattened":
+        assert "0.76" in page.get("plotly_chart")[0].proto.spec  # published
+    if title == "Intuitions do not transfer":
+        assert "does not make a classifier robust to turns" in page.markdown[0].value
+
+
+def test_noise_is_shown_against_both_where_no_classifier_was_trained_on_it(
+    talk: Talk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = beyond.partner
+    monkeypatch.setattr(beyond, "partner", lambda talk, recipe: None if recipe == "linf-8" else known(talk, recipe))
+    page = open_step("Intuitions do not transfer", talk)
+    assert rows(page).count("<figure") == 3 and "Noise against robust training" in rows(page)
+    found = beyond._noisy(talk, "cifar10/standard")
+    assert found.noise is not None and float(found.noise.abs().max()) == pytest.approx(8 / 255, abs=1e-6)
+    assert talk.view.classifier.class_names[int(found.predicted)] in rows(page)
+
+
+def test_a_classifier_trained_on_noise_stands_beside_the_standard_one(
+    talk: Talk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = {"standard": "cifar10/standard", "linf-8": "cifar10/worst-of-10-30"}
+    monkeypatch.setattr(beyond, "partner", lambda talk, recipe: names[recipe])
+    page = open_step("Intuitions do not transfer", talk)
+    assert not page.exception and not page.info
+    assert len(payload(page)["panes"]) == 2
+    assert "worst case" in page.caption[0].value
+
+
+# --- The numbers ----------------------------------------------------------------------------------------------------
+
+
+def test_the_bars_build_up_group_by_group(talk: Talk) -> None:
+    page = open_step("The numbers", talk)
+    count = len(numbers.all_groups())
+    assert count >= 3
+    for shown in range(1, count):
+        assert len(page.get("plotly_chart")) == shown
+        press(page, "numbers-more")
+    assert len(page.get("plotly_chart")) == count and page.button(key="numbers-more").disabled
+    press(page, "numbers-first")
+    assert len(page.get("plotly_chart")) == 1 and page.button(key="numbers-first").disabled
+    press(page, "numbers-all")
+    assert len(page.get("plotly_chart")) == count
+    assert [element.value.strip("*") for element in page.markdown][:2] == [
+        r"CIFAR\-10, published", r"ImageNet, published"
+    ]  # fmt: skip
+
+
+# --- Ask ten times --------------------------------------------------------------------------------------------------
+
+
+def test_the_vote_is_that_of_the_defence(talk: Talk) -> None:
+    page = open_step("Ask ten times", talk)
+    worst = beyond._worst_pose(talk)
+    vote = MajorityVote(talk.view.classifier, SMALL, 10)
+    image = warp(talk.view.image[None], torch.tensor([worst]), "black")
+    _, probabilities = vote.ballots(image)
+    names = talk.view.classifier.class_names
+    said = [names[index] for index in probabilities[0].argmax(1).tolist()]
+    assert re.findall(r"<b>[✓✕] (\w+)</b>", rows(page)) == said
+    verdict = names[int(vote.logits(image).argmax())]
+    assert re.search(rf"asked ten times: \*\*[✓✕] {verdict}\*\*", page.markdown[0].value)
+
+
+def test_voters_are_drawn_again_and_other_poses_asked_about(talk: Talk) -> None:
+    page = open_step("Ask ten times", talk, pose="10,1,1")
+    assert page.segmented_control(key="ask_about").options == [
+        "the worst case", "the picture as it is", "the pose of the talk"
+    ]  # fmt: skip
+    before = rows(page)
+    press(page, "draw-voters")
+    assert rows(page) != before
+    page.segmented_control(key="ask_about").set_value("the picture as it is").run()
+    assert "not moved at all" in page.markdown[0].value
+
+
+def test_published_votes_are_shown_and_what_is_not_measured_is_said(talk: Talk) -> None:
+    page = open_step("Ask ten times", talk)
+    assert [json.loads(chart.proto.spec)["data"][3]["x"] for chart in page.get("plotly_chart")] == [[0.56]]
+    assert "has not measured a vote" in page.info[0].value
+
+
+# --- Room for improvement -------------------------------------------------------------------------------------------
+
+
+def test_a_broken_picture_opens_at_its_worst_case_beside_the_talks_own(talk: Talk) -> None:
+    page = open_step("Room for improvement", talk)
+    shown = payload(page)
+    found, mine = shown["panes"]
+    assert found["picture"]["pixels"] != mine["picture"]["pixels"]
+    assert shown["exact"]["panes"][0]["misclassified"] and found["worst"]["misclassified"]
+    assert not found["natural"]["misclassified"]
+    assert [shown["pose"][axis] for axis in ("rotation", "dx", "dy")] == [
+        found["worst"][axis] for axis in ("rotation", "dx", "dy")
+    ]
+    assert f"{mine['misclassified_count']} of 45 fool it" in mine["title"]
+
+
+def test_where_no_sample_breaks_the_audience_hunts_alone(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(beyond, "breaking_sample", lambda *arguments: None)
+    page = open_step("Room for improvement", talk)
+    assert len(payload(page)["panes"]) == 1 and "survives the whole grid" in page.markdown[0].value
+
+
+# --- What to take home ----------------------------------------------------------------------------------------------
+
+
+def reached_at(monkeypatch: pytest.MonkeyPatch, listens_on: str, url: str = LECTURE) -> None:
+    import streamlit as st
+    from streamlit.runtime.context import ContextProxy
+
+    known = st.get_option
+    monkeypatch.setattr("streamlit.get_option", lambda name: listens_on if name == "server.address" else known(name))
+    monkeypatch.setattr(ContextProxy, "url", property(lambda self: url))
+    monkeypatch.setattr(beyond, "own_address", lambda: "192.168.1.20")
+
+
+def test_on_localhost_only_it_says_how_to_share(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    reached_at(monkeypatch, "localhost")
+    page = open_step("What to take home", talk, picture="cifar10/6")
+    assert "make share" in page.info[0].value and "<img" not in rows(page)
+    assert page.code[0].value.startswith(LECTURE)
+
+
+def test_shared_it_shows_the_code_of_a_link_that_students_reach(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    reached_at(monkeypatch, "0.0.0.0")
+    chosen = {"picture": "cifar10/6", "classifier": "cifar10/standard", "pose": "12,1,-1", "step": "16", "full": "1"}
+    page = open_step("What to take home", talk, **chosen)
+    link = page.code[0].value
+    assert link.startswith("http://192.168.1.20:8501/lecture?") and not page.info
+    for part in ("picture=cifar10%2F6", "classifier=cifar10%2Fstandard", "pose=12%2C1%2C-1", "step=16"):
+        assert part in link
+    assert "full" not in link
+    shown = rows(page)
+    assert shown.count("<li") == 3 and "29\u00a0%" in shown and "47\u00a0%" in shown
+    source = re.search(r"<img src='(data:image/svg[^']+)' alt='([^']+)'", shown)
+    assert source and source[1] == beyond.qr_code(link) and link in html.unescape(source[2])
+
+
+def test_an_uploaded_picture_stays_here(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    reached_at(monkeypatch, "0.0.0.0")
+    page = open_step("What to take home", talk, source="Upload", step="16")
+    assert "picture" in page.caption[0].value and "source" not in page.code[0].value
