@@ -238,10 +238,10 @@ def load_classifier(name: str) -> Classifier:
         return _load_own(cards[name])
     if name.startswith("imagenet/") and _torchvision_weights(name) is not None:
         return _load_imagenet(name)
-    if Path(name).is_dir():
+    if name and Path(name).is_dir():
         return _load_trained(Path(name))
-    names = [entry.name for entry in catalogue()]
-    raise InvalidInput(f"unknown classifier {name!r}{did_you_mean(name, names)}, or the folder of a training of yours")
+    hint = did_you_mean(name, [entry.name for entry in catalogue()])
+    raise InvalidInput(f"unknown classifier {name!r}, and there is no folder of a training of that name{hint}")
 
 
 def _load_own(card: dict[str, Any]) -> Classifier:

@@ -267,5 +267,5 @@ def test_what_is_no_finished_training_is_no_classifier(trained: Path, tmp_path: 
     described.unlink()
     with pytest.raises(MissingFile, match=r"has no classifier.json, .* again with --resume, which adds it"):
         load_classifier(str(trained))
-    with pytest.raises(InvalidInput, match=r"unknown classifier .*, or the folder of a training of yours"):
+    with pytest.raises(InvalidInput, match=r"unknown classifier .*, and there is no folder of a training of that name"):
         load_classifier(str(tmp_path / "nowhere"))
