@@ -88,6 +88,9 @@ def test_large_pictures_become_smaller_and_tiny_ones_are_refused(tmp_path: Path)
     with pytest.raises(InvalidInput, match="8×6 pixels are too small to train on; --size makes them larger"):
         read(str(tmp_path / "tiny"))
     assert read(str(tmp_path / "tiny"), size=16).pictures.shape == (2, 16, 16, 3)
+    for size in (0, 15, 513):
+        with pytest.raises(InvalidInput, match=f"--size takes 16 to 512 pixels; got {size}"):
+            read(str(tmp_path / "large"), size=size)
 
 
 def test_grey_pictures_stay_grey_only_among_themselves(tmp_path: Path) -> None:

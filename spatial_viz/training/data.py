@@ -24,6 +24,7 @@ NOT_MIRRORED = ("mnist",)
 VALIDATION = ("val", "valid", "validation")
 SMALLEST, LARGEST = 16, 64
 """Sides in pixels: the networks need the one, and pictures get no larger than the other unless asked for."""
+LIMIT = 512  # pixels, of a side that is asked for: more is a slip of the keyboard, and would not fit into memory
 NAMED = 20  # files that cannot be read; of more, the number
 
 
@@ -73,6 +74,8 @@ def read(
     InvalidInput, MissingFile: nothing there; fewer than two classes; a class without a picture that can be read;
         ``val/`` with other classes; pictures that are too small.
     """
+    if size is not None and not SMALLEST <= size <= LIMIT:
+        raise InvalidInput(f"--size takes {SMALLEST} to {LIMIT} pixels; got {size}")
     chosen = choose(name, root, split, None, None, download)
     if len(chosen.classes) < 2:
         raise InvalidInput(f"a classifier needs at least two classes; {name} has only {chosen.classes[0]!r}")
