@@ -21,7 +21,7 @@ from spatial_viz.geometry import warp
 from spatial_viz.grids import AXES
 from spatial_viz.hunting import breaking_sample
 from spatial_viz.images import class_names, load_image
-from spatial_viz.landscape import misclassified, transform_words, worst_case
+from spatial_viz.landscape import transform_words, worst_case
 from spatial_viz.pages.choosing import SOURCES, linked_pose, plain
 from spatial_viz.pages.talk.numbers import bars, results
 from spatial_viz.pages.talk.panes import Side, explorers, side_of
@@ -180,7 +180,8 @@ def _the_other_way_round(talk: Talk) -> None:
     st.markdown(
         f"**The other way round, live:** ℓ∞ noise of at most {EPSILON}/255, made against each of two classifiers."
     )
-    pictures(talk, [(talk.view.image, "The picture", talk.view.title), *shown])
+    _, middle, _ = st.columns([1, 3, 1])  # over the whole width they would be too high for the screen
+    pictures(talk, [(talk.view.image, "The picture", talk.view.title), *shown], middle)
 
 
 def _warm_transfer(talk: Talk) -> None:
@@ -223,21 +224,14 @@ def _hunt(talk: Talk) -> None:
     name = _robust(talk)
     if partner(talk, ROBUST) is None:
         missing(f"No robust classifier is shipped for these pictures; the hunt is for what breaks {plain(name)}.")
-    found, mine = _broken(talk), side_of(talk, name, "")
-    sides, pose = [_counted(mine, f"yours: {talk.view.title}")], None
+    found, mine = _broken(talk), side_of(talk, name, f"yours: {talk.view.title}")
+    sides, pose = [mine], None
     if found is None:
         st.markdown("Every sample that is right as it is survives the whole grid: the hunt is all yours.")
     else:
         worst = worst_case(found.landscape)
-        sides, pose = [_counted(found, found.title), *sides], {axis: getattr(worst, axis) for axis in AXES}
+        sides, pose = [found, *sides], {axis: getattr(worst, axis) for axis in AXES}
     explorers(sides, "hunt", pose)
-
-
-def _counted(side: Side, title: str) -> Side:
-    """The same, with a title that says how many transforms fool the classifier."""
-    wrong = misclassified(side.landscape)
-    verb = "fool it" if side.view.label is not None else "change the answer"
-    return dataclasses.replace(side, title=f"{title}: {int(wrong.sum())} of {wrong.size} {verb}")
 
 
 def _warm_hunt(talk: Talk) -> None:
@@ -323,7 +317,7 @@ STEPS = (
         title="Intuitions do not transfer",
         text=(
             "A classifier that was trained against **ℓ∞ noise**, small changes of every pixel, is robust in one sense. "
-            "Is it in another, too, when the picture is turned? It takes more than one word for robust."
+            "Is it in another, too, when the picture is turned?"
         ),
         note=(
             "Ask first. Most expect that a robust classifier is robust. Each training buys robustness against what it "

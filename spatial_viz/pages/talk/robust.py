@@ -52,7 +52,7 @@ def _training_step(talk: Talk) -> None:
             losses, names = found["losses"], talk.view.classifier.class_names
             worst = max(range(CANDIDATES), key=losses.__getitem__)
             average = decimal(sum(losses) / CANDIDATES)
-            st.markdown(f"Learnt from is the framed one only: loss **{decimal(losses[worst])}**, {average} on average.")
+            st.markdown(f"The numbers are losses, {average} on average. Only the framed one is learnt from.")
         shown = []
         for number, (picture, loss, predicted) in enumerate(
             zip(found["pictures"], losses, found["predicted"], strict=True)
@@ -135,7 +135,7 @@ def _build_up(talk: Talk) -> None:
                   disabled=shown == 1)  # fmt: skip
     across = len(found) if len(found) <= 4 else -(-len(found) // 2)
     lines, rows = -(-len(found) // across), max(len(group.bars) for group in found)
-    height = (talk.height - 70) // lines
+    height = (talk.height - 90) // lines
     words = 140 if talk.full_screen else 90  # pixels, of the title and of where it comes from
     for line in range(lines):
         for column, number in zip(st.columns(across, gap="medium"), range(line * across, len(found)), strict=False):
