@@ -15,7 +15,7 @@ import typer
 
 from spatial_viz.errors import InvalidInput, SpatialVizError
 from spatial_viz.parsing import parse_epsilon, parse_granularity, parse_indices
-from spatial_viz.training.recipes import RECIPES, TrainingPlan, find_recipe
+from spatial_viz.training import commands
 
 # Torch takes seconds to import, so the commands import what they need: help and bad arguments answer at once.
 
@@ -213,56 +213,8 @@ def evaluate(
         print({"table": report.to_text, "csv": report.to_csv, "markdown": report.to_markdown}[form]())
 
 
-@app.command()
-def train(
-    recipe: Annotated[str, typer.Option(help=", ".join(RECIPES))],
-    data: Annotated[str, typer.Option(help="cifar10, mnist or folder.")] = TrainingPlan.data,
-    root: Annotated[
-        Path | None, typer.Option(help="Folder with train/<class>/*, or for the download. Default: data/DATA.")
-    ] = None,
-    download: Annotated[bool, typer.Option(help="Fetch the data set where it is missing.")] = False,
-    network: Annotated[str, typer.Option(help="whitened-convnet or small-resnet.")] = TrainingPlan.network,
-    epochs: Annotated[int, typer.Option(min=1)] = TrainingPlan.epochs,
-    batch: Annotated[int, typer.Option(min=2)] = TrainingPlan.batch,
-    learning_rate: Annotated[float, typer.Option(min=0, help="Its peak.")] = TrainingPlan.learning_rate,
-    weight_decay: Annotated[float, typer.Option(min=0)] = TrainingPlan.weight_decay,
-    momentum: Annotated[float, typer.Option(min=0, max=1)] = TrainingPlan.momentum,
-    label_smoothing: Annotated[float, typer.Option(min=0, max=1)] = TrainingPlan.label_smoothing,
-    warm_up: Annotated[float, typer.Option(min=0, max=1, help="Share of the steps.")] = TrainingPlan.warm_up,
-    bias_rate: Annotated[float, typer.Option(min=1, help="Biases learn so much faster.")] = TrainingPlan.bias_rate,
-    averaging: Annotated[
-        int, typer.Option(min=0, help="Average weights every so many steps.")
-    ] = TrainingPlan.averaging,
-    seed: Annotated[int, typer.Option()] = TrainingPlan.seed,
-    validation: Annotated[int, typer.Option(min=0, help="Training pictures held out.")] = TrainingPlan.validation,
-    initial: Annotated[Path | None, typer.Option(help="Weights (safetensors) to start from.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Default: runs/DATA/RECIPE.")] = None,
-    resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint in --out.")] = False,
-) -> None:
-    """Train a classifier by one of the paper's recipes."""
-    from spatial_viz.networks import build_network
-    from spatial_viz.training.data import read
-    from spatial_viz.training.loop import train as run
-
-    find_recipe(recipe), build_network(network)  # unknown names are refused before the data are read
-    plan = TrainingPlan(
-        recipe, data, network, epochs, batch, learning_rate, weight_decay, momentum, label_smoothing, warm_up,
-        bias_rate, averaging, seed, validation, initial=str(initial) if initial else None,
-    )  # fmt: skip
-    pictures = read(data, root or Path("data") / data, "train", download)
-    run(plan, pictures, out or Path("runs") / data / recipe, resume=resume)
-
-
-@app.command()
-def publish(
-    run: Annotated[Path, typer.Argument(help="The --out folder of a finished training.")],
-    root: Annotated[Path | None, typer.Option(help="Folder with train/ and test/. Default: data/DATA.")] = None,
-    pictures: Annotated[int, typer.Option(min=1, help="Test pictures for all but the natural accuracy.")] = 1000,
-) -> None:
-    """Measure trained weights and put them into pretrained/, with their card."""
-    from spatial_viz.training.publish import publish as measure
-
-    print(json.dumps(measure(run, root, pictures), indent=2, ensure_ascii=False))
+app.command()(commands.train)
+app.command()(commands.publish)
 
 
 @app.command()
@@ -329,7 +281,7 @@ def _question(
     if picture.startswith("sample:"):
         sample = images.find_sample(picture.removeprefix("sample:"))
         source = images.load_image(sample.path)
-        if label is None and sample.dataset == classifier.split("/")[0]:
+        if label is None and model.class_names == images.class_names(sample.dataset):
             label = str(sample.label)
     else:
         source = images.load_image(picture)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict
+import shlex
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
+from spatial_viz import cli
 from spatial_viz.errors import InvalidInput, MissingFile
+from spatial_viz.networks import NETWORKS
 from spatial_viz.training import history
 from spatial_viz.training.history import command_of, history_of
 from spatial_viz.training.metrics import log
@@ -95,3 +99,30 @@ def test_plans_of_earlier_and_later_versions() -> None:
     assert plan_from(settings) == TrainingPlan("standard", seed=3)
     with pytest.raises(InvalidInput, match="a setting 'moon_phase'"):
         plan_from({**settings, "moon_phase": 1})
+
+
+def test_the_command_on_a_card_makes_the_same_plan(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked = TrainingPlan(
+        "invariant-30", str(tmp_path / "own pictures"), "small-resnet", epochs=3, batch=32, learning_rate=0.1,
+        weight_decay=0.1, momentum=0.9, label_smoothing=0.1, warm_up=0.1, bias_rate=1.0, averaging=0, seed=3,
+        validation=7, initial=str(tmp_path / "w.safetensors"), partial_batch=True, sync_batch_norm=True, size=24,
+        mirrored=False,
+    )  # fmt: skip
+    default = TrainingPlan("standard")
+    same = [name for name, value in asdict(asked).items() if value == getattr(default, name)]
+    assert same == ["processes"], "every other setting is to be on the command line"
+    made: list[TrainingPlan] = []
+    monkeypatch.setattr("spatial_viz.training.data.read", lambda *_: None)
+    monkeypatch.setattr("spatial_viz.training.loop.train", lambda plan, *_: made.append(plan))
+    for each in (asked, default):
+        words = shlex.split(command_of(each).removeprefix("python -m spatial_viz "))
+        typer.main.get_command(cli.app).main(words, standalone_mode=False)
+    assert made == [asked, default]
+    two = command_of(replace(default, processes=2))
+    assert two == command_of(default).replace("python -m", "torchrun --nproc-per-node 2 -m")
+
+
+def test_the_help_names_every_network() -> None:
+    options = typer.main.get_command(cli.app).get_command(None, "train").params  # type: ignore[attr-defined]
+    text = next(option.help for option in options if option.name == "network")
+    assert all(name in text for name in NETWORKS)

@@ -8,24 +8,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import typer
-from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from toy_training import add_small_networks, plan, toy_pictures
 
-from spatial_viz import cli
-from spatial_viz.errors import InvalidInput, SpatialVizError
+from spatial_viz.errors import InvalidInput
 from spatial_viz.geometry import warp
 from spatial_viz.grids import TransformGrid, draw_transforms
 from spatial_viz.losses import cross_entropy, logit_margin
 from spatial_viz.networks import SmallResNet, WhitenedConvNet
-from spatial_viz.training import loop
-from spatial_viz.training.data import PictureSet, augment, read, split_validation, to_images
-from spatial_viz.training.history import command_of
-from spatial_viz.training.loop import Lookahead, train, worst_candidate, worst_noise
+from spatial_viz.training.adversaries import worst_candidate, worst_noise
+from spatial_viz.training.data import PictureSet, augment, split_validation, to_images
+from spatial_viz.training.loop import train
 from spatial_viz.training.metrics import read_metrics
-from spatial_viz.training.recipes import RECIPES, TrainingPlan, candidates_at, find_recipe
+from spatial_viz.training.recipes import RECIPES, candidates_at, find_recipe
+from spatial_viz.training.steps import Lookahead
 
 
 @pytest.fixture
@@ -107,31 +104,6 @@ def test_every_recipe_learns_and_writes_what_it_promises(
     assert not any("num_batches_tracked" in name for name in weights)
 
 
-def test_a_run_that_was_cut_off_ends_with_the_same_weights(
-    data: PictureSet, small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    recipe = plan(recipe="worst-of-10-30", epochs=4, averaging=4)
-    train(recipe, data, tmp_path / "whole")
-    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0)
-    steps = 0
-    real = loop._step
-
-    def cut(*arguments: object) -> float:
-        nonlocal steps
-        steps += 1
-        if steps == 15:  # in the middle of the third epoch
-            raise KeyboardInterrupt
-        return real(*arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(loop, "_step", cut)
-    with pytest.raises(KeyboardInterrupt):
-        train(recipe, data, tmp_path / "parts")
-    train(recipe, data, tmp_path / "parts", resume=True)
-    assert steps == 15 + 24 - 14
-    whole, parts = (load_file(tmp_path / name / "weights.safetensors") for name in ("whole", "parts"))
-    assert all(torch.equal(whole[name], parts[name]) for name in whole)
-
-
 def test_invariance_pulls_the_two_predictions_together(data: PictureSet, small: None, tmp_path: Path) -> None:
     """The same training with and without the term: with it the turned pictures are answered more like the others."""
     limits = TransformGrid(30, 3, 3)
@@ -193,19 +165,6 @@ def test_lookahead_sets_the_weights_back_to_their_average() -> None:
     assert network[0].weight.item() == pytest.approx(start + 0.25)
 
 
-def test_a_checkpoint_is_not_overwritten_or_mixed(data: PictureSet, small: None, tmp_path: Path) -> None:
-    train(plan(epochs=1), data, tmp_path)
-    with pytest.raises(InvalidInput, match="add --resume"):
-        train(plan(epochs=1), data, tmp_path)
-    with pytest.raises(InvalidInput, match="another epochs, seed"):
-        train(plan(epochs=2, seed=1), data, tmp_path, resume=True)
-
-
-def test_a_loss_that_is_not_finite_stops(data: PictureSet, small: None, tmp_path: Path) -> None:
-    with pytest.raises(SpatialVizError, match=r"the loss became .* in epoch 1.*Lower --learning-rate"):
-        train(plan(learning_rate=1e9), data, tmp_path)
-
-
 def test_training_can_begin_from_other_weights(data: PictureSet, small: None, tmp_path: Path) -> None:
     train(plan(), data, tmp_path / "first")
     initial = str(tmp_path / "first" / "weights.safetensors")
@@ -217,35 +176,6 @@ def test_training_can_begin_from_other_weights(data: PictureSet, small: None, tm
 def test_unknown_recipes() -> None:
     with pytest.raises(InvalidInput, match="did you mean 'standard'"):
         find_recipe("standrad")
-
-
-def test_folders_are_read_in_class_order(tmp_path: Path) -> None:
-    for name, value in (("b", 200), ("a", 10)):
-        (tmp_path / name).mkdir()
-        Image.new("RGB", (8, 6), (value,) * 3).save(tmp_path / name / "0.png")
-    data = read("folder", tmp_path, "train")
-    assert data.class_names == ("a", "b") and data.labels.tolist() == [0, 1]
-    assert data.pictures.shape == (2, 6, 8, 3) and data.pictures[1, 0, 0].tolist() == [200] * 3
-    Image.new("RGB", (9, 6)).save(tmp_path / "b" / "1.png")
-    with pytest.raises(InvalidInput, match=r"all pictures must be 8×6 pixels, as the first; .*1.png has 9×6"):
-        read("folder", tmp_path, "train")
-
-
-def test_the_command_on_a_card_makes_the_same_plan(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    asked = plan(
-        network="small-resnet",
-        momentum=0.9,
-        averaging=0,
-        bias_rate=1.0,
-        seed=3,
-        initial=str(tmp_path / "w.safetensors"),
-    )
-    made: list[TrainingPlan] = []
-    monkeypatch.setattr("spatial_viz.training.data.read", lambda *_: None)
-    monkeypatch.setattr("spatial_viz.training.loop.train", lambda plan, *_, **__: made.append(plan))
-    words = command_of(asked).removeprefix("python -m spatial_viz ").split()
-    typer.main.get_command(cli.app).main(words, standalone_mode=False)
-    assert made == [asked]
 
 
 def test_the_margin_is_the_true_logit_minus_the_best_other() -> None:

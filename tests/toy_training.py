@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 from spatial_viz.networks import NETWORKS, SmallResNet, WhitenedConvNet
 from spatial_viz.training.data import PictureSet
@@ -37,8 +38,19 @@ def toy_folder(root: Path, class_names: tuple[str, ...], train: int, test: int) 
     return root
 
 
+class SmoothNet(nn.Sequential):
+    """Without maxima, which turn rounding errors of 1e-7 into other gradients: for comparisons of whole trainings."""
+
+    def __init__(self, classes: int, channels: int) -> None:
+        units: list[nn.Module] = []
+        for before, width in ((channels, 8), (8, 8), (8, 16)):
+            units += [nn.Conv2d(before, width, 3, 2, 1, bias=False), nn.BatchNorm2d(width), nn.GELU()]
+        super().__init__(*units, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, classes))
+
+
 def add_small_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(NETWORKS, "tiny", lambda **o: WhitenedConvNet(widths=(8, 8, 8), **o))
+    monkeypatch.setitem(NETWORKS, "smooth", SmoothNet)
     monkeypatch.setitem(NETWORKS, "tiny-resnet", lambda **o: SmallResNet(widths=(4, 8, 8, 8), **o))
 
 

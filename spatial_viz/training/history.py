@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -38,7 +39,7 @@ def history_of(run: Path) -> dict[str, Any]:
     initial = Path(plan.initial)
     if (initial.parent / "plan.json").is_file():
         before = history_of(initial.parent)
-        own["command"] = f"{before['command']} --out {initial.parent} && {own['command']}"
+        own["command"] = f"{before['command']} --out {shlex.quote(str(initial.parent))} && {own['command']}"
         machines = [part["hardware"] for part in (before, own) if "hardware" in part]
         together = {"hardware": _each_once(machines)} if machines else {}
         return {**before, **own, **together, "hours": before["hours"] + own["hours"]}
@@ -70,9 +71,10 @@ def command_of(plan: TrainingPlan) -> str:
     """The command line that trains by ``plan``."""
     words = ["python" if plan.processes == 1 else f"torchrun --nproc-per-node {plan.processes}", "-m spatial_viz train"]
     for name, value in asdict(plan).items():
-        option = f"--{name.replace('_', '-')}"
+        option = name.replace("_", "-")
         if isinstance(value, bool):
-            words += [option] if value else []
-        elif value is not None and name != "processes":  # these are torchrun's
-            words.append(f"{option} {value}")
+            default = getattr(TrainingPlan, name)
+            words += [] if value == default else [f"--{option}" if value else f"--no-{option}"]
+        elif value is not None and name != "processes":  # torchrun has said how many
+            words.append(f"--{option} {shlex.quote(str(value))}")
     return " ".join(words)

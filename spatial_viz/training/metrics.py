@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from spatial_viz.errors import MissingFile
-from spatial_viz.files import replace
+from spatial_viz.training.disk import write, writing
 
 FILE = "metrics.jsonl"
 
@@ -21,9 +21,11 @@ FILE = "metrics.jsonl"
 class Metrics:
     """The lines of a training by their kind, in the order in which they were written.
 
-    ``starts``: ``hardware`` in words, ``versions``. ``steps``: ``step`` (steps done), ``loss`` (running mean),
-    ``learning_rate``, ``pictures_per_second``. ``epochs``: ``epoch`` (from 1), ``loss``, ``learning_rate``,
-    ``candidates``, ``validation_accuracy`` (None without pictures held out), ``seconds`` of training so far.
+    ``starts``: ``hardware`` in words, ``versions``.
+    ``steps``: ``step`` (steps done), ``epochs_done`` (with a fraction), ``loss`` (running mean), ``learning_rate``,
+    ``pictures_per_second``.
+    ``epochs``: ``epoch`` (from 1), ``loss``, ``learning_rate``, ``candidates``, ``validation_accuracy`` (None without
+    pictures held out), ``seconds`` of training so far.
     """
 
     starts: tuple[dict[str, Any], ...]
@@ -42,7 +44,7 @@ def read_metrics(folder: Path) -> Metrics:
 
 def log(folder: Path, line: dict[str, Any]) -> None:
     """Add a line."""
-    with open(folder / FILE, "a", encoding="utf-8") as handle:
+    with writing(folder / FILE), open(folder / FILE, "a", encoding="utf-8") as handle:
         handle.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
@@ -55,7 +57,7 @@ def forget_after(folder: Path, step: int, steps_per_epoch: int) -> None:
         for text, line in _lines(folder)
         if line.get("step", 0) <= step and line.get("epoch", 0) * steps_per_epoch <= step
     ]
-    replace(folder / FILE, lambda partial: partial.write_text("".join(kept), encoding="utf-8"))
+    write(folder / FILE, "".join(kept).encode())
 
 
 def _lines(folder: Path) -> list[tuple[str, dict[str, Any]]]:

@@ -11,7 +11,7 @@ import torch
 
 from spatial_viz.classifiers import load_classifier, manifest, pretrained_folder
 from spatial_viz.errors import InvalidInput
-from spatial_viz.evaluation.pictures import choose
+from spatial_viz.evaluation.pictures import choose, is_folder
 from spatial_viz.evaluation.plan import EvaluationPlan
 from spatial_viz.evaluation.report import Report
 from spatial_viz.evaluation.run import evaluate
@@ -20,10 +20,12 @@ from spatial_viz.grids import TransformGrid
 from spatial_viz.runner import calibrate
 from spatial_viz.training.data import read, split_validation, to_images
 from spatial_viz.training.history import history_of, plan_in
-from spatial_viz.training.loop import channel_statistics
 from spatial_viz.training.metrics import read_metrics
+from spatial_viz.training.recipes import data_name
+from spatial_viz.training.steps import channel_statistics
 from spatial_viz.version import VERSION
 
+MANIFEST = "manifest.json"
 CALIBRATION_PICTURES, CALIBRATION_TRANSFORMS = 200, 25
 
 
@@ -40,9 +42,13 @@ def publish(run: Path, root: Path | None = None, pictures: int = 1000) -> dict[s
     if not weights.is_file() or not (run / "plan.json").is_file():
         raise InvalidInput(f"{run} holds no finished training: it needs plan.json and {weights.name}")
     plan = plan_in(run)
-    name = f"{plan.data}/{plan.recipe}"
-    root = root or Path("data") / plan.data
-    data = read(plan.data, root, "train")
+    name = f"{data_name(plan.data)}/{plan.recipe}"
+    there = next((card for card in _cards() if card["name"] == name), None)
+    if there and there["data"] != plan.data:
+        raise InvalidInput(f"{name} was trained on {there['data']} and not on {plan.data}; rename that folder first")
+    if is_folder(plan.data) and not (Path(plan.data) / "test").is_dir():
+        raise InvalidInput(f"{plan.data} has no test/ with pictures that the training did not see; put some there")
+    data = read(plan.data, root, "train", size=plan.size, mirrored=plan.mirrored)
     choose(plan.data, root, "test", pictures, None)  # refuses what cannot be measured before anything is written
     history = history_of(run)
     training, validation = split_validation(data, plan.validation)
@@ -100,8 +106,10 @@ def _learning_curve(run: Path) -> list[dict[str, Any]]:
 
 def _write(card: dict[str, Any]) -> None:
     """Put a card into the manifest, in the place of an earlier one of that name."""
-    path = pretrained_folder() / "manifest.json"
-    cards = {entry["name"]: entry for entry in (manifest() if path.is_file() else ())}
-    cards[card["name"]] = card
+    cards = {entry["name"]: entry for entry in (*_cards(), card)}
     text = json.dumps({"schema": 1, "models": list(cards.values())}, indent=2, ensure_ascii=False)
-    replace(path, lambda partial: partial.write_text(text + "\n", encoding="utf-8"))
+    replace(pretrained_folder() / MANIFEST, lambda partial: partial.write_text(text + "\n", encoding="utf-8"))
+
+
+def _cards() -> tuple[dict[str, Any], ...]:
+    return manifest() if (pretrained_folder() / MANIFEST).is_file() else ()

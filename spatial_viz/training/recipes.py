@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from spatial_viz.errors import InvalidInput, did_you_mean
@@ -60,7 +61,8 @@ class TrainingPlan:
     steps the weights are set back to their running average (`spatial_viz.training.loop.Lookahead`); 0 for never.
     ``partial_batch``: an epoch ends with a smaller batch of the pictures that are left, instead of leaving them out.
     ``processes`` share each batch; every one normalises its share by itself, unless ``sync_batch_norm`` has them
-    compute the statistics of the whole batch together.
+    compute the statistics of the whole batch together. ``size`` and ``mirrored`` are those of
+    `spatial_viz.training.data.read`.
 
     The defaults are those of Jordan, *94% on CIFAR-10 in 3.29 seconds on a single GPU*, 2024, brought to batches of
     256 and to the mean loss.
@@ -84,6 +86,8 @@ class TrainingPlan:
     partial_batch: bool = False
     processes: int = 1
     sync_batch_norm: bool = False
+    size: int | None = None
+    mirrored: bool = True
 
 
 def plan_from(settings: dict[str, Any]) -> TrainingPlan:
@@ -94,6 +98,15 @@ def plan_from(settings: dict[str, Any]) -> TrainingPlan:
             f"the plan has a setting {unknown[0]!r} that this version does not know; install a newer one"
         )
     return TrainingPlan(**settings)
+
+
+def data_name(data: str) -> str:
+    """What a data set is called in names of classifiers and folders of runs: of a folder, its last part.
+
+    >>> data_name("cifar10"), data_name("../pictures/leaves/")
+    ('cifar10', 'leaves')
+    """
+    return Path(data).resolve().name
 
 
 def find_recipe(name: str, data: str = "") -> Recipe:

@@ -1,0 +1,95 @@
+"""The commands ``train`` and ``publish``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from spatial_viz.training.recipes import RECIPES, TrainingPlan, data_name, find_recipe
+
+# Torch takes seconds to import, so the commands import what they need: help and bad arguments answer at once.
+
+
+def train(
+    recipe: Annotated[str, typer.Option(help=", ".join(RECIPES))],
+    data: Annotated[
+        str, typer.Option(help="cifar10, mnist, or a folder with a folder per class, or with train/ (and val/, test/).")
+    ] = TrainingPlan.data,
+    root: Annotated[Path | None, typer.Option(help="Where a data set lies. Default: data/DATA.")] = None,
+    download: Annotated[bool, typer.Option("--download", help="Fetch the data set where it is missing.")] = False,
+    size: Annotated[
+        int | None, typer.Option(min=1, help="Side in pixels of the pictures. Default: their own, at most 64.")
+    ] = None,
+    mirrored: Annotated[
+        bool, typer.Option(help="Whether a picture means the same in the mirror; digits never do.")
+    ] = TrainingPlan.mirrored,
+    network: Annotated[
+        str, typer.Option(help="whitened-convnet, small-resnet or tiny-convnet.")
+    ] = TrainingPlan.network,
+    epochs: Annotated[int, typer.Option(min=1)] = TrainingPlan.epochs,
+    batch: Annotated[int, typer.Option(min=2, help="Pictures of a step, of all processes.")] = TrainingPlan.batch,
+    learning_rate: Annotated[float, typer.Option(min=0, help="Its peak.")] = TrainingPlan.learning_rate,
+    weight_decay: Annotated[float, typer.Option(min=0)] = TrainingPlan.weight_decay,
+    momentum: Annotated[float, typer.Option(min=0, max=1)] = TrainingPlan.momentum,
+    label_smoothing: Annotated[float, typer.Option(min=0, max=1)] = TrainingPlan.label_smoothing,
+    warm_up: Annotated[
+        float, typer.Option(min=0, max=1, help="Share of the steps that lead to the peak.")
+    ] = TrainingPlan.warm_up,
+    bias_rate: Annotated[float, typer.Option(min=1, help="Biases learn so much faster.")] = TrainingPlan.bias_rate,
+    averaging: Annotated[
+        int, typer.Option(min=0, help="Average weights every so many steps; 0: never.")
+    ] = TrainingPlan.averaging,
+    seed: Annotated[int, typer.Option(help="Of fresh weights and all random draws.")] = TrainingPlan.seed,
+    validation: Annotated[
+        int | None, typer.Option(min=0, help="Training pictures held out. Default: val/, or a tenth, at most 5,000.")
+    ] = None,
+    initial: Annotated[Path | None, typer.Option(help="Weights (safetensors) to start from.")] = None,
+    partial_batch: Annotated[
+        bool, typer.Option("--partial-batch", help="Train on what is left at the end of an epoch, too.")
+    ] = False,
+    sync_batch_norm: Annotated[
+        bool, typer.Option("--sync-batch-norm", help="GPUs: batch statistics over all processes.")
+    ] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+    out: Annotated[Path | None, typer.Option(help="Default: runs/DATA/RECIPE.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")] = False,
+) -> None:
+    """Train a classifier by one of the paper's recipes.
+
+    Into --out go checkpoints, metrics.jsonl, training.html with the curves, and at the end weights.safetensors.
+    Several processes, or machines, share the work: torchrun --nproc-per-node 2 -m spatial_viz train ...
+    """
+    from spatial_viz.networks import build_network
+    from spatial_viz.training.data import default_validation, read
+    from spatial_viz.training.distributed import join
+    from spatial_viz.training.loop import train as run
+
+    find_recipe(recipe), build_network(network)  # unknown names are refused before the data are read
+    with join(device) as team:
+
+        def tell(line: str) -> None:
+            if team.leads:
+                print(line, file=sys.stderr)
+
+        pictures = team.in_turn(lambda: read(data, root, "train", download, size, mirrored, tell))
+        plan = TrainingPlan(
+            recipe, data, network, epochs, batch, learning_rate, weight_decay, momentum, label_smoothing, warm_up,
+            bias_rate, averaging, seed, default_validation(pictures) if validation is None else validation,
+            str(initial) if initial else None, partial_batch, team.size, sync_batch_norm, size, mirrored,
+        )  # fmt: skip
+        run(plan, pictures, out or Path("runs") / data_name(data) / recipe, resume, team)
+
+
+def publish(
+    run: Annotated[Path, typer.Argument(help="The --out folder of a finished training.")],
+    root: Annotated[Path | None, typer.Option(help="Folder with train/ and test/. Default: data/DATA.")] = None,
+    pictures: Annotated[int, typer.Option(min=1, help="Test pictures for all but the natural accuracy.")] = 1000,
+) -> None:
+    """Measure trained weights and put them into pretrained/, with their card."""
+    from spatial_viz.training.publish import publish as measure
+
+    print(json.dumps(measure(run, root, pictures), indent=2, ensure_ascii=False))
