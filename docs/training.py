@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.app import CHROMIUM, chromium
+from benchmarks.browser import PATIENCE
 from spatial_viz.classifiers import manifest
 from spatial_viz.exports import to_html
 from spatial_viz.intervals import wilson
@@ -137,9 +138,9 @@ def draw(curves: Mapping[str, Sequence[Mapping[str, Any]]], target: Path) -> Non
         html = Path(folder, "curves.html")
         html.write_text(to_html([learning_curves(curves)], target.stem), encoding="utf-8")
         page = browser.new_page(viewport={"width": 820, "height": 700})
-        page.goto(html.as_uri())
+        page.goto(html.as_uri(), timeout=PATIENCE)
         figure = page.locator(".plot-container").first
-        figure.wait_for()
+        figure.wait_for(timeout=PATIENCE)
         page.wait_for_timeout(500)
         target.parent.mkdir(exist_ok=True)
         figure.screenshot(path=target)

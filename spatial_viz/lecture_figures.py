@@ -92,7 +92,7 @@ def learning_curves(curves: Mapping[str, Sequence[Mapping[str, Any]]], theme: Th
     axis = {"tickfont": {"size": TYPE, "color": colours["muted"]}, "nticks": 5}
     figure.update_xaxes(axis | {"title": {"text": "epoch"}, "rangemode": "tozero"})
     figure.update_yaxes(axis)
-    figure.update_yaxes(tickformat=".0%", col=1)
+    figure.update_yaxes(tickformat=".1~%", col=1)  # 99.5% between 99% and 100%
     return figure
 
 
