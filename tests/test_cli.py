@@ -11,12 +11,14 @@ import pytest
 import xarray as xr
 from conftest import ROOT
 from PIL import Image
+from safetensors.torch import save_file
 
 from spatial_viz.classifiers import load_classifier, manifest
 from spatial_viz.cli import main
 from spatial_viz.grids import TransformGrid
-from spatial_viz.images import load_sample
+from spatial_viz.images import find_sample, load_sample
 from spatial_viz.landscape import load, summary
+from spatial_viz.networks import build_network
 from spatial_viz.sweeps import sweep
 
 SMALL = ["--granularity", "3,3,3"]
@@ -200,3 +202,19 @@ def test_lists(monkeypatch, capsys) -> None:
 def test_as_a_module() -> None:
     done = subprocess.run([sys.executable, "-m", "spatial_viz"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0 and "sweep" in done.stdout and "error" not in done.stderr
+
+
+def test_a_training_of_ones_own_is_asked_by_its_folder(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    network = build_network("tiny-convnet", classes=10, channels=1)
+    save_file(network.state_dict(), tmp_path / "weights.safetensors")
+    described = {"network": "tiny-convnet", "class_names": list("0123456789"), "input_size": [28, 28], "mean": [0.1],
+                 "std": [0.3]}  # fmt: skip
+    (tmp_path / "classifier.json").write_text(json.dumps(described))
+    code, out, _ = run(
+        ["sweep", "sample:mnist/3", "--classifier", str(tmp_path), *SMALL, "--json"], monkeypatch, capsys
+    )
+    result = json.loads(out)
+    assert code == 0 and result["label"] == find_sample("mnist/3").label
+    assert result["precision"] == "fp32"
