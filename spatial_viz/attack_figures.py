@@ -154,8 +154,8 @@ def add_player(figure: go.Figure, labels: Sequence[str], active: int, step_ms: i
         updatemenus=[
             {
                 "type": "buttons", "x": 0, "xanchor": "left", "y": 0, "yanchor": "top", "direction": "right",
-                "pad": {"t": 76, "l": -48}, "showactive": False, "bgcolor": "rgba(128,128,128,0.15)",
-                "bordercolor": "rgba(128,128,128,0.5)",
+                "pad": {"t": 76, "l": -48}, "showactive": False, "font": {"size": 14},
+                "bgcolor": "rgba(128,128,128,0.15)", "bordercolor": "rgba(128,128,128,0.5)",
                 "buttons": [
                     {"label": "▶", "method": "animate", "args": [None, running]},
                     {"label": "■", "method": "animate", "args": [[None], at_once]},
@@ -166,7 +166,7 @@ def add_player(figure: go.Figure, labels: Sequence[str], active: int, step_ms: i
             {
                 "active": active, "x": 0.16, "len": 0.84, "y": 0, "yanchor": "top", "pad": {"t": 56},
                 "currentvalue": {"visible": True, "font": {"size": 12, "color": colour}}, "ticklen": 0,
-                "font": {"size": 1, "color": "rgba(0,0,0,0)"},
+                "minorticklen": 0, "font": {"size": 1, "color": "rgba(0,0,0,0)"},
                 "steps": [
                     {"label": label, "method": "animate", "args": [[frame.name], at_once]}
                     for label, frame in zip(labels, figure.frames, strict=True)

@@ -268,7 +268,9 @@ def escaped(text: str) -> str:
 
 
 def enlarged(figure: go.Figure, factor: float) -> go.Figure:
-    """A copy of a figure with all its type, and the margins that hold it, ``factor`` times as large."""
+    """A copy of a figure with all its type, and the space that holds it, ``factor`` times as large; less so in three
+    dimensions, where the type of the axes would soon lie on itself.
+    """
     spec = figure.to_dict()
     for part in ("data", "layout", "frames"):
         if part in spec:
@@ -276,13 +278,19 @@ def enlarged(figure: go.Figure, factor: float) -> go.Figure:
     return go.Figure(spec)
 
 
+_LENGTHS = ("ax", "ay", "xshift", "yshift", "standoff", "thickness")  # in pixels, of annotations and colour bars
+
+
 def _enlarged(value: Any, factor: float, name: str) -> Any:
+    if name == "scene":
+        factor = 1 + (factor - 1) / 3
     if isinstance(value, dict):
         inner = {key: _enlarged(each, factor, key) for key, each in value.items()}
         if name.endswith("font") and isinstance(value.get("size"), (int, float)):
             inner["size"] = value["size"] * factor
-        if name == "margin":
-            inner = {key: each * factor if isinstance(each, (int, float)) else each for key, each in value.items()}
+        for key, each in value.items():
+            if (name in ("margin", "pad") or key in _LENGTHS) and isinstance(each, (int, float)):
+                inner[key] = each * factor
         return inner
     if isinstance(value, (list, tuple)):
         return [_enlarged(each, factor, name) for each in value]

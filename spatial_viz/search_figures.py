@@ -43,6 +43,7 @@ def hidden_map(landscape: xr.Dataset, tries: Sequence[tuple[float, float]], them
     for column, row in _cells(xs, ys, tries):
         seen[row, column] = loss[row, column]
     figure = new_figure([], landscape, theme, "", [], 420)
+    figure.update_layout(margin_t=8)
     figure.add_trace(
         go.Heatmap(x=xs, y=ys, z=seen, zmin=0, zmax=loss_max(landscape), colorscale=LOSS_SCALE, name="tried",
                    hoverinfo="skip", colorbar=colour_bar(landscape, "loss", colours), xgap=1, ygap=1)
@@ -130,9 +131,9 @@ def filling_figure(landscape: xr.Dataset, theme: Theme = "light", height: int = 
     add_player(figure, labels, 0, FRAME_MS, colours["text"])
     bands = [(len(dxs) - 1) / 2 + band * len(dxs) for band in range(len(dys))]
     every = np.unique(np.linspace(0, len(rotations) - 1, min(len(rotations), 7)).round().astype(int))
-    bare = {"showgrid": False, "zeroline": False}
+    bare = {"showgrid": False, "zeroline": False, "showline": True, "mirror": True}
     figure.update_layout(
-        plot_bgcolor=colours["page"],
+        plot_bgcolor=colours["page"], margin_t=8,
         xaxis={"title": {"text": "rotation (°)"}, "tickvals": every, "range": [-0.5, len(rotations) - 0.5],
                "ticktext": [short(rotations[each]) for each in every], **bare},
         yaxis={"title": {"text": "shift down dy (px), in each dx"}, "tickvals": bands,

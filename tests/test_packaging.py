@@ -38,4 +38,6 @@ def test_what_the_package_needs_is_pinned_for_the_tests() -> None:
     needed = {re.split(r"[><=]", entry)[0] for entry in PROJECT["project"]["dependencies"]}
     pinned = dict(re.findall(r"^([a-z0-9_-]+)==(\S+)$", (ROOT / "requirements.txt").read_text(), re.MULTILINE))
     assert needed <= set(pinned)
-    assert set(pinned) - needed == {"pytest", "hypothesis", "scipy", "playwright", "setuptools"}
+    assert set(pinned) - needed == {
+        "pytest", "hypothesis", "scipy", "playwright", "axe-playwright-python", "setuptools",
+    }  # fmt: skip

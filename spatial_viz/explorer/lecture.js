@@ -1,11 +1,13 @@
-// The hands of the lecture page: keys, the screen, the focus. data = {step, count, title, full}; one trigger "turn"
-// with the number of the step to show, one "full" with whether the lecture shall fill the screen.
+// The hands of the lecture page: keys, the screen, the focus. data = {step, count, title, full}; a trigger "turn" with
+// the number of the step to show, a trigger "full" with whether the lecture shall fill the screen, and a state
+// "screen", the {width, height} of the window in CSS pixels.
 //
 // Page Up and Page Down always turn the step, as clickers do; the arrow keys only while nothing has the focus that
 // could want them. Escape leaves what has the focus, and the full screen where nothing has it.
 
 const ROOT = document.documentElement;
 const CHOOSING = "sv-lecture-choosing";
+const RESIZE_MS = 250; // without a change before the size of the window is told
 const PATIENCE_MS = 4000; // after which a step that was asked for and did not come is asked for no more
 const PLOTS = ".js-plotly-plot, canvas, [data-testid=stPlotlyChart], [data-testid=stDataFrame]";
 const CONTROLS =
@@ -27,13 +29,15 @@ function button(words, className = "") {
   return node;
 }
 
-export function mount(element, firstData, send) {
+export function mount(element, firstData, send, tell) {
   const alive = new AbortController();
   const on = (target, type, handler, options = {}) =>
     target.addEventListener(type, handler, { ...options, signal: alive.signal });
   let data = firstData;
   let wanted = null; // the step that was asked for and is not yet shown
   let timer = 0;
+  let resizing = 0;
+  let told = "";
   let plot = null; // the plot or canvas that the pointer touched last
   let byPointer = false; // whether the last thing that was operated was operated by a pointer
 
@@ -72,6 +76,17 @@ export function mount(element, firstData, send) {
     send("turn", step);
   }
 
+  function tellSize() {
+    const screen = { width: window.innerWidth, height: window.innerHeight };
+    if (told === JSON.stringify(screen)) return;
+    told = JSON.stringify(screen);
+    tell("screen", screen);
+  }
+
+  on(window, "resize", () => {
+    clearTimeout(resizing);
+    resizing = setTimeout(tellSize, RESIZE_MS);
+  });
   on(choose, "click", () => choosing(!ROOT.classList.contains(CHOOSING)));
   on(screen, "click", () => fill(!data.full));
   on(document, "fullscreenchange", () => {
@@ -127,11 +142,13 @@ export function mount(element, firstData, send) {
 
   choosing(false);
   update(firstData);
+  tellSize();
   return {
     update,
     destroy() {
       alive.abort();
       clearTimeout(timer);
+      clearTimeout(resizing);
       ROOT.classList.remove(CHOOSING);
       root.remove();
     },
@@ -140,15 +157,16 @@ export function mount(element, firstData, send) {
 
 const instances = new WeakMap();
 
-export default function ({ data, parentElement, setTriggerValue }) {
+export default function ({ data, parentElement, setTriggerValue, setStateValue }) {
   // Called again with the same parent whenever data or theme change.
   let instance = instances.get(parentElement);
   if (instance) {
-    instance.send = setTriggerValue;
+    Object.assign(instance, { send: setTriggerValue, tell: setStateValue });
     instance.view.update(data);
   } else {
-    instance = { send: setTriggerValue };
-    instance.view = mount(parentElement, data, (name, value) => instance.send(name, value));
+    instance = { send: setTriggerValue, tell: setStateValue };
+    const send = (name, value) => instance.send(name, value);
+    instance.view = mount(parentElement, data, send, (name, value) => instance.tell(name, value));
     instances.set(parentElement, instance);
   }
   return () => {

@@ -18,6 +18,9 @@ STEPS: tuple[Step, ...] = (
     *noise.STEPS, *turning.STEPS, *searching.STEPS, *robust.STEPS, *beyond.STEPS,
 )  # fmt: skip
 HANDS = "lecture-hands"
+PHONE = 700  # pixels; in narrower windows things stand below each other, and the page scrolls
+ABOVE, ABOVE_FULL = 320, 290  # pixels that bar, heading, sentences and sources take, less and more of the screen
+UNKNOWN_HEIGHT = 560  # pixels of a demonstration in a window that is not known
 
 
 def page() -> None:
@@ -35,7 +38,7 @@ def page() -> None:
         st.container(key="lecture-text").markdown(step.text)
         if view is not None:
             _make_way(number, view)
-            talk = Talk(view, theme_of_page(), full)
+            talk = Talk(view, theme_of_page(), full, _height(full))
             with st.container(key=f"lecture-step-{number}"):
                 demonstration(number, talk)
             _warm_beside(number, talk)
@@ -80,6 +83,14 @@ def _turn_to(number: Any) -> None:
 def _fill(full: Any) -> None:
     if full is not None:
         remember("full", "1" if full else "0")
+
+
+def _height(full: bool) -> int:
+    """The pixels that the window leaves to a demonstration, as far as it is known."""
+    screen = st.session_state.get(HANDS, {}).get("screen")
+    if screen is None or screen["width"] < PHONE:
+        return UNKNOWN_HEIGHT
+    return max(420, min(900, int(screen["height"]) - (ABOVE_FULL if full else ABOVE)))
 
 
 # --- Showing, and warming -------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from spatial_viz.attacks import AttackResult, Linf
-from spatial_viz.figure_style import percent
+from spatial_viz.figure_style import percent, short
 from spatial_viz.geometry import warp
 from spatial_viz.norms import NORMS, balls_figure, distance, distance_words
 from spatial_viz.pages.talk.step import Step, Talk, chart, kept, label_of, pictures
@@ -39,7 +39,7 @@ def _epsilon() -> int:
 def _two_pictures(talk: Talk) -> None:
     place, label = st.container(), label_of(talk)
     epsilon = st.select_slider(
-        "ε, the most that a pixel may change, in steps of 1/255", EPSILONS, _epsilon(), key="epsilon_slider"
+        "ε, the most that a pixel may change, in steps of 1/255", EPSILONS, _epsilon(), key="epsilon_slider", width=620
     )
     st.session_state["talk_epsilon"] = epsilon
     found, noise = _attacked(talk, epsilon), _noise(talk, epsilon)
@@ -79,7 +79,7 @@ def _small(talk: Talk) -> None:
     noise = _noise(talk, epsilon)
     changes = [
         ("With the noise", noise),
-        ("A little brighter", (image + 0.06).clamp(0, 1) - image),
+        ("A little brighter", (image + 16 / 255).clamp(0, 1) - image),
         (f"{right} px to the right", _moved(talk, 0, right) - image),
         ("Turned by 5°", _moved(talk, 5, 0) - image),
     ]
@@ -96,7 +96,7 @@ def _small(talk: Talk) -> None:
 
 def _times(size: float, of: float) -> str:
     """How a distance compares with that of the noise."""
-    return f", {size / of:.1f} × the noise" if of and size != of else ""
+    return f", {short(round(size / of, 1 if size < 10 * of else 0))} × the noise" if of and size != of else ""
 
 
 def _moved(talk: Talk, rotation: float, dx: float) -> Tensor:

@@ -74,9 +74,9 @@ class _Places:
         """Controls for a place that is called out, and for one drawn at random."""
         grid, full = talk.view.grid, len(st.session_state[self.name]) >= self.most
         with st.container(horizontal=True, vertical_alignment="bottom"):
-            rotation = st.number_input("rotation, °", -grid.rotation, grid.rotation, 0.0, 1.0, "%g", width=120,
+            rotation = st.number_input("rotation, °", -grid.rotation, grid.rotation, 0.0, 1.0, "%g", width=150,
                                        key=f"{self.name}-rotation")  # fmt: skip
-            dx = st.number_input("shift right, px", -grid.dx, grid.dx, 0.0, 0.5, "%g", width=130,
+            dx = st.number_input("shift right, px", -grid.dx, grid.dx, 0.0, 0.5, "%g", width=150,
                                  key=f"{self.name}-dx")  # fmt: skip
             st.button(what, disabled=full, key=f"{self.name}-add", on_click=self.add, args=((rotation, dx),))
             st.button("One at random", icon=":material/casino:", disabled=full, key=f"{self.name}-random",
@@ -124,7 +124,7 @@ def _key_question(talk: Talk) -> None:
         covered = f"A map over rotation and shift right, covered but for {len(tries)} cells that were tried."
         alt = alt_text(landscape) if uncovered else covered
         key = f"tries-map-{len(tries)}-{uncovered}"  # mounted anew, so that the same cell can be clicked again
-        chart(talk, figure, key, alt=alt, height=round(0.72 * talk.height),
+        chart(talk, figure, key, alt=alt, height=round(0.8 * talk.height),
               on_select=None if uncovered else _tries.clicked(key, figure))  # fmt: skip
     with right:
         st.latex(QUESTION)
@@ -177,14 +177,14 @@ def _first_order(talk: Talk) -> None:
         search_figures.add_click_layer(figure, landscape)
         key = f"starts-map-{len(starts)}"
         chart(talk, figure, key, alt=f"{alt_text(landscape)} First-order paths from {len(starts)} starts lie on it.",
-              height=round(0.86 * talk.height), on_select=_starts.clicked(key, figure))  # fmt: skip
+              height=round(0.82 * talk.height), on_select=_starts.clicked(key, figure))  # fmt: skip
     with right:
         if not starts:
             st.markdown("Click the map, or call out a start.")
             return
         figure = attack_figures.starts_figure(landscape, losses, talk.theme)
         chart(talk, figure, "reached", alt="The highest loss on the way from each start, beside the grid's worst case.",
-              height=round(0.5 * talk.height))  # fmt: skip
+              height=round(0.62 * talk.height))  # fmt: skip
         passes = sum(int(each.passes) + int(each.backward_passes) for each in found)
         short = int((losses.max(1) < worst_case(landscape).loss - 0.05).sum())
         st.markdown(f"**{short} of {len(starts)}** paths get stuck below the highest point, after {passes:,} passes "
@@ -212,17 +212,17 @@ def _landscapes(talk: Talk) -> None:
     if landscape is None:
         return
     columns = st.columns([4, 5, 5])
+    for column, words in zip(columns, ("turns and shifts, from above", "turns and shifts, as a surface",
+                                       "small noise, as a surface"), strict=True):  # fmt: skip
+        column.markdown(f"**{words.capitalize()}**")
     plane = _noise_plane(talk)
-    top, height = figures.loss_max(plane, landscape), round(0.84 * talk.height)  # one scale for all three
+    top, height = figures.loss_max(plane, landscape), round(0.9 * talk.height)  # one scale for all three
     chart(talk, figures.heatmap(landscape, "rotation", "dx", theme=talk.theme, value_max=top), "talk-heatmap",
           alt=alt_text(landscape), height=height, place=columns[0])  # fmt: skip
     chart(talk, figures.surface(landscape, theme=talk.theme, value_max=top), "talk-surface",
           alt=alt_text(landscape), height=height, config=ONLY_RESET, place=columns[1])  # fmt: skip
     chart(talk, figures.surface(plane, "gradient", "random", theme=talk.theme, value_max=top), "talk-noise-surface",
           alt=alt_text(plane), height=height, config=ONLY_RESET, place=columns[2])  # fmt: skip
-    for column, words in zip(columns, ("turns and shifts, from above", "turns and shifts, as a surface",
-                                       "small noise, as a surface"), strict=True):  # fmt: skip
-        column.markdown(f"**{words.capitalize()}**")
 
 
 def _warm_landscapes(talk: Talk) -> None:

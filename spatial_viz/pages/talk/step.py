@@ -33,7 +33,6 @@ from spatial_viz.pages.choosing import BARE, View
 from spatial_viz.runner import Progress, exact_logits
 from spatial_viz.sweeps import pixel_hash
 
-HEIGHTS = {False: 560, True: 720}  # pixels that a demonstration may take, by whether it fills the screen
 LARGER = 1.6  # how much larger the type in figures is on the full screen
 _MEMORY = Memory(256)
 
@@ -42,19 +41,15 @@ _MEMORY = Memory(256)
 class Talk:
     """What a step is about: the choice so far, and how it is looked at.
 
-    ``progress`` is called in the midst of long work, with (done, in all); on the thread that warms a step it raises
-    once nobody waits for that step any more.
+    ``height``: pixels that the demonstration may take from top to bottom. ``progress`` is called in the midst of long
+    work, with (done, in all); on the thread that warms a step it raises once nobody waits for that step any more.
     """
 
     view: View
     theme: Theme = "light"
     full_screen: bool = False
+    height: int = 560
     progress: Progress | None = None
-
-    @property
-    def height(self) -> int:
-        """Pixels that the demonstration may take from top to bottom."""
-        return HEIGHTS[self.full_screen]
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ PAPER = "Engstrom et al., *Exploring the Landscape of Spatial Robustness*, ICML 
 
 
 def _turn(talk: Talk) -> None:
-    explore.embedded(talk.view)
+    explore.embedded(talk.view, distance=True)
 
 
 def _warm_turn(talk: Talk) -> None:
@@ -135,11 +135,11 @@ def _how_often(talk: Talk) -> None:
     name, state = talk.view.classifier.name.split("/")[0], st.session_state
     with st.container(horizontal=True, vertical_alignment="bottom"):
         guess = st.slider("Of 100 pictures that are right as they are, how many stay right at every turn and shift?",
-                          0, 100, 50, key="guess", width=620)  # fmt: skip
-        if st.button("Show the answer", type="primary", key="answer"):
+                          0, 100, 50, key="guess", width=900)  # fmt: skip
+        if st.button("Show the answer", key="answer"):
             state["answered"] = name
     shown = state.get("answered") == name
-    height = round(0.4 * talk.height)
+    height = round(0.45 * talk.height)
     for column, group, key in zip(st.columns(2, gap="large"), (ours, theirs), ("ours", "theirs"), strict=True):
         with column:
             if group is None:
