@@ -59,7 +59,11 @@ def lecture_hands(
     """The keys and the full screen of the lecture page, which shows step number ``step`` of ``count``.
 
     ``on_turn`` finds the number of the step asked for in ``st.session_state[key]["turn"]``, ``on_full`` whether the
-    lecture shall fill the screen in ``st.session_state[key]["full"]``.
+    lecture shall fill the screen in ``st.session_state[key]["full"]``. The size of the window is kept in
+    ``st.session_state[key]["screen"]``, ``{"width", "height"}`` in CSS pixels, or None as long as it is not known.
     """
     data = {"step": step, "count": count, "title": title, "full": full}
-    _hands()(key=key, data=data, on_turn_change=on_turn, on_full_change=on_full, width="content")
+    _hands()(
+        key=key, data=data, default={"screen": None}, on_turn_change=on_turn, on_full_change=on_full,
+        on_screen_change=lambda: None, width="content",
+    )  # fmt: skip

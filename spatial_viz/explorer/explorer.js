@@ -191,6 +191,19 @@ export function warp(picture, pixels, pose, out) {
   }
 }
 
+// The largest change of any value of the picture, of 255, when it is brought to a pose.
+let turned = new Uint8ClampedArray(0);
+
+function largestChange({ picture, pixels }, pose) {
+  const { width, height, channels } = picture;
+  if (turned.length !== 4 * width * height) turned = new Uint8ClampedArray(4 * width * height);
+  warp(picture, pixels, pose, turned);
+  let most = 0;
+  for (let i = 0, o = 0; o < turned.length; o += 4)
+    for (let c = 0; c < channels; c++, i++) most = Math.max(most, Math.abs(turned[o + c] - pixels[i]));
+  return most;
+}
+
 // A drawable picture: as pixels (exactly what the network sees) or smooth (the browser resamples for the eye).
 function makePicture({ picture, pixels }) {
   const { width: W, height: H, channels: C, padding } = picture;
@@ -380,10 +393,11 @@ function canvasNode(className, label, focusable = false) {
 }
 
 let resolution = 0; // of canvases drawn for a picture to keep; 0: that of the screen
+let zoom = 1; // by the host's style sheet: pointers and bounds come in zoomed pixels, everything here is in others
 
 // A canvas with the size that the observer last saw, in CSS pixels, at the resolution of the screen.
 function begin(node) {
-  const dpr = resolution || window.devicePixelRatio || 1;
+  const dpr = resolution || (window.devicePixelRatio || 1) * zoom;
   const w = node.shownWidth ?? node.clientWidth;
   const h = node.shownHeight ?? node.clientHeight;
   if (!w || !h) return null;
@@ -744,6 +758,8 @@ function makePane(pane, many, help) {
   const verdict = el("div", `sv-verdict${long}`, "", badge, name);
   verdict.append(el("div", "sv-figures", "", sure, el("div", "sv-with-help", "", lossText, help("loss"))));
   verdict.append(el("div", "sv-with-help", "", status, help("interpolated")));
+  const distance = el("div", "sv-distance");
+  verdict.append(distance);
 
   const figure = (kindName, className, title, term) => {
     const heading = el("div", "sv-caption");
@@ -837,6 +853,8 @@ function makePane(pane, many, help) {
     setText(sure, `confidence ${percent(said.confidence)}`);
     setText(lossText, `loss ${number(said.loss, 2)}`);
     setText(status, said.status);
+    distance.hidden = !state.distance;
+    if (state.distance) setText(distance, `ℓ∞ distance ${largestChange(now, pose)}/255`);
     let sum = 0;
     for (const bar of bars) {
       const p = said.probabilities[bar.column];
@@ -1105,6 +1123,7 @@ export function mount(element, firstPayload, callbacks = {}) {
     frame = 0;
     if (!views.length) return;
     state.theme ??= readTheme(root);
+    zoom = root.currentCSSZoom ?? 1;
     const exact = payload.exact && samePose(payload.exact.pose, state.pose) ? payload.exact : null;
     views.forEach((view, i) => {
       view.exact = exact?.panes[i] ?? null;
@@ -1153,20 +1172,20 @@ export function mount(element, firstPayload, callbacks = {}) {
       canvas.setPointerCapture(event.pointerId);
       const bounds = canvas.getBoundingClientRect();
       pointers.set(event.pointerId, { x: event.clientX, y: event.clientY });
-      begin(Boolean(view.knob) && event.clientY - bounds.top < KNOB_SPACE);
+      begin(Boolean(view.knob) && (event.clientY - bounds.top) / zoom < KNOB_SPACE);
       left = bounds.left; // measured once: asking again at every move would force a layout
-      if (gesture.turning) turnTo(event.clientX - left);
+      if (gesture.turning) turnTo((event.clientX - left) / zoom);
       canvas.classList.add("sv-held");
     });
     const turnTo = (x) => move({ rotation: ((canvas.shownWidth / 2 - x) / view.knob.reach) * state.limits.rotation });
     on(canvas, "pointermove", (event) => {
       if (!pointers.has(event.pointerId)) return;
       pointers.set(event.pointerId, { x: event.clientX, y: event.clientY });
-      if (gesture.turning) return turnTo(event.clientX - left);
+      if (gesture.turning) return turnTo((event.clientX - left) / zoom);
       const now = middle();
       const change = {
-        dx: gesture.pose.dx + (now.x - gesture.x) / view.scale,
-        dy: gesture.pose.dy + (now.y - gesture.y) / view.scale,
+        dx: gesture.pose.dx + (now.x - gesture.x) / (view.scale * zoom),
+        dy: gesture.pose.dy + (now.y - gesture.y) / (view.scale * zoom),
       };
       if (gesture.fingers > 1) {
         const turn = ((now.angle - gesture.angle + 3 * Math.PI) % (2 * Math.PI)) - Math.PI;
@@ -1222,8 +1241,8 @@ export function mount(element, firstPayload, callbacks = {}) {
     let bounds = null;
     const follow = (event) => {
       if (!plot.box) return;
-      const x = clamp((event.clientX - bounds.left - plot.box.x) / plot.box.w, 0, 1);
-      const y = clamp((event.clientY - bounds.top - plot.box.y) / plot.box.h, 0, 1);
+      const x = clamp(((event.clientX - bounds.left) / zoom - plot.box.x) / plot.box.w, 0, 1);
+      const y = clamp(((event.clientY - bounds.top) / zoom - plot.box.y) / plot.box.h, 0, 1);
       move(toPose(x, y));
     };
     on(node, "pointerdown", (event) => {
@@ -1300,11 +1319,11 @@ export function mount(element, firstPayload, callbacks = {}) {
       pop.replaceChildren(...content());
       pop.hidden = false;
       const [outer, own] = [root.getBoundingClientRect(), button.getBoundingClientRect()];
-      const left = clamp(own.left - outer.left - 20, 0, Math.max(outer.width - pop.offsetWidth, 0));
-      const below = own.bottom - outer.top + 6;
-      const above = own.top - outer.top - pop.offsetHeight - 6;
+      const left = clamp((own.left - outer.left) / zoom - 20, 0, Math.max(root.clientWidth - pop.offsetWidth, 0));
+      const below = (own.bottom - outer.top) / zoom + 6;
+      const above = (own.top - outer.top) / zoom - pop.offsetHeight - 6;
       pop.style.left = `${left}px`;
-      pop.style.top = `${below + pop.offsetHeight > outer.height && above > 0 ? above : below}px`;
+      pop.style.top = `${below + pop.offsetHeight > root.clientHeight && above > 0 ? above : below}px`;
     });
   }
 
@@ -1445,6 +1464,7 @@ export function mount(element, firstPayload, callbacks = {}) {
     const newPose = first || next.rev > payload.rev;
     payload = next;
     state.limits = { ...next.limits };
+    state.distance = Boolean(next.distance);
     const nextShape = JSON.stringify([
       next.limits,
       next.panes.map((p) => [p.title, p.classes, p.label, p.labelled, p.class_count]),

@@ -86,6 +86,7 @@ def explorer_payload(
     limits: Mapping[str, float] | None = None,
     notes: Sequence[str] = (),
     glossary: Mapping[str, str] = GLOSSARY,
+    distance: bool = False,
 ) -> dict[str, Any]:
     """The explorer's payload for one to four panes that share one pose.
 
@@ -93,7 +94,8 @@ def explorer_payload(
     the unmoved picture, the limits to the extent of the grids. The browser moves to ``pose`` only where
     ``rev`` is higher than before. ``exact`` is ``{"pose": …, "panes": [exact_answer(…), …]}``, the classifiers'
     own answers at one pose. ``refining`` is positive, and another number each time, while denser maps are being
-    computed: the browser asks for them again and again, as long as the visitor lets the picture rest.
+    computed: the browser asks for them again and again, as long as the visitor lets the picture rest. ``distance``
+    has it say how far in ℓ∞ the picture at the pose is from the unmoved one.
     """
     if not 1 <= len(panes) <= MAX_PANES:
         raise InvalidInput(f"The explorer shows one to {MAX_PANES} panes; got {len(panes)}.")
@@ -118,6 +120,7 @@ def explorer_payload(
         "exact": None if exact is None else {"pose": _pose(exact["pose"]), "panes": list(exact["panes"])},
         "notes": [str(note) for note in notes],
         "glossary": dict(glossary),
+        "distance": bool(distance),
     }
 
 

@@ -119,28 +119,28 @@ def _refined(plane: Plane) -> xr.Dataset | None:
 # --- The live explorer ----------------------------------------------------------------------------------------------
 
 
-def embedded(view: View) -> None:
-    """The explorer alone, for another page, with the pose that all pages share."""
+def embedded(view: View, distance: bool = False) -> None:
+    """The explorer alone, for another page, with the pose that all pages share, and on demand the ℓ∞ distance."""
     if st.session_state.get("question") != view.question:
         place = st.empty()
         _sweep(view, place)
         place.empty()
     st.session_state["surface_plane"] = None
-    live(view)
+    live(view, distance)
 
 
 @st.fragment
 @guarded
-def live(view: View) -> None:
+def live(view: View, distance: bool = False) -> None:
     """The explorer. A pose let go of re-runs this fragment alone, and so does the wish for denser maps."""
-    _live(view)
+    _live(view, distance)
     surface: Plane | None = st.session_state["surface_plane"]
     if st.session_state.get("surface_awaited") and surface and _refined(surface) is not None:
         st.session_state["surface_awaited"] = False
         st.rerun()
 
 
-def _live(view: View) -> None:
+def _live(view: View, distance: bool) -> None:
     landscape: xr.Dataset = st.session_state["landscape"]
     incomplete = any(_refined(key) is None for key in _shown(view))
     pose = pose_of(EXPLORER, view.grid)
@@ -155,6 +155,7 @@ def _live(view: View) -> None:
         exact={"pose": pose, "panes": [answer_at(view, pane, pose)]},
         limits={axis: getattr(view.grid, axis) for axis in ("rotation", "dx", "dy")},
         notes=_notes(view, landscape),
+        distance=distance,
     )
     explorer(payload, key=EXPLORER, on_pose_change=lambda: _pose_let_go(view), on_rest=lambda: _refine(view))
 
