@@ -13,12 +13,13 @@ import torch
 from safetensors.torch import save as to_safetensors
 from torch import nn
 
+from spatial_viz.classifiers import WEIGHTS
 from spatial_viz.errors import CorruptFile, InvalidInput, SpatialVizError
 from spatial_viz.training.data import PictureSet
 from spatial_viz.training.disk import CHECKPOINT, write, writing
 from spatial_viz.training.recipes import TrainingPlan, plan_from
 
-WEIGHTS, PLAN = "weights.safetensors", "plan.json"
+PLAN = "plan.json"
 
 
 def begin(out: Path, plan: TrainingPlan, data: str, resume: bool) -> dict[str, Any] | None:

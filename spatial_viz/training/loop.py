@@ -15,11 +15,11 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from spatial_viz.classifiers import DESCRIPTION
+from spatial_viz.classifiers import DESCRIPTION, WEIGHTS
 from spatial_viz.errors import InvalidInput, SpatialVizError
 from spatial_viz.exports import to_html
 from spatial_viz.networks import fold_batch_norm
-from spatial_viz.training.checkpoints import WEIGHTS, begin, fingerprint, pack, write_weights
+from spatial_viz.training.checkpoints import begin, fingerprint, pack, write_weights
 from spatial_viz.training.data import PictureSet, describe, split_validation, to_images
 from spatial_viz.training.disk import CHECKPOINT, write
 from spatial_viz.training.distributed import Team

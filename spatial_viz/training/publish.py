@@ -18,7 +18,7 @@ from spatial_viz.evaluation.run import evaluate
 from spatial_viz.files import replace
 from spatial_viz.grids import TransformGrid
 from spatial_viz.runner import calibrate
-from spatial_viz.training.data import read, split_validation, to_images
+from spatial_viz.training.data import describe, read, split_validation, to_images
 from spatial_viz.training.history import history_of, plan_in
 from spatial_viz.training.metrics import read_metrics
 from spatial_viz.training.recipes import data_name
@@ -52,18 +52,13 @@ def publish(run: Path, root: Path | None = None, pictures: int = 1000) -> dict[s
     choose(plan.data, root, "test", pictures, None)  # refuses what cannot be measured before anything is written
     history = history_of(run)
     training, validation = split_validation(data, plan.validation)
-    mean, std = channel_statistics(training.pictures)
     file = f"{name.replace('/', '-')}.safetensors"
     replace(pretrained_folder() / file, lambda partial: partial.write_bytes(weights.read_bytes()))
     card: dict[str, Any] = {
         "name": name,
         "file": file,
         "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
-        "network": plan.network,
-        "class_names": list(data.class_names),
-        "input_size": list(data.pictures.shape[1:3]),
-        "mean": mean,
-        "std": std,
+        **describe(plan.network, training, *channel_statistics(training.pictures)),
         "data": plan.data,
         "recipe": plan.recipe,
         "seed": plan.seed,
