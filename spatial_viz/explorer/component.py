@@ -1,8 +1,8 @@
-"""The thin Streamlit adapter: the explorer, the gallery, the hands of the lecture; registered once per process."""
+"""The thin Streamlit adapter: explorer, gallery, what is taken along, the hands of the lecture; registered once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -46,6 +46,17 @@ def gallery(items: Sequence[dict[str, str]], selected: str, key: str, on_click: 
 def wall(items: Sequence[dict[str, str]], key: str, on_click: Callable[[], None]) -> None:
     """Draw larger pictures with a ``caption`` each, to click like those of `gallery`; none of them is selected."""
     _renderer("gallery")(key=key, data={"items": list(items), "wall": True}, on_clicked_change=on_click)
+
+
+def keeping(name: str, figures: Mapping[str, str], parameters: Mapping[str, str], left_out: str, key: str) -> None:
+    """Draw what saves pictures of the page's charts and copies the link to the view.
+
+    ``figures`` are the keys of the charts and what each is called; ``name`` begins the names of the files. The link is
+    the browser's address, with those of the ``parameters`` that it lacks; ``left_out`` says what it does not carry.
+    """
+    charts = [{"key": chart, "name": words} for chart, words in figures.items()]
+    data = {"file": name, "figures": charts, "parameters": dict(parameters), "note": left_out}
+    _renderer("taking")(key=key, data=data)
 
 
 def lecture_style(full: bool) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import plotly.graph_objects as go
 import streamlit as st
 import torch
 import xarray as xr
@@ -17,12 +19,14 @@ from spatial_viz.attacks import Attack, AttackResult, FirstOrder, GridSearch, Li
 from spatial_viz.cache import cached_sweep
 from spatial_viz.defences import MajorityVote
 from spatial_viz.errors import SpatialVizError
-from spatial_viz.figure_style import alt_text, decimal, percent
+from spatial_viz.explorer.payload import Pane
+from spatial_viz.figure_style import Theme, alt_text, decimal, percent
 from spatial_viz.geometry import warp
 from spatial_viz.images import tensor_to_picture
 from spatial_viz.landscape import label_of, misclassified, severity_order, transform_words, worst_case
 from spatial_viz.losses import cross_entropy
 from spatial_viz.noise import noise_landscape
+from spatial_viz.pages import taking
 from spatial_viz.pages.choosing import (
     BARE,
     HEAD_HEIGHT,
@@ -39,6 +43,7 @@ from spatial_viz.sweeps import pixel_hash
 
 STARTS, STEPS = 12, 100  # of the first-order attack on the page
 MOST_DRAWS = 100
+Drawing = Callable[[Theme], dict[str, go.Figure]]  # charts by their keys, in a theme
 SHOWN = 192  # pixels, of a picture on the page
 
 
@@ -64,6 +69,8 @@ def page() -> None:
         noise(view, landscape)
         st.divider()
         vote(view, landscape)
+        st.divider()
+        _take_along(view, landscape)
     except SpatialVizError as error:
         st.error(plain(error), icon=":material/error:")
 
@@ -84,17 +91,24 @@ def searching(view: View, landscape: xr.Dataset) -> None:
     first_order: AttackResult = runs["first-order"][0]
     assert first_order.paths is not None and first_order.path_losses is not None
     paths, path_losses = first_order.paths[0].numpy(), first_order.path_losses[0].numpy()
-    left, right = st.columns(2)
-    theme, alt = theme_of_page(), alt_text(landscape)
     drawn = draws[:k].numpy()
+
+    def draw(theme: Theme) -> dict[str, go.Figure]:
+        return {
+            "attack-map": attack_figures.attack_map(
+                landscape, drawn, fooled[:k], int(order[0]), paths, path_losses, theme
+            ),
+            "attack-surface": attack_figures.attack_surface(landscape, drawn, losses[:k], paths, path_losses, theme),
+            "starts": attack_figures.starts_figure(landscape, path_losses, theme),
+        }
+
+    left, right = st.columns(2)
+    made, alt = _drawn(view, "search", draw), alt_text(landscape)
     left.plotly_chart(
-        attack_figures.attack_map(landscape, drawn, fooled[:k], int(order[0]), paths, path_losses, theme),
-        theme=None, config=BARE, key="attack-map", alt=f"{alt} First-order paths and random draws lie on it.",
+        made["attack-map"], theme=None, config=BARE, key="attack-map",
+        alt=f"{alt} First-order paths and random draws lie on it.",
     )  # fmt: skip
-    right.plotly_chart(
-        attack_figures.attack_surface(landscape, drawn, losses[:k], paths, path_losses, theme),
-        theme=None, config=ONLY_RESET, key="attack-surface", alt=alt,
-    )  # fmt: skip
+    right.plotly_chart(made["attack-surface"], theme=None, config=ONLY_RESET, key="attack-surface", alt=alt)
     st.caption(
         "White rings are draws that stay correct, white crosses draws that fool; the thick ring is the worst so far. "
         "Turquoise lines are first-order paths, begun at the first draws: play them, or pull the slider. The "
@@ -103,13 +117,7 @@ def searching(view: View, landscape: xr.Dataset) -> None:
     left, right = st.columns([2, 1])
     with left:
         _table(view, landscape, runs, k, (losses, fooled, order))
-    right.plotly_chart(
-        attack_figures.starts_figure(landscape, path_losses, theme),
-        theme=None,
-        config=BARE,
-        key="starts",
-        alt="Loss per start.",
-    )
+    right.plotly_chart(made["starts"], theme=None, config=BARE, key="starts", alt="Loss per start.")
     for title, text in WHY.items():
         st.markdown(f"**{title}** {text}")
 
@@ -230,17 +238,16 @@ def noise(view: View, landscape: xr.Dataset) -> None:
         with column:
             st.image(_large(picture), width="stretch")
             st.markdown(f"**{title}**  \n{plain(words)}")
-    left, right = st.columns(2)
-    theme, top = theme_of_page(), figures.loss_max(plane, landscape)  # one scale for both
-    left.plotly_chart(
-        figures.surface(plane, "gradient", "random", theme=theme, value_max=top),
-        theme=None, config=ONLY_RESET, key="noise-surface", alt=alt_text(plane),
-    )  # fmt: skip
-    if landscape.sizes["rotation"] > 1 and landscape.sizes["dx"] > 1:
-        right.plotly_chart(
-            figures.surface(landscape, theme=theme, value_max=top),
-            theme=None, config=ONLY_RESET, key="spatial-surface", alt=alt_text(landscape),
-        )  # fmt: skip
+    top = figures.loss_max(plane, landscape)  # one scale for both
+
+    def draw(theme: Theme) -> dict[str, go.Figure]:
+        both = {"noise-surface": figures.surface(plane, "gradient", "random", theme=theme, value_max=top)}
+        if landscape.sizes["rotation"] > 1 and landscape.sizes["dx"] > 1:
+            both["spatial-surface"] = figures.surface(landscape, theme=theme, value_max=top)
+        return both
+
+    for column, (key, figure) in zip(st.columns(2), _drawn(view, "noise", draw).items(), strict=False):
+        column.plotly_chart(figure, theme=None, config=ONLY_RESET, key=key, alt=figure.layout.meta["alt"])
     st.caption(
         "The same loss, left over two directions of noise, right over rotation and shift. Noise along the gradient "
         "climbs one smooth slope, which is why gradients find it; turning and shifting is rough ground."
@@ -298,10 +305,13 @@ def vote(view: View, landscape: xr.Dataset) -> None:
                 st.caption(f"{'✓' if right else '✕'} {plain(names[each[number]])}")
     verdict = int(voted.logits(image).argmax())
     left, right_side = st.columns([2, 3])
-    left.plotly_chart(
-        attack_figures.tally_figure(landscape, names, np.bincount(each, minlength=len(names)), label, theme_of_page()),
-        theme=None, config=BARE, key="tally", alt="Votes per class.",
-    )  # fmt: skip
+    votes = np.bincount(each, minlength=len(names))
+
+    def draw(theme: Theme) -> dict[str, go.Figure]:
+        return {"tally": attack_figures.tally_figure(landscape, names, votes, label, theme)}
+
+    tally = _drawn(view, "vote", draw)["tally"]
+    left.plotly_chart(tally, theme=None, config=BARE, key="tally", alt="Votes per class.")
     with right_side:
         st.markdown(
             f"The picture {plain(transform_words(*pose[0].tolist()))}:  \n"
@@ -328,7 +338,42 @@ def _tick(right: bool) -> str:
     return "✓" if right else "✕"
 
 
+# --- Taking it along ------------------------------------------------------------------------------------------------
+
+FIGURES = {
+    "attack-map": "the attacks on the map", "attack-surface": "the attacks on the surface", "starts": "the starts",
+    "noise-surface": "the surface over noise", "spatial-surface": "the surface over rotation and shift",
+    "tally": "the tally",
+}  # fmt: skip
+
+
+def _take_along(view: View, landscape: xr.Dataset) -> None:
+    """The page with the explorer and all figures, the numbers, pictures of the figures, the link."""
+    classifier, drawings, linked = view.classifier, _drawings(view), linked_pose(view.grid)
+    pane = Pane(landscape, view.image, classifier.class_names, classifier.name)
+
+    def draw(theme: Theme) -> list[go.Figure]:
+        made = [figure for draw in list(drawings.values()) for figure in draw(theme).values()]
+        return [figures.worst_case_figure(view.image, landscape, theme=theme), *made]
+
+    name = f"{classifier.name}: attacks on {view.title}"
+    page = taking.explorer_keepsake(view, lambda: [pane], draw, linked, name)
+    keepsakes = [page, *taking.landscape_keepsakes(view, landscape)]
+    taking.take_along(view, name, keepsakes, FIGURES, "take-attack")
+
+
 # --- Helpers --------------------------------------------------------------------------------------------------------
+
+
+def _drawn(view: View, part: str, draw: Drawing) -> dict[str, go.Figure]:
+    """The figures of a part of the page, in its theme; an exported page will draw them again, in both."""
+    _drawings(view)[part] = draw
+    return draw(theme_of_page())
+
+
+def _drawings(view: View) -> dict[str, Drawing]:
+    drawings: dict[str, Drawing] = _memory(view).setdefault("drawings", {})
+    return drawings
 
 
 def _memory(view: View) -> dict[Any, Any]:

@@ -3,32 +3,27 @@
 from __future__ import annotations
 
 import functools
-import io
 from typing import Any, Literal
 
 import numpy as np
 import plotly.graph_objects as go
 import streamlit as st
-import torch
 import xarray as xr
 
-from spatial_viz import exports, figures
+from spatial_viz import figures
 from spatial_viz.cache import cached_sweep
 from spatial_viz.errors import SpatialVizError
 from spatial_viz.explorer.component import explorer
 from spatial_viz.explorer.payload import GLOSSARY, Pane, explorer_payload
-from spatial_viz.geometry import warp
-from spatial_viz.images import tensor_to_picture
+from spatial_viz.figure_style import Theme
 from spatial_viz.landscape import (
     DIMS,
     card_of,
     class_name,
     misclassified,
-    to_bytes,
-    to_csv,
-    transform_words,
     worst_case,
 )
+from spatial_viz.pages import taking
 from spatial_viz.pages.choosing import (
     BARE,
     HEAD_HEIGHT,
@@ -39,7 +34,7 @@ from spatial_viz.pages.choosing import (
     progress_bar,
     theme_of_page,
 )
-from spatial_viz.pages.posing import Plane, answer_at, display_plane, link_pose, pose_of, pose_planes
+from spatial_viz.pages.posing import Plane, answer_at, display_plane, link_pose, pose_now, pose_of, pose_planes
 from spatial_viz.refining import Refiner
 
 EXPLORER = "explorer"  # the key of the component; its state holds the pose last let go of
@@ -233,7 +228,7 @@ def details(view: View, x: str, y: str, at: Literal["max"] | None) -> None:
             alt = figures.alt_text(landscape)
             left.plotly_chart(made[0], theme=None, config=ONLY_RESET, key="surface", alt=alt)
             right.plotly_chart(made[1], theme=None, config=BARE, key="heatmap", alt=alt)
-    _downloads(view, landscape)
+    _take_along(view, landscape, x, y, at)
     with st.expander("What do these words mean?"):
         for term, text in GLOSSARY.items():
             st.markdown(f"**{term.capitalize()}.** {text}")
@@ -251,32 +246,37 @@ def _figures(landscape: xr.Dataset, x: str, y: str, at: Literal["max"] | None) -
         refined = _refined(plane) if plane else None
         if plane and refined is None:
             return None
-        kept[x, y, at, theme] = (
-            figures.surface(landscape, x, y, at=at, theme=theme, refined=refined),
-            figures.heatmap(landscape, x, y, at=at, theme=theme, refined=refined),
-        )
+        kept[x, y, at, theme] = _drawn(landscape, x, y, at, theme, refined)
     return kept[x, y, at, theme]
 
 
-def _downloads(view: View, landscape: xr.Dataset) -> None:
-    worst = worst_case(landscape)
-    name = f"{view.classifier.name}-{view.title}".replace("/", "-").replace(" ", "-")
-    transform = torch.tensor([[worst.rotation, worst.dx, worst.dy]], dtype=torch.float32)
+def _drawn(
+    landscape: xr.Dataset, x: str, y: str, at: Literal["max"] | None, theme: Theme, refined: xr.Dataset | None
+) -> tuple[go.Figure, go.Figure]:
+    return (
+        figures.surface(landscape, x, y, at=at, theme=theme, refined=refined),
+        figures.heatmap(landscape, x, y, at=at, theme=theme, refined=refined),
+    )
 
-    def picture() -> bytes:
-        stream = io.BytesIO()
-        tensor_to_picture(warp(view.image[None], transform, view.padding)[0]).save(stream, "PNG")
-        return stream.getvalue()
 
-    def page_of_figures() -> str:
-        return exports.landscape_page(view.image, landscape, f"{view.classifier.name}: {view.title}")
+def _take_along(view: View, landscape: xr.Dataset, x: str, y: str, at: Literal["max"] | None) -> None:
+    state, classifier = st.session_state, view.classifier
+    refiner, rev, shown, pose = state["refiner"], state["rev"], state["surface_plane"], pose_now()
+    pose.update(pose_of(EXPLORER, view.grid))
 
-    st.caption(f"Take it along. Worst case: {transform_words(worst.rotation, worst.dx, worst.dy)}.")
-    with st.container(horizontal=True):
-        for label, data, file, mime in (
-            ("Figures (HTML)", page_of_figures, f"{name}.html", "text/html"),
-            ("Landscape (NetCDF)", lambda: to_bytes(landscape), f"{name}.nc", "application/x-netcdf"),
-            ("Landscape (CSV)", lambda: to_csv(landscape), f"{name}.csv", "text/csv"),
-            ("Worst-case picture (PNG)", picture, f"{name}-worst-case.png", "image/png"),
-        ):
-            st.download_button(label, data, file, mime, on_click="ignore", icon=":material/download:")
+    def refined(plane: Plane | None) -> xr.Dataset | None:
+        found: xr.Dataset | None = plane and refiner.get((rev, *plane))
+        return found
+
+    def panes() -> list[Pane]:
+        planes = [each for plane in pose_planes(view.grid, pose, MAPS) if (each := refined(plane)) is not None]
+        return [Pane(landscape, view.image, classifier.class_names, classifier.name, planes)]
+
+    def draw(theme: Theme) -> list[go.Figure]:
+        drawn = list(_drawn(landscape, x, y, at, theme, refined(shown))) if x else []
+        return [figures.worst_case_figure(view.image, landscape, theme=theme), *drawn]
+
+    name = f"{classifier.name}: {view.title}"
+    page = taking.explorer_keepsake(view, panes, draw, pose, name)
+    charts = {"surface": "the surface", "heatmap": "the map beside it"} if x else {}
+    taking.take_along(view, name, [page, *taking.landscape_keepsakes(view, landscape)], charts, "take-explore")

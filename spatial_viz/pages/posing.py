@@ -30,11 +30,18 @@ def pose_of(explorer: str, grid: TransformGrid) -> dict[str, float]:
 
 def link_pose(pose: dict[str, float]) -> None:
     """Keep the pose in the URL, and for the other pages; the unmoved picture needs none."""
+    pose_now().update({axis: pose.get(axis, 0.0) for axis in ("rotation", "dx", "dy")})
     if any(pose.values()):
         remember("pose", ",".join(f"{pose[axis]:g}" for axis in ("rotation", "dx", "dy")))
     else:
         st.query_params.pop("pose", None)
         st.session_state.pop("pose", None)
+
+
+def pose_now() -> dict[str, float]:
+    """The pose last let go of, always the same dict: what runs outside the page can hold on to it."""
+    now: dict[str, float] = st.session_state.setdefault("pose_now", {})
+    return now
 
 
 def answer_at(view: View, pane: Pane, pose: dict[str, float]) -> dict[str, Any]:

@@ -1,0 +1,94 @@
+"""Take it along: what Explore, Attack and Compare let a visitor keep, and the link to what is shown."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import streamlit as st
+import torch
+import xarray as xr
+
+from spatial_viz.explorer.component import keeping
+from spatial_viz.explorer.payload import Pane
+from spatial_viz.exports import Draw, explorer_page
+from spatial_viz.geometry import PADDINGS, warp
+from spatial_viz.images import tensor_to_picture
+from spatial_viz.landscape import to_bytes, to_csv, worst_case
+from spatial_viz.pages.choosing import GRANULARITIES, SOURCES, View
+
+# The sidebar's widgets that Streamlit keeps in the URL, with the values that need not be there.
+BOUND = {"source": SOURCES[0], "rotation": "30", "shift": "100", "granularity": GRANULARITIES[0], "padding": PADDINGS[0]}
+
+
+@dataclass(frozen=True)
+class Keepsake:
+    """One file to download; ``make`` runs when it is asked for, outside the page: the session is not at hand."""
+
+    label: str
+    make: Callable[[], bytes | str]
+    ending: str
+    mime: str
+
+
+def take_along(view: View, name: str, keepsakes: Sequence[Keepsake], figures: Mapping[str, str], key: str) -> None:
+    """The section at the end of a page.
+
+    Parameters
+    ----------
+    name: begins the names of the files.
+    figures: the keys of the page's charts, and what each is called.
+    """
+    st.subheader("Take it along", anchor=False)
+    stem = name.replace("/", "-").replace(":", "").replace(" ", "-")
+    with st.container(horizontal=True):
+        for keepsake in keepsakes:
+            st.download_button(
+                keepsake.label, keepsake.make, f"{stem}{keepsake.ending}", keepsake.mime, on_click="ignore",
+                icon=":material/download:", key=f"{key}-{keepsake.ending}",
+            )  # fmt: skip
+    keeping(name, figures, link_parameters(), left_out(), key=key)
+
+
+def link_parameters() -> dict[str, str]:
+    """What a link to the view says where the page's own address does not: choices made on another page."""
+    state = st.session_state
+    chosen = {name: str(state[name]) for name in ("classifier", "picture", "pose") if state.get(name)}
+    return chosen | {
+        name: str(state[name]) for name, usual in BOUND.items() if name in state and str(state[name]) != usual
+    }
+
+
+def left_out() -> str:
+    """What no link to this view carries."""
+    if st.session_state.get("source", SOURCES[0]) == SOURCES[0]:
+        return ""
+    return "Your picture is not part of the link: whoever opens it chooses one of their own."
+
+
+def explorer_keepsake(
+    view: View, panes: Callable[[], Sequence[Pane]], draw: Draw | None, pose: Mapping[str, float], title: str
+) -> Keepsake:
+    """The page with the live explorer and the figures of ``draw``; all are asked when it is, ``pose`` as it is then."""
+    return Keepsake(
+        "Page that works offline (HTML)",
+        lambda: explorer_page(panes(), title, picture=view.title, pose=dict(pose), draw=draw), ".html", "text/html",
+    )  # fmt: skip
+
+
+def landscape_keepsakes(view: View, landscape: xr.Dataset) -> list[Keepsake]:
+    """The numbers behind a landscape, and the picture at its worst case."""
+    worst = worst_case(landscape)
+    transform = torch.tensor([[worst.rotation, worst.dx, worst.dy]], dtype=torch.float32)
+
+    def picture() -> bytes:
+        stream = io.BytesIO()
+        tensor_to_picture(warp(view.image[None], transform, view.padding)[0]).save(stream, "PNG")
+        return stream.getvalue()
+
+    return [
+        Keepsake("Landscape (NetCDF)", lambda: to_bytes(landscape), ".nc", "application/x-netcdf"),
+        Keepsake("Landscape (CSV)", lambda: to_csv(landscape), ".csv", "text/csv"),
+        Keepsake("Worst-case picture (PNG)", picture, "-worst-case.png", "image/png"),
+    ]

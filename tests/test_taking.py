@@ -1,0 +1,121 @@
+"""Take it along: the downloads of the pages, and the link."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ROOT
+from PIL import Image
+from streamlit.testing.v1 import AppTest
+from test_exports import data_of, without_scripts
+
+from spatial_viz.explorer.sources import JOINED, script
+from spatial_viz.landscape import load, worst_case
+
+
+def open_page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **parameters: str) -> tuple[AppTest, dict[str, Any]]:
+    """Explore, and what its downloads would make, by their endings."""
+    made: dict[str, Any] = {}
+    monkeypatch.setenv("SPATIAL_VIZ_CACHE", str(tmp_path))
+    from spatial_viz.pages import taking
+
+    section = taking.take_along
+
+    def noted(view: Any, name: str, keepsakes: Any, *rest: Any) -> None:
+        made.update({keepsake.ending: keepsake.make for keepsake in keepsakes})
+        section(view, name, keepsakes, *rest)
+
+    monkeypatch.setattr(taking, "take_along", noted)
+    page = AppTest.from_file(str(ROOT / "app.py"), default_timeout=300)
+    for name, value in parameters.items():
+        page.query_params[name] = value
+    return page.run(), made
+
+
+def test_explore_gives_a_page_the_numbers_and_the_picture(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    page, made = open_page(monkeypatch, tmp_path, granularity="11,3,3", pose="12,1,-2")
+    assert not page.exception and not page.error
+    exported = made[".html"]()
+    payload = data_of(exported, "explorer-data")
+    assert payload["pose"] == {"rotation": 12.0, "dx": 1.0, "dy": -2.0}
+    assert "automobile (cifar10/6), true class automobile" in without_scripts(exported)
+    assert "11 × 3 × 3 transforms" in without_scripts(exported)
+    titles = [figure["layout"]["meta"]["theme"] for figure in data_of(exported, "figure-data")["dark"]]
+    assert titles == ["dark"] * 3, "the worst case, the surface and the map"
+    (tmp_path / "taken.nc").write_bytes(made[".nc"]())
+    landscape = load(tmp_path / "taken.nc")
+    assert payload["panes"][0]["worst"]["loss"] == pytest.approx(worst_case(landscape).loss)
+    assert len(made[".csv"]().splitlines()) == 1 + 99
+    assert Image.open(io.BytesIO(made["-worst-case.png"]())).size == (32, 32)
+
+
+def test_the_exported_page_opens_where_the_picture_was_let_go_of(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    page, made = open_page(monkeypatch, tmp_path, granularity="11,3,3")
+    assert data_of(made[".html"](), "explorer-data")["pose"] == {"rotation": 0.0, "dx": 0.0, "dy": 0.0}
+    page.session_state["pose_now"].update(rotation=-7.5)  # as a pose let go of does, without another run of the page
+    assert data_of(made[".html"](), "explorer-data")["pose"]["rotation"] == -7.5
+
+
+def test_the_link_has_what_was_chosen_elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import streamlit as st
+
+    from spatial_viz.pages.taking import left_out, link_parameters
+
+    state = {"classifier": "cifar10/standard", "picture": "cifar10/4", "pose": "1,2,3", "source": "Samples",
+             "rotation": 24, "shift": 100, "granularity": "31,5,5", "padding": "edge"}  # fmt: skip
+    monkeypatch.setattr(st, "session_state", state)
+    assert link_parameters() == {
+        "classifier": "cifar10/standard", "picture": "cifar10/4", "pose": "1,2,3", "rotation": "24", "padding": "edge",
+    }  # fmt: skip
+    assert left_out() == ""
+    state["source"] = "Upload"
+    assert link_parameters()["source"] == "Upload" and "not part of the link" in left_out()
+
+
+@pytest.mark.parametrize("name", ["explorer", "page", "taking", "gallery"])
+def test_a_joined_script_has_every_part_once(name: str) -> None:
+    text = script(name)
+    for part in JOINED.get(name, (name,)):
+        own = (ROOT / "spatial_viz" / "explorer" / f"{part}.js").read_text(encoding="utf-8")
+        assert text.count(own) == 1
+
+
+@pytest.mark.browser
+def test_pictures_and_the_link_in_the_browser(app: str, browser: Any, tmp_path: Path) -> None:
+    context = browser.new_context(
+        viewport={"width": 1440, "height": 900},
+        permissions=["clipboard-read", "clipboard-write"],
+        device_scale_factor=1,
+    )
+    page = context.new_page()
+    page.set_default_timeout(180_000)
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(f"{app}/?picture=cifar10%2F4&rotation=24&granularity=11,3,3")
+    chart = page.locator(".st-key-surface .js-plotly-plot")
+    chart.wait_for()
+    with page.expect_download() as download:
+        page.locator(".sv-taking").get_by_role("button", name="PNG").click()
+    saved = Image.open(download.value.path())
+    assert abs(saved.width - 3 * (chart.bounding_box()["width"] + 20)) <= 3
+    page.locator(".sv-taking select").select_option("heatmap")
+    with page.expect_download() as download:
+        page.locator(".sv-taking").get_by_role("button", name="SVG").click()
+    drawing = download.value.path().read_text(encoding="utf-8")
+    assert "true class frog" in drawing and "11 × 3 × 3 transforms: rotation ±24°" in drawing
+    page.get_by_role("button", name="Copy link").click()
+    page.get_by_text("Copied.").wait_for()
+    link = page.evaluate("navigator.clipboard.readText()")
+    assert "picture=cifar10%2F4" in link and "rotation=24" in link and "padding" not in link
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Page that works offline").click()
+    assert download.value.suggested_filename.endswith(".html")
+    assert "Content-Security-Policy" in download.value.path().read_text(encoding="utf-8")
+    assert complaints == []
+    context.close()
