@@ -11,6 +11,7 @@ from conftest import ROOT
 from test_cli import run
 
 from docs.training import curve_pictures, curves_by_data, document, in_words, missing_commands, result_table
+from spatial_viz.classifiers import manifest
 from spatial_viz.training.recipes import RECIPES
 
 TEXT = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
@@ -72,3 +73,7 @@ def test_the_commands_exist(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 def test_links_lead_somewhere() -> None:
     for path in re.findall(r"\]\((?!http)([^)]+)\)", TEXT):
         assert (ROOT / "docs" / path).exists(), path
+
+
+def test_the_page_is_of_today() -> None:
+    assert document(TEXT, manifest()) == TEXT, "docs/training.md is older than the cards: make training"
