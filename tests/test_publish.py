@@ -67,3 +67,21 @@ def test_what_is_no_finished_training_is_refused(shipped: Path, tmp_path: Path) 
     with pytest.raises(InvalidInput, match=r"holds no finished training: it needs plan.json and weights.safetensors"):
         publish.publish(tmp_path)
     assert not list(shipped.iterdir())
+
+
+def test_own_pictures_need_some_that_the_training_did_not_see_and_a_name_of_their_own(
+    shipped: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    leaves = toy_folder(tmp_path / "leaves", ("ash", "oak"), train=3, test=1)
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "weights.safetensors").write_bytes(b"")
+    (run / "plan.json").write_text(json.dumps(asdict(plan(data=str(leaves)))))
+    (leaves / "test").rename(tmp_path / "elsewhere")
+    with pytest.raises(InvalidInput, match=r"leaves has no test/ with pictures that the training did not see"):
+        publish.publish(run)
+    (tmp_path / "elsewhere").rename(leaves / "test")
+    other = {"name": "leaves/standard", "data": "/other/leaves"}
+    (shipped / "manifest.json").write_text(json.dumps({"models": [other]}))
+    with pytest.raises(InvalidInput, match=r"leaves/standard was trained on /other/leaves and not on .*; rename"):
+        publish.publish(run)
