@@ -31,10 +31,12 @@ from spatial_viz.figures import cell_edges
 from spatial_viz.landscape import (
     DIMS,
     card_of,
+    cell,
     check_one_loss,
     class_name,
     label_of,
     misclassified,
+    severity_of,
     transform_words,
     worst_case,
 )
@@ -79,6 +81,22 @@ def _row(title: str, landscape: xr.Dataset) -> dict[str, str]:
         **how_bad,
         "worst transform": transform_words(worst.rotation, worst.dx, worst.dy),
     }
+
+
+def telling_transform(landscapes: Sequence[xr.Dataset]) -> dict[str, float]:
+    """The transform that tells the landscapes, all on one grid, apart best: the most severe one for the first of them
+    that fails where another does not. Without one the worst case of the first that fails, else the identity.
+    """
+    wrong = np.stack([misclassified(each).transpose(*DIMS).values for each in landscapes])
+    split = wrong.any(0) & ~wrong.all(0)
+    for where in (split, np.ones_like(split)):
+        for landscape, fails in zip(landscapes, wrong, strict=True):
+            order = severity_of(landscape)
+            found = order[(fails & where).ravel()[order]]
+            if len(found):
+                place = cell(landscape, int(found[0]))
+                return {"rotation": place.rotation, "dx": place.dx, "dy": place.dy}
+    return {"rotation": 0.0, "dx": 0.0, "dy": 0.0}
 
 
 def difference_end(landscapes: Sequence[xr.Dataset], quantity: Literal["loss", "share"] = "loss") -> float:

@@ -74,7 +74,7 @@ def surface(
     traces: list[Any] = [
         go.Surface(
             x=cut.xs, y=cut.ys, z=cut.values, cmin=0, cmax=top, colorscale=scale, text=cut.hover, name=quantity,
-            hovertemplate=HOVER, colorbar=bar,
+            hoverinfo="text", colorbar=bar,  # in a template Plotly looks a surface's text up with its axes swapped
             # Nearly flat light: the colour is the value, shading only hints at the shape.
             lighting={"ambient": 0.9, "diffuse": 0.25, "specular": 0.02, "roughness": 0.9, "fresnel": 0},
             contours={"x": _wires(landscape[x].values), "y": _wires(landscape[y].values), "z": {"highlight": False}},

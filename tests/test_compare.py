@@ -10,7 +10,7 @@ from conftest import blob
 from torch import Tensor
 
 from spatial_viz.classifiers import Classifier
-from spatial_viz.compare_figures import comparison_rows, difference_end, difference_map
+from spatial_viz.compare_figures import comparison_rows, difference_end, difference_map, telling_transform
 from spatial_viz.defences import MajorityVote, vote_shares
 from spatial_viz.errors import InvalidInput
 from spatial_viz.figures import heatmap, surface
@@ -129,3 +129,17 @@ def test_shares_have_a_scale_of_their_own(shares: tuple[xr.Dataset, xr.Dataset])
 def test_a_landscape_without_votes_has_no_shares(landscapes: tuple[xr.Dataset, xr.Dataset]) -> None:
     with pytest.raises(InvalidInput, match="no share; it has loss"):
         heatmap(landscapes[0], quantity="share")
+
+
+def test_the_telling_transform_is_one_that_only_some_fail_on(landscapes: tuple[xr.Dataset, xr.Dataset]) -> None:
+    first = landscapes[0]
+    wrong = [misclassified(each) for each in landscapes]
+    only_one = (wrong[0] | wrong[1]) & ~(wrong[0] & wrong[1])
+    told = telling_transform(landscapes)
+    assert bool(only_one.sel(told))
+    # Nothing tells a landscape from itself: then its worst case; and where nothing fails, the picture as it is.
+    worst = worst_case(first)
+    assert worst.misclassified
+    assert telling_transform([first, first]) == {"rotation": worst.rotation, "dx": worst.dx, "dy": worst.dy}
+    right = first.assign(predicted=first["predicted"] * 0)
+    assert telling_transform([right, right]) == {"rotation": 0, "dx": 0, "dy": 0}

@@ -94,7 +94,7 @@ def test_axes_are_sorted() -> None:
 def test_it_is_json_and_keeps_markup_as_text() -> None:
     payload = explorer_payload([pane()], rev=3, pose={"rotation": 5.0}, notes=["a note"])
     assert json.loads(json.dumps(payload, allow_nan=False)) == payload
-    assert payload["version"] == 1
+    assert payload["version"] == 2
     assert payload["rev"] == 3
     assert payload["pose"] == {"rotation": 5.0, "dx": 0.0, "dy": 0.0}
     assert payload["limits"] == {"rotation": 30.0, "dx": 3.0, "dy": 3.0}
@@ -131,10 +131,10 @@ def test_one_channel_and_single_values() -> None:
 
 def test_colour_scale_reaches_from_chance_to_the_largest_loss_of_all_panes() -> None:
     mild = softmax_landscape([0], [0], [0], [0, 1, 2, 3])
-    assert explorer_payload([pane(landscape=mild)])["panes"][0]["loss_max"] == pytest.approx(math.log(4))
+    assert explorer_payload([pane(landscape=mild)])["panes"][0]["top"] == pytest.approx(math.log(4))
     both = explorer_payload([pane(landscape=mild), pane()])
     largest = float(pane().landscape["loss"].max())
-    assert [p["loss_max"] for p in both["panes"]] == [pytest.approx(largest)] * 2
+    assert [p["top"] for p in both["panes"]] == [pytest.approx(largest)] * 2
     voted = mild.assign(loss=mild["loss"].assign_attrs(long_name="vote loss"))
     with pytest.raises(InvalidInput, match="a loss and a vote loss are not shown on one scale"):
         explorer_payload([pane(landscape=mild), pane(landscape=voted)])
@@ -198,3 +198,31 @@ def test_refusals_say_what_was_expected() -> None:
         explorer_payload([pane(planes=[pane().landscape])])
     with pytest.raises(InvalidInput, match="one answer for each of the 1 panes; got 0"):
         explorer_payload([pane()], exact={"pose": {}, "panes": []})
+
+
+def shares_of(landscape: xr.Dataset) -> xr.Dataset:
+    """Every transform as if the true class had a tenth of the votes for each pixel to the right, and 0.4 at the middle."""
+    share = (0.4 + 0.1 * landscape["dx"] + 0 * landscape["loss"]).transpose(*DIMS).astype(np.float32)
+    return landscape.assign(share=share, natural_share=np.float32(0.4))
+
+
+def test_shares_of_votes_travel_in_the_place_of_losses() -> None:
+    ds = shares_of(pane().landscape)
+    payload = explorer_payload([pane(landscape=ds), pane(landscape=ds)])
+    assert payload["quantity"] == "share"
+    shown = payload["panes"][1]
+    assert "loss" not in shown and shown["top"] == 1
+    np.testing.assert_array_equal(array(shown["share"], "<f4", 3, 2, 3), ds["share"])
+    worst = worst_case(ds)
+    assert shown["worst"]["share"] == pytest.approx(0.4 + 0.1 * worst.dx)
+    assert shown["natural"]["share"] == pytest.approx(0.4)
+    answer = exact_answer(pane(landscape=ds), predicted=1, loss=1.0, confidence=0.7, probabilities=[0.3, 0.7, 0, 0])
+    assert answer["share"] == pytest.approx(0.3)
+    assert explorer_payload([pane()])["quantity"] == "loss"
+
+
+def test_losses_and_shares_do_not_meet_on_one_scale() -> None:
+    plane = shares_of(softmax_landscape([0], [-3, 0, 3], [-3, 0, 3], [0, 1, 2, 3]))
+    for panes in ([pane(), pane(landscape=shares_of(pane().landscape))], [pane(planes=[plane])]):
+        with pytest.raises(InvalidInput, match="one scale"):
+            explorer_payload(panes)

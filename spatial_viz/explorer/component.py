@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
+import plotly
+import plotly.graph_objects as go
 import streamlit as st
+from streamlit import runtime
 
 from spatial_viz.explorer.sources import script, style
 
@@ -15,6 +20,14 @@ from spatial_viz.explorer.sources import script, style
 def _renderer(name: str) -> Any:
     # The text goes inline: file names would need an installed distribution.
     return st.components.v2.component(f"spatial_viz_{name}", css=style(name), js=script(name))
+
+
+@cache
+def _surfaces() -> Any:
+    # Plotly's own styles go to the page, where a shadow root would not see them.
+    return st.components.v2.component(
+        "spatial_viz_surfaces", css=style("surfaces"), js=script("surfaces"), isolate_styles=False
+    )
 
 
 @cache
@@ -57,6 +70,21 @@ def keeping(name: str, figures: Mapping[str, str], parameters: Mapping[str, str]
     charts = [{"key": chart, "name": words} for chart, words in figures.items()]
     data = {"file": name, "figures": charts, "parameters": dict(parameters), "note": left_out}
     _renderer("taking")(key=key, data=data)
+
+
+def linked_surfaces(figures: Sequence[tuple[str, go.Figure]], key: str) -> None:
+    """Draw figures of one scene each, with their titles, under one camera: who turns one turns all.
+
+    What a screen reader says comes from the ``alt`` in each figure's ``layout.meta``.
+    """
+    path = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
+    # As st.image does with a picture: far too large to be sent along with the figures.
+    source = runtime.get_instance().media_file_mgr.add(str(path), "text/javascript", f"plotly-{key}")
+    shown = [
+        {"title": title, "alt": (figure.layout.meta or {}).get("alt", title), "figure": json.loads(figure.to_json())}
+        for title, figure in figures
+    ]
+    _surfaces()(key=key, data={"plotly": source, "figures": shown})
 
 
 def lecture_style(full: bool) -> None:

@@ -43,6 +43,20 @@ function colourTable(anchors) {
   return table;
 }
 
+// What a map shows: the loss, or, where votes are compared, the share of them for the true class. What is bad is bright.
+const QUANTITIES = {
+  loss: {
+    name: "loss", title: "loss (nats)", term: "loss", sign: 1,
+    say: (v) => `loss ${number(v, 2)}`,
+    sure: (p) => `confidence ${percent(p)}`,
+  },
+  share: {
+    name: "share", title: "share of votes", term: "share of votes", sign: -1,
+    say: (v) => `true class ${percent(v)}`,
+    sure: (p) => `${percent(p)} of the votes`,
+  },
+};
+
 const clamp = (v, lo, hi) => Math.min(Math.max(v, lo), hi);
 const samePose = (a, b, tolerance = SAME) => AXES.every((d) => Math.abs(a[d] - b[d]) < tolerance);
 const number = (v, digits) => {
@@ -82,7 +96,8 @@ function decode(text, Type) {
 // +1 where correct, -1 where misclassified: a field whose zero line can be drawn
 const signs = (wrong) => Float32Array.from(wrong, (w) => 1 - 2 * w);
 
-function decodePane(pane) {
+function decodePane(pane, name) {
+  const quantity = QUANTITIES[name];
   const wrong = decode(pane.misclassified, Uint8Array);
   const names = pane.classes.map((c) => c.index);
   const shown = pane.classes.map((c, i) => i).filter((i) => names[i] >= 0); // a stand-in class has no bar
@@ -90,32 +105,33 @@ function decodePane(pane) {
   const planes = pane.planes.map((p) => {
     const bad = decode(p.misclassified, Uint8Array);
     const margin = p.margin ? decode(p.margin, Float32Array) : signs(bad);
-    return { ...p, loss: decode(p.loss, Float32Array), wrong: bad, margin };
+    return { ...p, values: decode(p[name], Float32Array), wrong: bad, margin };
   });
   return {
     ...pane,
+    quantity,
     planes,
     shown,
     trueColumn: pane.classes.length > 1 ? trueColumn : -1,
     pixels: decode(pane.picture.pixels, Uint8Array),
-    loss: decode(pane.loss, Float32Array),
+    values: decode(pane[name], Float32Array),
     signs: signs(wrong),
     probabilities: decode(pane.probabilities, Float32Array),
     others: shown.length < (pane.class_count ?? shown.length),
-    beyond: worstBetween(pane.worst, planes),
+    beyond: worstBetween(pane.worst, planes, quantity),
   };
 }
 
 // The worst misclassified cell of the refined planes, where it is worse than the worst case of the swept grid.
-function worstBetween(worst, planes) {
+function worstBetween(worst, planes, { name, sign }) {
   let found = null;
-  let most = worst.misclassified ? worst.loss + 1e-4 : -Infinity;
+  let most = worst.misclassified ? sign * worst[name] + 1e-4 : -Infinity;
   for (const plane of planes) {
-    plane.loss.forEach((loss, i) => {
-      if (!plane.wrong[i] || loss <= most) return;
-      most = loss;
+    plane.values.forEach((value, i) => {
+      if (!plane.wrong[i] || sign * value <= most) return;
+      most = sign * value;
       const [x, y] = [plane.x[i % plane.x.length], plane.y[Math.floor(i / plane.x.length)]];
-      found = { pose: { [plane.fixed]: plane.at, [plane.x_axis]: x, [plane.y_axis]: y }, loss };
+      found = { pose: { [plane.fixed]: plane.at, [plane.x_axis]: x, [plane.y_axis]: y }, value };
     });
   }
   return found;
@@ -519,7 +535,7 @@ function makeMap(kindName, node, scaleSpace = SCALE_SPACE) {
   const [bitmap, paint] = offscreen(nx, ny);
   const image = paint.createImageData(nx, ny);
   const colours = new Uint32Array(image.data.buffer);
-  const loss = new Float32Array(nx * ny);
+  const values = new Float32Array(nx * ny);
   const margin = new Float32Array(nx * ny);
   let scratch = new Float32Array(0);
   let known = { pane: null, at: NaN };
@@ -541,7 +557,7 @@ function makeMap(kindName, node, scaleSpace = SCALE_SPACE) {
     const atX = lattice(axes.x, range(limits, kind.x), nx);
     const atY = lattice(axes.y, range(limits, kind.y), ny);
     if (map.plane) {
-      sample(map.plane.loss, 1, axes.x.length, atX, atY, loss);
+      sample(map.plane.values, 1, axes.x.length, atX, atY, values);
       sample(map.plane.margin, 1, axes.x.length, atX, atY, margin);
     } else {
       const K = pane.trueColumn < 0 ? 1 : pane.classes.length;
@@ -549,12 +565,12 @@ function makeMap(kindName, node, scaleSpace = SCALE_SPACE) {
       if (scratch.length < volume.length) scratch = new Float32Array(volume.length);
       const last = pane.axes.dx.length; // both slices end with dx, see slice()
       const [strideX, strideY] = kind.x === "dx" ? [1, last] : [last, 1];
-      sample(slice(pane, pane.loss, 1, kind.fixed, at, scratch), strideX, strideY, atX, atY, loss);
-      const values = slice(pane, volume, K, kind.fixed, at, scratch);
-      sample(values, strideX * K, strideY * K, atX, atY, margin, K, K === 1 ? -1 : pane.trueColumn);
+      sample(slice(pane, pane.values, 1, kind.fixed, at, scratch), strideX, strideY, atX, atY, values);
+      const chances = slice(pane, volume, K, kind.fixed, at, scratch);
+      sample(chances, strideX * K, strideY * K, atX, atY, margin, K, K === 1 ? -1 : pane.trueColumn);
     }
-    const top = 255 / pane.loss_max;
-    for (let i = 0; i < colours.length; i++) colours[i] = LUT[clamp(Math.round(loss[i] * top), 0, 255)];
+    const [from, step] = pane.quantity.sign > 0 ? [0, 255 / pane.top] : [255, -255 / pane.top];
+    for (let i = 0; i < colours.length; i++) colours[i] = LUT[clamp(Math.round(from + values[i] * step), 0, 255)];
     paint.putImageData(image, 0, 0);
     lines = outline(margin, nx, ny);
     version += 1;
@@ -584,7 +600,7 @@ function makeMap(kindName, node, scaleSpace = SCALE_SPACE) {
       if (!square) return drawAxis(under, theme, box, rangeX, "bottom", "", { labels: false, most: 6, single });
       drawAxis(under, theme, box, rangeX, "bottom", TITLES[kind.x], { most, single });
       const bar = { x: box.x + box.w + 14, y: box.y, w: 10, h: box.h };
-      drawScale(under, theme, bar, pane.loss_max, scaleSpace === SCALE_SPACE ? "loss (nats)" : "");
+      drawScale(under, theme, bar, pane, scaleSpace === SCALE_SPACE ? pane.quantity.title : "");
     });
     field.refresh(size, version, (context) => {
       context.drawImage(axes.canvas, 0, 0, w, h);
@@ -637,23 +653,26 @@ function makeMap(kindName, node, scaleSpace = SCALE_SPACE) {
     haloed(context, path);
   }
 
-  // The loss over x at one value of y, from the field just drawn.
+  // The values over x at one value of y, from the field just drawn.
   function curve(limits, value, out) {
     const [lo, hi] = range(limits, kind.y);
     const at = clamp(((value - lo) / (hi - lo)) * (ny - 1), 0, ny - 1);
     const row = Math.min(Math.floor(at), ny - 2);
     for (let i = 0; i < nx; i++) {
       const a = row * nx + i;
-      out.loss[i] = loss[a] + (at - row) * (loss[a + nx] - loss[a]);
+      out.values[i] = values[a] + (at - row) * (values[a + nx] - values[a]);
       out.margin[i] = margin[a] + (at - row) * (margin[a + nx] - margin[a]);
     }
   }
   return map;
 }
 
-function drawScale(context, theme, box, top, title) {
+function drawScale(context, theme, box, { top, quantity }, title) {
   const shades = context.createLinearGradient(0, box.y + box.h, 0, box.y);
-  MAGMA.forEach((colour, i) => shades.addColorStop(i / (MAGMA.length - 1), `#${colour}`));
+  MAGMA.forEach((colour, i) => {
+    const at = i / (MAGMA.length - 1);
+    shades.addColorStop(quantity.sign > 0 ? at : 1 - at, `#${colour}`);
+  });
   context.fillStyle = shades;
   context.fillRect(box.x, box.y, box.w, box.h);
   context.font = `11px ${theme.font}`;
@@ -674,33 +693,33 @@ function drawScale(context, theme, box, top, title) {
 
 function makeCurve(node, map) {
   const n = KINDS.rotation.nx;
-  const values = { loss: new Float32Array(n), margin: new Float32Array(n) };
+  const along = { values: new Float32Array(n), margin: new Float32Array(n) };
   const axes = makeKept();
   const view = { node, box: null, draw };
 
-  function draw(pane, limits, pose, theme, loss) {
+  function draw(pane, limits, pose, theme, value) {
     const space = begin(node);
     if (!space) return;
     const { context, w, h } = space;
     const [left, top] = [MARGIN.left, MARGIN.top];
     const box = { x: left, y: top, w: w - left - MARGIN.right, h: h - top - MARGIN.bottom };
     view.box = box;
-    map.curve(limits, pose.dx, values);
+    map.curve(limits, pose.dx, along);
     const [lo, hi] = range(limits, "rotation");
     const placeX = (rotation) => box.x + ((rotation - lo) / (hi - lo)) * box.w;
-    const placeY = (v) => box.y + box.h * (1 - clamp(v / pane.loss_max, 0, 1));
+    const placeY = (v) => box.y + box.h * (1 - clamp(v / pane.top, 0, 1));
     axes.refresh({ w, h, key: `${node.width} ${w} ${h} ${theme.id}` }, "", (under) => {
       drawAxis(under, theme, box, [lo, hi], "bottom", TITLES.rotation, { most: 6, single: !limits.rotation });
-      drawAxis(under, theme, box, [pane.loss_max, 0], "left", "loss (nats)", { most: 2 });
+      drawAxis(under, theme, box, [pane.top, 0], "left", pane.quantity.title, { most: 2 });
       under.strokeStyle = theme.faint;
       under.strokeRect(box.x, box.y, box.w, box.h);
     });
     context.drawImage(axes.canvas, 0, 0, w, h);
     context.fillStyle = theme.shade; // where misclassified
     for (let i = 0; i < n; i++) {
-      if (values.margin[i] >= 0) continue;
+      if (along.margin[i] >= 0) continue;
       const first = i;
-      while (i + 1 < n && values.margin[i + 1] < 0) i++;
+      while (i + 1 < n && along.margin[i + 1] < 0) i++;
       const from = box.x + (Math.max(first - 0.5, 0) / (n - 1)) * box.w;
       const to = box.x + (Math.min(i + 0.5, n - 1) / (n - 1)) * box.w;
       context.fillRect(from, box.y, to - from, box.h);
@@ -709,11 +728,11 @@ function makeCurve(node, map) {
     context.lineWidth = 1.75;
     context.lineJoin = "round";
     context.beginPath();
-    for (let i = 0; i < n; i++) context.lineTo(box.x + (i / (n - 1)) * box.w, placeY(values.loss[i]));
+    for (let i = 0; i < n; i++) context.lineTo(box.x + (i / (n - 1)) * box.w, placeY(along.values[i]));
     context.stroke();
     const inPlane = Math.abs(pane.worst.dx - pose.dx) < 0.05 && Math.abs(pane.worst.dy - pose.dy) < 0.05;
-    drawWorst(context, placeX(pane.worst.rotation), placeY(pane.worst.loss), inPlane);
-    drawRing(context, theme, placeX(pose.rotation), placeY(loss));
+    drawWorst(context, placeX(pane.worst.rotation), placeY(pane.worst[pane.quantity.name]), inPlane);
+    drawRing(context, theme, placeX(pose.rotation), placeY(value));
   }
   return view;
 }
@@ -745,18 +764,18 @@ function makePane(pane, many, help) {
   const othersBar = rest ? makeBar("all others", "") : null;
   if (othersBar) classes.append(othersBar.node);
 
-  const hint = el("div", "sv-hint", "drag the picture");
+  const hint = el("div", "sv-hint", many ? "drag one, all follow" : "drag the picture");
   const keys = "Arrow keys shift it, with Shift in fine steps; [ and ] turn it; 0 resets.";
   view.picture = canvasNode("sv-picture", `Picture of ${pane.label_name}. ${keys}`, true);
   view.hint = hint;
   const stage = el("div", "sv-stage", "", view.picture, hint);
 
-  const [badge, name, sure, lossText, status] = ["sv-badge", "sv-name", "sv-sure", "sv-loss", "sv-status"].map((c) =>
+  const [badge, name, sure, valueText, status] = ["sv-badge", "sv-name", "sv-sure", "sv-loss", "sv-status"].map((c) =>
     el("div", c),
   );
   const long = pane.classes.some((c) => c.name.length > 14) ? " sv-long" : "";
   const verdict = el("div", `sv-verdict${long}`, "", badge, name);
-  verdict.append(el("div", "sv-figures", "", sure, el("div", "sv-with-help", "", lossText, help("loss"))));
+  verdict.append(el("div", "sv-figures", "", sure, el("div", "sv-with-help", "", valueText, help(pane.quantity.term))));
   verdict.append(el("div", "sv-with-help", "", status, help("interpolated")));
   const distance = el("div", "sv-distance");
   verdict.append(distance);
@@ -771,22 +790,22 @@ function makePane(pane, many, help) {
     const caption = el("figcaption", "", "", heading, help(term), state);
     return el("figure", `sv-figure sv-figure-${kindName}`, "", caption, map.node);
   };
-  const shift = figure("shift", "sv-map-shift", "Heat map of the loss over the shift", "landscape");
+  const share = pane.quantity.name === "share";
+  const shift = figure(
+    "shift", "sv-map-shift", `Heat map of the ${share ? pane.quantity.title : "loss"} over the shift`,
+    share ? pane.quantity.term : "landscape",
+  );
   const beyond = el("button", "sv-link");
   view.beyond = beyond;
-  const key = (mark, words, term) =>
-    el("div", "sv-key", "", el("span", `sv-mark sv-mark-${mark}`), el("span", "", words), term ? help(term) : "");
-
   if (many) {
-    view.title = el("h3", "sv-title", pane.title);
-    view.worstButton = el("button", "sv-link");
-    const foot = el("div", "sv-foot", "", view.worstButton, beyond);
-    const aside = el("div", "sv-aside", "", verdict, el("div", "sv-few", "", classes), foot);
-    view.node = el("section", "sv-pane", "", view.title, stage, shift, aside);
+    view.title = el("h2", "sv-title", pane.title);
+    view.title.title = pane.title;
+    view.worst = makeJump("sv-jump-worst", "Worst case", "worst case", help);
+    view.worst.text.append(beyond);
+    view.node = el("section", "sv-pane", "", view.title, stage, verdict, shift, classes, view.worst.node);
   } else {
-    const legend = el("div", "sv-legend", "", key("ring", "this pose"), key("diamond", "worst case"));
-    const region = pane.labelled ? "misclassified" : "changed";
-    legend.append(key("line", region, "misclassified region"), key("dot", "grid point", "grid"), beyond);
+    const legend = makeLegend(pane, help);
+    legend.append(beyond);
     const turn = figure("rotation", "sv-map-rotation", "Heat map of the loss over rotation and shift", "landscape");
     view.curve = makeCurve(canvasNode("sv-curve", "Loss over the rotation"), view.maps[1]);
     turn.append(view.curve.node);
@@ -795,7 +814,7 @@ function makePane(pane, many, help) {
     const chances = el("div", "sv-chances", "", el("div", "sv-with-help", "", heading, help("probabilities")), classes);
     view.verdictNode = el("div", "sv-side", "", verdict, chances);
     view.stage = stage;
-    view.strip = makeStrip(pane, help);
+    view.strip = makeStrip(help);
   }
 
   let paint = null;
@@ -811,7 +830,8 @@ function makePane(pane, many, help) {
     const computed = AXES.every((d) => onGrid(now.axes[d], pose[d]));
     if (exact) {
       exact.probabilities?.forEach((p, k) => (probabilities[k] = p));
-      return { ...exact, status: "exact, computed by the classifier", probabilities };
+      const status = many ? "exact" : "exact, computed by the classifier";
+      return { ...exact, value: exact[now.quantity.name], status, probabilities };
     }
     const wrong =
       now.trueColumn < 0 ? valueAt(now, now.signs, 1, pose, one)[0] < 0 : best !== now.trueColumn;
@@ -819,9 +839,9 @@ function makePane(pane, many, help) {
       index: now.classes[best].index,
       name: now.classes[best].name,
       confidence: probabilities[best],
-      loss: valueAt(now, now.loss, 1, pose, one)[0],
+      value: valueAt(now, now.values, 1, pose, one)[0],
       misclassified: wrong,
-      status: computed ? "computed on the grid" : "≈ interpolated from the grid",
+      status: computed ? "computed on the grid" : many ? "≈ interpolated" : "≈ interpolated from the grid",
       probabilities,
     };
   }
@@ -840,18 +860,18 @@ function makePane(pane, many, help) {
       map.draw(now, limits, pose, theme);
       const turned = map.kind.fixed === "rotation";
       const at = turned ? `rotation ${number(pose.rotation, 1)}°` : `shift down ${number(pose.dy, 2)} px`;
-      setText(map.heading, many ? at : `loss at ${at}`);
+      setText(map.heading, many ? `${now.quantity.title} at ${number(pose.rotation, 1)}°` : `${now.quantity.title.split(" (")[0]} at ${at}`);
       const swept = now.axes[map.kind.x].length > 1 || now.axes[map.kind.y].length > 1;
       setText(map.state, map.plane ? "computed" : swept ? "interpolated" : "not swept");
     }
-    view.curve?.draw(now, limits, pose, theme, said.loss);
+    view.curve?.draw(now, limits, pose, theme, said.value);
 
     verdict.classList.toggle("sv-wrong", said.misclassified);
     setText(badge, `${said.misclassified ? "✕" : "✓"} ${verdictWord(now, said.misclassified)}`);
     setText(name, said.name);
     name.title = said.name;
-    setText(sure, `confidence ${percent(said.confidence)}`);
-    setText(lossText, `loss ${number(said.loss, 2)}`);
+    setText(sure, now.quantity.sure(said.confidence));
+    setText(valueText, now.quantity.say(said.value));
     setText(status, said.status);
     distance.hidden = !state.distance;
     if (state.distance) setText(distance, `ℓ∞ distance ${largestChange(now, pose)}/255`);
@@ -912,17 +932,15 @@ function makePane(pane, many, help) {
   function thumbs({ smooth }) {
     view.thumbsStale = false;
     const now = view.pane;
-    if (view.worstButton) {
-      const what = now.worst.misclassified ? "worst case" : "strongest transform, still correct";
-      setText(view.worstButton, `${what}: ${now.worst.words}, ${now.worst.name}, loss ${number(now.worst.loss, 2)}`);
-    }
     beyond.hidden = !now.beyond;
     if (now.beyond) {
-      const { pose, loss } = now.beyond;
-      setText(beyond, `worse between the grid points: ${transformWords(pose)}, loss ${number(loss, 2)}`);
+      const { pose, value } = now.beyond;
+      setText(beyond, `worse between the grid points: ${transformWords(pose)}, ${now.quantity.say(value)}`);
     }
-    if (!view.strip) return;
-    for (const [node, pose] of [[view.strip.original, HOME], [view.strip.worst, now.worst]]) {
+    const { original, worst } = view.strip ?? view;
+    for (const [part, pose] of [[original, HOME], [worst, now.worst]]) {
+      if (!part) continue;
+      const node = part.canvas;
       const space = begin(node);
       if (!space) continue;
       const { width: W, height: H } = now.picture;
@@ -930,7 +948,8 @@ function makePane(pane, many, help) {
       const size = { w: W * scale, h: H * scale };
       paint(space.context, { x: (space.w - size.w) / 2, y: (space.h - size.h) / 2, ...size }, pose, smooth);
     }
-    view.strip.write(now);
+    writeWorst(worst, now);
+    if (original) writeOriginal(original, now);
   }
   return view;
 }
@@ -952,44 +971,59 @@ function makeBar(name, tag) {
   };
 }
 
-// Original and worst case beside each other; the pictures are buttons that take the pose there.
-function makeStrip(pane, help) {
-  const side = (className, label, term) => {
-    const canvas = canvasNode("sv-thumb-canvas", "");
-    canvas.removeAttribute("role");
-    canvas.setAttribute("aria-hidden", "true");
-    const button = el("button", `sv-jump ${className}`, "", canvas);
-    const heading = el("div", "sv-heading", label);
-    const lines = ["badge", "name", "more", "more", "more"].map((part) => el("div", `sv-jump-${part}`));
-    const text = el("div", "sv-jump-text", "", el("div", "sv-with-help", "", heading, help(term)), ...lines);
-    return { canvas, button, heading, lines, node: el("div", "sv-jump-cell", "", button, text) };
-  };
-  const left = side("sv-jump-original", "Original", "padding");
-  const right = side("sv-jump-worst", "Worst case", "worst case");
-  const write = (now) => {
-    const { natural, worst } = now;
-    for (const [part, one] of [[left, natural], [right, worst]]) {
-      setText(part.lines[0], `${one.misclassified ? "✕" : "✓"} ${verdictWord(now, one.misclassified)}`);
-      part.node.classList.toggle("sv-wrong", one.misclassified);
-      part.lines[0].hidden = part === left && !now.labelled; // nothing to compare the original with
-      setText(part.lines[1], one.name);
-      part.lines[1].title = one.name;
-    }
-    const figures = ({ confidence, loss }) => `confidence ${percent(confidence)}, loss ${number(loss, 2)}`;
-    setText(left.lines[2], figures(natural));
-    const still = now.labelled ? "correct" : "the same";
-    setText(right.heading, worst.misclassified ? "Worst case" : `Strongest transform (still ${still})`);
-    setText(right.lines[2], figures(worst));
-    setText(right.lines[3], worst.words);
-    const { misclassified_count: failed, transforms } = now;
-    const verb = now.labelled ? "fail" : "change the prediction";
-    setText(right.lines[4], `${failed} of ${transforms} transforms ${verb} (${percent(failed / transforms)})`);
-    left.button.setAttribute("aria-label", `Show the original: ${natural.name}, ${percent(natural.confidence)}`);
-    const what = `${worst.words}; ${worst.name}, ${percent(worst.confidence)}`;
-    right.button.setAttribute("aria-label", `Show the ${worst.misclassified ? "worst case" : "strongest transform"}: ${what}`);
-  };
-  const node = el("div", "sv-strip", "", left.node, right.node);
-  return { node, original: left.canvas, worst: right.canvas, write, left, right };
+// What the marks on the maps mean.
+function makeLegend(pane, help) {
+  const key = (mark, words, term) =>
+    el("div", "sv-key", "", el("span", `sv-mark sv-mark-${mark}`), el("span", "", words), term ? help(term) : "");
+  const region = key("line", pane.labelled ? "misclassified" : "changed", "misclassified region");
+  return el("div", "sv-legend", "", key("ring", "this pose"), key("diamond", "worst case"), region, key("dot", "grid point", "grid"));
+}
+
+// A picture that is a button and takes the pose there, and words beside it.
+function makeJump(className, label, term, help) {
+  const canvas = canvasNode("sv-thumb-canvas", "");
+  canvas.removeAttribute("role");
+  canvas.setAttribute("aria-hidden", "true");
+  const button = el("button", `sv-jump ${className}`, "", canvas);
+  const heading = el("div", "sv-heading", label);
+  const lines = ["badge", "name", "more", "more", "more"].map((part) => el("div", `sv-jump-${part}`));
+  const text = el("div", "sv-jump-text", "", el("div", "sv-with-help", "", heading, help(term)), ...lines);
+  return { canvas, button, heading, lines, text, node: el("div", "sv-jump-cell", "", button, text) };
+}
+
+// Original and worst case beside each other.
+function makeStrip(help) {
+  const original = makeJump("sv-jump-original", "Original", "padding", help);
+  const worst = makeJump("sv-jump-worst", "Worst case", "worst case", help);
+  return { node: el("div", "sv-strip", "", original.node, worst.node), original, worst };
+}
+
+function writeJump(part, pane, { name, misclassified, confidence, ...values }) {
+  const { quantity } = pane;
+  setText(part.lines[0], `${misclassified ? "✕" : "✓"} ${verdictWord(pane, misclassified)}`);
+  part.node.classList.toggle("sv-wrong", misclassified);
+  setText(part.lines[1], name);
+  part.lines[1].title = name;
+  setText(part.lines[2], `${quantity.sure(confidence)}, ${quantity.say(values[quantity.name])}`);
+}
+
+function writeOriginal(part, pane) {
+  writeJump(part, pane, pane.natural);
+  part.lines[0].hidden = !pane.labelled; // nothing to compare the original with
+  part.button.setAttribute("aria-label", `Show the original: ${pane.natural.name}, ${percent(pane.natural.confidence)}`);
+}
+
+function writeWorst(part, pane) {
+  const { worst, misclassified_count: failed, transforms } = pane;
+  writeJump(part, pane, worst);
+  const still = pane.labelled ? "correct" : "the same";
+  setText(part.heading, worst.misclassified ? "Worst case" : `Strongest transform (still ${still})`);
+  setText(part.lines[3], worst.words);
+  const verb = pane.labelled ? "fail" : "change the prediction";
+  setText(part.lines[4], `${failed} of ${transforms} transforms ${verb} (${percent(failed / transforms)})`);
+  const what = `${worst.words}; ${worst.name}, ${percent(worst.confidence)}`;
+  const of = pane.title ? ` of ${pane.title}` : "";
+  part.button.setAttribute("aria-label", `Show the ${worst.misclassified ? "worst case" : "strongest transform"}${of}: ${what}`);
 }
 
 // ---------------------------------------------------------------------------------------------- mount
@@ -1396,7 +1430,7 @@ export function mount(element, firstPayload, callbacks = {}) {
     const reset = el("button", "sv-button", "Reset");
     on(reset, "click", () => jump(HOME));
     playButton = el("button", "sv-button sv-play", "▶ Play");
-    playButton.title = "From the original to the worst case";
+    playButton.title = `From the original to the worst case${views.length > 1 ? ` of ${views[0].pane.title}` : ""}`;
     on(playButton, "click", play);
     const modes = el("div", "sv-modes");
     modes.setAttribute("role", "group");
@@ -1436,14 +1470,14 @@ export function mount(element, firstPayload, callbacks = {}) {
     const notes = el("div", "sv-notes");
     root.className = `sv-explorer ${many ? `sv-many sv-many-${panes.length}` : "sv-single"}`;
     if (many) {
+      controls.append(makeLegend(panes[0], help));
       root.replaceChildren(el("div", "sv-panes", "", ...views.map((v) => v.node)), controls, notes, live, pop);
     } else {
       const [view] = views;
       const hand = el("div", "sv-hand", "", view.stage, controls, notes);
       const grid = el("div", "sv-grid", "", hand, view.mapsNode, view.verdictNode, view.strip.node);
       root.replaceChildren(grid, live, pop);
-      on(view.strip.left.button, "click", () => jump(HOME));
-      on(view.strip.right.button, "click", () => jump(pick(view.pane.worst)));
+      on(view.strip.original.button, "click", () => jump(HOME));
     }
     for (const view of views) {
       view.hint.hidden = remembered() || !(state.limits.dx || state.limits.dy);
@@ -1453,13 +1487,14 @@ export function mount(element, firstPayload, callbacks = {}) {
       }
       if (view.curve) handlePlot(view.curve, (x) => ({ rotation: along("rotation", x) }));
       on(view.beyond, "click", () => jump(view.pane.beyond.pose));
-      if (view.worstButton) on(view.worstButton, "click", () => jump(pick(view.pane.worst)));
+      const { worst } = view.strip ?? view;
+      on(worst.button, "click", () => jump(pick(view.pane.worst)));
     }
     for (const canvas of root.querySelectorAll("canvas")) observer.observe(canvas);
   }
 
   function update(next) {
-    if (next.version !== 1) throw new Error(`explorer: payload version 1 expected, got ${next.version}`);
+    if (next.version !== 2) throw new Error(`explorer: payload version 2 expected, got ${next.version}`);
     const first = payload === null;
     const newPose = first || next.rev > payload.rev;
     payload = next;
@@ -1467,12 +1502,13 @@ export function mount(element, firstPayload, callbacks = {}) {
     state.distance = Boolean(next.distance);
     const nextShape = JSON.stringify([
       next.limits,
+      next.quantity,
       next.panes.map((p) => [p.title, p.classes, p.label, p.labelled, p.class_count]),
       next.glossary,
     ]);
     const texts = next.panes.map((pane) => JSON.stringify(pane));
     const panes = next.panes.map((pane, i) =>
-      nextShape === shape && texts[i] === sources[i] ? views[i].pane : decodePane(pane),
+      nextShape === shape && texts[i] === sources[i] ? views[i].pane : decodePane(pane, next.quantity),
     );
     sources = texts;
     if (nextShape !== shape) build(panes);

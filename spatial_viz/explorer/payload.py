@@ -19,9 +19,10 @@ import xarray as xr
 
 from spatial_viz.captions import caption
 from spatial_viz.errors import InvalidInput
+from spatial_viz.figure_style import share_at
 from spatial_viz.landscape import DIMS, card_of, check_one_loss, label_of, misclassified, transform_words, worst_case
 
-VERSION = 1
+VERSION = 2
 MAX_PANES = 4
 OTHER_CLASS = -1  # index of the stand-in for predicted classes whose probabilities do not travel
 
@@ -96,27 +97,28 @@ def explorer_payload(
     own answers at one pose. ``refining`` is positive, and another number each time, while denser maps are being
     computed: the browser asks for them again and again, as long as the visitor lets the picture rest. ``distance``
     has it say how far in ℓ∞ the picture at the pose is from the unmoved one.
+
+    The maps show losses, or shares of votes where the landscapes and planes have them
+    (`spatial_viz.defences.vote_shares`); all panes one or the other.
     """
     if not 1 <= len(panes) <= MAX_PANES:
         raise InvalidInput(f"The explorer shows one to {MAX_PANES} panes; got {len(panes)}.")
     landscapes = [_checked(pane) for pane in panes]
+    quantity = _quantity(panes)
     if exact is not None and len(exact["panes"]) != len(panes):
         came = len(exact["panes"])
         raise InvalidInput(f"Expected one answer for each of the {len(panes)} panes; got {came}.")
     if limits is None:
         limits = {d: max(float(np.abs(ds[d].values).max()) for ds in landscapes) for d in DIMS}
-    check_one_loss(*landscapes)
-    losses = [float(ds["loss"].max()) for ds in landscapes]
-    losses += [float(plane["loss"].max()) for pane in panes for plane in pane.planes]
-    chance = max(math.log(max(len(pane.class_names), 2)) for pane in panes)
-    loss_max = max([chance, *(x for x in losses if math.isfinite(x))])  # one colour scale for all panes
+    top = 1.0 if quantity == "share" else _highest_loss(panes)  # one colour scale for all panes
     return {
         "version": VERSION,
         "rev": int(rev),
         "refining": int(refining),
         "pose": _pose(pose or {}),
         "limits": _pose(limits),
-        "panes": [_pane(pane, ds, loss_max) for pane, ds in zip(panes, landscapes, strict=True)],
+        "quantity": quantity,
+        "panes": [_pane(pane, ds, quantity, top) for pane, ds in zip(panes, landscapes, strict=True)],
         "exact": None if exact is None else {"pose": _pose(exact["pose"]), "panes": list(exact["panes"])},
         "notes": [str(note) for note in notes],
         "glossary": dict(glossary),
@@ -124,13 +126,29 @@ def explorer_payload(
     }
 
 
+def _quantity(panes: Sequence[Pane]) -> str:
+    """What all maps show."""
+    shares = {"share" in ds for pane in panes for ds in (pane.landscape, *pane.planes)}
+    if len(shares) > 1:
+        raise InvalidInput("Losses and shares of votes are not shown on one scale; vote_shares() makes shares of all.")
+    return "share" if shares.pop() else "loss"
+
+
+def _highest_loss(panes: Sequence[Pane]) -> float:
+    """The upper end of the scale: at least the loss of guessing."""
+    check_one_loss(*(pane.landscape for pane in panes))
+    losses = [float(ds["loss"].max()) for pane in panes for ds in (pane.landscape, *pane.planes)]
+    chance = max(math.log(max(len(pane.class_names), 2)) for pane in panes)
+    return max([chance, *(x for x in losses if math.isfinite(x))])
+
+
 def exact_answer(
     pane: Pane, *, predicted: int, loss: float, confidence: float, probabilities: Any = None
 ) -> dict[str, Any]:
     """One pane's entry of ``exact["panes"]``: what the classifier says at the committed pose.
 
-    ``probabilities``, where given, is the softmax over all classes; the bars then show it instead of the
-    interpolation.
+    ``probabilities``, where given, is the softmax over all classes, or their shares of votes where the landscape of the
+    pane is in shares; the bars then show it instead of the interpolation.
     """
     answer: dict[str, Any] = {
         "index": int(predicted),
@@ -141,6 +159,8 @@ def exact_answer(
     }
     if probabilities is not None:
         every = np.asarray(probabilities, dtype=np.float32).reshape(-1)
+        if "share" in pane.landscape:
+            answer["share"] = float(every[label_of(pane.landscape)])
         shown = [int(c) for c in pane.landscape["class"].values]
         answer["probabilities"] = [float(every[c]) for c in shown]
         if _hidden(pane.landscape).any():
@@ -164,7 +184,7 @@ def _checked(pane: Pane) -> xr.Dataset:
     return ds.sortby(list(DIMS))
 
 
-def _pane(pane: Pane, ds: xr.Dataset, loss_max: float) -> dict[str, Any]:
+def _pane(pane: Pane, ds: xr.Dataset, quantity: str, top: float) -> dict[str, Any]:
     card, label = card_of(ds), label_of(ds)
     wrong = misclassified(ds).transpose(*DIMS).values
     classes = [{"index": int(c), "name": _name(pane.class_names, c)} for c in ds["class"].values]
@@ -186,22 +206,27 @@ def _pane(pane: Pane, ds: xr.Dataset, loss_max: float) -> dict[str, Any]:
         "label_name": _name(pane.class_names, label),
         "labelled": bool(card["labelled"]),
         "axes": {d: [float(x) for x in ds[d].values] for d in DIMS},
-        "loss": _base64(ds["loss"].transpose(*DIMS), "<f4"),
+        quantity: _base64(ds[quantity].transpose(*DIMS), "<f4"),
         "misclassified": _base64(wrong, "u1"),
         "classes": classes,
         "class_count": len(pane.class_names),
         "probabilities": _base64(probabilities, "<f4"),
-        "loss_max": loss_max,
+        "top": top,
         "natural": {
             "name": _name(pane.class_names, natural),
             "confidence": float(ds["natural_confidence"]),
             "loss": float(ds["natural_loss"]),
             "misclassified": natural != label,
+            **({"share": float(ds["natural_share"])} if quantity == "share" else {}),
         },
-        "worst": {**asdict(worst), "words": transform_words(worst.rotation, worst.dx, worst.dy)},
+        "worst": {
+            **asdict(worst),
+            "words": transform_words(worst.rotation, worst.dx, worst.dy),
+            **({"share": share_at(ds, worst)} if quantity == "share" else {}),
+        },
         "misclassified_count": int(wrong.sum()),
         "transforms": int(wrong.size),
-        "planes": [_plane(plane, label) for plane in pane.planes],
+        "planes": [_plane(plane, quantity, label) for plane in pane.planes],
     }
 
 
@@ -217,7 +242,7 @@ def _picture(image: torch.Tensor, padding: str) -> dict[str, Any]:
     }
 
 
-def _plane(ds: xr.Dataset, label: int) -> dict[str, Any]:
+def _plane(ds: xr.Dataset, quantity: str, label: int) -> dict[str, Any]:
     """A refined plane as rows and columns of the map that shows it: the rotation lies along x, dy along y."""
     fixed = [d for d in DIMS if ds.sizes.get(d) == 1]
     if len(fixed) != 1:
@@ -233,7 +258,7 @@ def _plane(ds: xr.Dataset, label: int) -> dict[str, Any]:
         "y": [float(v) for v in ds[y_axis].values],
         "x_axis": x_axis,
         "y_axis": y_axis,
-        "loss": _base64(ds["loss"].transpose(y_axis, x_axis), "<f4"),
+        quantity: _base64(ds[quantity].transpose(y_axis, x_axis), "<f4"),
         "misclassified": _base64((ds["predicted"] != label).transpose(y_axis, x_axis), "u1"),
         # Its zero line is the edge of the misclassified region, finer than the cells.
         "margin": _base64(ds["margin"].transpose(y_axis, x_axis), "<f4") if "margin" in ds else None,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import streamlit as st
 import torch
 import xarray as xr
 
 from spatial_viz.cache import cached_sweep
+from spatial_viz.defences import class_shares
 from spatial_viz.explorer.payload import Pane, exact_answer
 from spatial_viz.grids import TransformGrid
 from spatial_viz.landscape import DIMS, label_of
@@ -48,13 +50,16 @@ def answer_at(view: View, pane: Pane, pose: dict[str, float]) -> dict[str, Any]:
     """What the classifier of a pane says about the picture at a pose, computed now."""
     transform = torch.tensor([[pose["rotation"], pose["dx"], pose["dy"]]], dtype=torch.float32)
     logits = exact_logits(view.classifier, view.image, transform, padding=view.padding)
-    probabilities = logits.softmax(1)[0]
+    probabilities = logits.softmax(1)[0].numpy()
+    predicted = int(probabilities.argmax())
+    if "share" in pane.landscape:
+        probabilities = class_shares(view.classifier, probabilities, np.arange(len(probabilities)) == predicted)
     return exact_answer(
         pane,
-        predicted=int(probabilities.argmax()),
+        predicted=predicted,
         loss=float(cross_entropy(logits, torch.tensor([label_of(pane.landscape)]))),
-        confidence=float(probabilities.max()),
-        probabilities=probabilities.numpy(),
+        confidence=float(probabilities[predicted]),
+        probabilities=probabilities,
     )
 
 
