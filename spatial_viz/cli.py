@@ -54,16 +54,25 @@ def sweep(
     precision: Annotated[str, typer.Option(help="auto, bf16 or fp32.")] = "auto",
     device: DeviceOption = "auto",
     out: Annotated[Path | None, typer.Option(help="Write the landscape (NetCDF).")] = None,
-    figure: Annotated[Path | None, typer.Option(help="Write the figures (HTML that opens offline).")] = None,
+    figure: Annotated[
+        Path | None, typer.Option(help="Write the live explorer and the figures (HTML that opens offline).")
+    ] = None,
+    animation: Annotated[
+        Path | None, typer.Option(help="Write the way to the worst case (.gif; .mp4 with ffmpeg).")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Sweep one picture over the grid and report its worst case."""
     from spatial_viz import cache, landscape, sweeps
+    from spatial_viz.animation import check_ending, save_animation
+    from spatial_viz.frames import draw_way
     from spatial_viz.runner import warm_up
 
-    for path in (out, figure):
+    for path in (out, figure, animation):
         if path is not None and not path.resolve().parent.is_dir():
             raise InvalidInput(f"cannot write {path}: there is no folder {path.resolve().parent}")
+    if animation is not None:
+        check_ending(animation)
     model, image, index, grid = _question(picture, classifier, label, rotation, translation, granularity)
     warm_up(model, device, precision)  # type: ignore[arg-type]
     axes = grid.axes()
@@ -75,7 +84,9 @@ def sweep(
     if out is not None:
         landscape.save(swept, out)
     if figure is not None:
-        _write_figures(figure, image, swept)
+        _write_figures(figure, image, swept, picture)
+    if animation is not None:
+        save_animation(animation, draw_way(model, image, swept, picture=_called(picture)))
     card = landscape.card_of(swept)
     result = {"schema": 1, **landscape.summary(swept), "seconds": round(seconds, 4)}
     result |= {"device": card["device"], "precision": card["precision"]}
@@ -288,11 +299,17 @@ def _question(
     return model, model.prepare(source), None if label is None else model.label_index(label), grid
 
 
-def _write_figures(path: Path, image: Any, swept: Any) -> None:
+def _called(picture: str) -> str:
+    """What a caption calls the picture of an argument."""
+    return picture.removeprefix("sample:") if picture.startswith("sample:") else Path(picture).name
+
+
+def _write_figures(path: Path, image: Any, swept: Any, picture: str) -> None:
     from spatial_viz.exports import landscape_page
     from spatial_viz.landscape import card_of
 
-    page = landscape_page(image, swept, f"{card_of(swept)['classifier']}: loss landscape")
+    title = f"{card_of(swept)['classifier']}: loss landscape"
+    page = landscape_page(image, swept, title, picture=_called(picture))
     try:
         path.write_text(page, encoding="utf-8")
     except OSError as error:

@@ -67,6 +67,13 @@ def test_files(monkeypatch, capsys, tmp_path: Path) -> None:
     assert "Plotly.newPlot" in page and 'src="http' not in page and len(page) > 1_000_000
 
 
+def test_the_way_to_the_worst_case(monkeypatch, capsys, tmp_path: Path) -> None:
+    path = tmp_path / "way.gif"
+    code, out, _ = run(["sweep", "sample:cifar10/6", *SMALL, "--animation", str(path)], monkeypatch, capsys)
+    assert code == 0 and "worst case" in out
+    assert Image.open(path).n_frames > 10  # type: ignore[attr-defined]
+
+
 def test_a_photo_of_ones_own_has_no_label(monkeypatch, capsys, tmp_path: Path) -> None:
     Image.new("RGB", (80, 60), "teal").save(tmp_path / "<b>teal.png")
     code, out, _ = run(["sweep", str(tmp_path / "<b>teal.png"), *SMALL], monkeypatch, capsys)
@@ -111,6 +118,8 @@ def test_limits(monkeypatch, capsys, tmp_path: Path) -> None:
         (["sweep", "sample:cifar10/0", "--precision", "fp8"], "auto, bf16 or fp32"),
         (["sweep", "sample:cifar10/0", "--device", "quantum"], "unknown device"),
         (["sweep", "sample:cifar10/0", "--out", "no/such/folder/a.nc"], "there is no folder"),
+        (["sweep", "sample:cifar10/0", "--animation", "way.avi"], "a .gif, or a .mp4 where ffmpeg is at hand"),
+        (["sweep", "sample:cifar10/0", "--animation", "no/such/folder/way.gif"], "there is no folder"),
         (["sweep", "sample:cifar10/0", "--bogus"], "No such option"),
         (["sweep"], "Missing argument"),
         (["fly"], "No such command"),

@@ -50,6 +50,7 @@ def test_explore_gives_a_page_the_numbers_and_the_picture(monkeypatch: pytest.Mo
     assert payload["panes"][0]["worst"]["loss"] == pytest.approx(worst_case(landscape).loss)
     assert len(made[".csv"]().splitlines()) == 1 + 99
     assert Image.open(io.BytesIO(made["-worst-case.png"]())).size == (32, 32)
+    assert Image.open(io.BytesIO(made["-way.gif"]())).n_frames > 10  # type: ignore[attr-defined]
 
 
 def test_the_exported_page_opens_where_the_picture_was_let_go_of(

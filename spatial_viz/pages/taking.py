@@ -10,16 +10,24 @@ import streamlit as st
 import torch
 import xarray as xr
 
+from spatial_viz.animation import to_gif
 from spatial_viz.explorer.component import keeping
 from spatial_viz.explorer.payload import Pane
 from spatial_viz.exports import Draw, explorer_page
+from spatial_viz.frames import draw_way
 from spatial_viz.geometry import PADDINGS, warp
 from spatial_viz.images import tensor_to_picture
 from spatial_viz.landscape import to_bytes, to_csv, worst_case
-from spatial_viz.pages.choosing import GRANULARITIES, SOURCES, View
+from spatial_viz.pages.choosing import GRANULARITIES, SOURCES, View, theme_of_page
 
 # The sidebar's widgets that Streamlit keeps in the URL, with the values that need not be there.
-BOUND = {"source": SOURCES[0], "rotation": "30", "shift": "100", "granularity": GRANULARITIES[0], "padding": PADDINGS[0]}
+BOUND = {
+    "source": SOURCES[0],
+    "rotation": "30",
+    "shift": "100",
+    "granularity": GRANULARITIES[0],
+    "padding": PADDINGS[0],
+}
 
 
 @dataclass(frozen=True)
@@ -78,7 +86,7 @@ def explorer_keepsake(
 
 
 def landscape_keepsakes(view: View, landscape: xr.Dataset) -> list[Keepsake]:
-    """The numbers behind a landscape, and the picture at its worst case."""
+    """The way to the worst case, the picture there, and the numbers behind a landscape."""
     worst = worst_case(landscape)
     transform = torch.tensor([[worst.rotation, worst.dx, worst.dy]], dtype=torch.float32)
 
@@ -87,8 +95,13 @@ def landscape_keepsakes(view: View, landscape: xr.Dataset) -> list[Keepsake]:
         tensor_to_picture(warp(view.image[None], transform, view.padding)[0]).save(stream, "PNG")
         return stream.getvalue()
 
+    def way() -> bytes:
+        return to_gif(draw_way(view.classifier, view.image, landscape, picture=view.title, theme=theme))
+
+    theme = theme_of_page()
     return [
+        Keepsake("Way to the worst case (GIF)", way, "-way.gif", "image/gif"),
+        Keepsake("Worst-case picture (PNG)", picture, "-worst-case.png", "image/png"),
         Keepsake("Landscape (NetCDF)", lambda: to_bytes(landscape), ".nc", "application/x-netcdf"),
         Keepsake("Landscape (CSV)", lambda: to_csv(landscape), ".csv", "text/csv"),
-        Keepsake("Worst-case picture (PNG)", picture, "-worst-case.png", "image/png"),
     ]
