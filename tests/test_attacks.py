@@ -131,6 +131,16 @@ def test_the_known_worst_case_of_the_toy_is_found(toy_classifier: Classifier, to
     assert climbed.path_losses[0, 0, -1] > climbed.path_losses[0, 0, 0]
 
 
+def test_paths_begin_where_they_are_told_to(toy_classifier: Classifier, toy_image: Tensor) -> None:
+    starts = ((5.0, -1.0, 0.5), (90.0, 0.0, -9.0))  # the second lies outside, and is brought within
+    images, labels = torch.stack([toy_image, toy_image]), torch.tensor([0, 0])
+    found = FirstOrder(steps=3, restarts=7, starts=starts)(toy_classifier, images, labels, LIMITS)
+    assert found.paths is not None and found.paths.shape == (2, 2, 4, 3)
+    for picture in range(2):
+        assert found.paths[picture, :, 0].tolist() == [[5.0, -1.0, 0.5], [30.0, 0.0, -3.0]]
+    assert found.passes.tolist() == [8, 8] and found.backward_passes.tolist() == [6, 6]
+
+
 class ThreeWays(Centroid):
     """A third class where the blob is high up: the other way round than the second."""
 
@@ -304,6 +314,7 @@ def test_a_picture_that_is_wrong_as_it_is_is_reported_as_such(
         (lambda: Refine(top=10**9), "top = 1,000,000,000 with steps = 20 means 21,000,000,000 forward passes"),
         (lambda: Refine(steps=10**6), "top = 5 with steps = 1,000,000 means 5,000,005 forward passes"),
         (lambda: Linf(steps=10**6), "steps = 1,000,000 means 1,000,000 forward passes"),
+        (lambda: FirstOrder(starts=((1.0, 2.0),)), "starts must be triples"),  # type: ignore[arg-type]
         (lambda: FirstOrder(step_size=(1, -1, 0)), "step_size must be three numbers"),
         (lambda: Refine(top=0), "top must be 1 or more"),
         (lambda: Linf(epsilon=-0.1), "between 0 and 1, the range of a pixel; got -0.1"),
