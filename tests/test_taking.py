@@ -13,25 +13,41 @@ from streamlit.testing.v1 import AppTest
 from test_exports import data_of, without_scripts
 
 from spatial_viz.explorer.sources import JOINED, script
+from spatial_viz.frames import SIZE
 from spatial_viz.landscape import load, worst_case
 
 
-def open_page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **parameters: str) -> tuple[AppTest, dict[str, Any]]:
-    """Explore, and what its downloads would make, by their endings."""
+def open_page(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str = "explore", **parameters: str
+) -> tuple[AppTest, dict[str, Any]]:
+    """A page, and what its downloads would make, by their endings."""
     made: dict[str, Any] = {}
     monkeypatch.setenv("SPATIAL_VIZ_CACHE", str(tmp_path))
+    monkeypatch.setattr("spatial_viz.pages.attack.STEPS", 3)
     from spatial_viz.pages import taking
 
     section = taking.take_along
 
-    def noted(view: Any, name: str, keepsakes: Any, *rest: Any) -> None:
+    def noted(view: Any, name: str, keepsakes: Any, figures: Any, key: str) -> None:
         made.update({keepsake.ending: keepsake.make for keepsake in keepsakes})
-        section(view, name, keepsakes, *rest)
+        made["figures"] = dict(figures)
+        section(view, name, keepsakes, figures, key)
 
     monkeypatch.setattr(taking, "take_along", noted)
-    page = AppTest.from_file(str(ROOT / "app.py"), default_timeout=300)
-    for name, value in parameters.items():
-        page.query_params[name] = value
+
+    def script(name: str) -> None:
+        import importlib
+
+        import streamlit as st
+
+        from spatial_viz.pages import choosing
+
+        st.session_state["view"] = choosing.choose()
+        importlib.import_module(f"spatial_viz.pages.{name}").page()
+
+    page = AppTest.from_function(script, default_timeout=300, args=(name,))
+    for parameter, value in parameters.items():
+        page.query_params[parameter] = value
     return page.run(), made
 
 
@@ -60,6 +76,49 @@ def test_the_exported_page_opens_where_the_picture_was_let_go_of(
     assert data_of(made[".html"](), "explorer-data")["pose"] == {"rotation": 0.0, "dx": 0.0, "dy": 0.0}
     page.session_state["pose_now"].update(rotation=-7.5)  # as a pose let go of does, without another run of the page
     assert data_of(made[".html"](), "explorer-data")["pose"]["rotation"] == -7.5
+
+
+def test_attack_gives_its_figures_in_both_themes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    page, made = open_page(monkeypatch, tmp_path, "attack", granularity="11,3,3", k="7")
+    assert not page.exception and not page.error
+    exported = made[".html"]()
+    figures = data_of(exported, "figure-data")
+    assert {theme: len(each) for theme, each in figures.items()} == {"light": 7, "dark": 7}
+    search = figures["dark"][1]
+    draws = [trace for trace in search["data"] if str(trace.get("name")).startswith("random draws")]
+    assert sum(len(trace["text"]) for trace in draws) == 7, "as many draws as the page shows"
+    assert search["frames"], "the paths can be played"
+    assert set(made) == {".html", ".nc", ".csv", "-way.gif", "-worst-case.png", "figures"}
+    assert len(made["figures"]) == 6
+
+
+def test_compare_gives_all_of_its_panes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    page, made = open_page(monkeypatch, tmp_path, "compare", granularity="11,3,3")
+    assert not page.exception and not page.error
+    exported = made[".html"]()
+    panes = data_of(exported, "explorer-data")["panes"]
+    assert len(panes) == 2 and panes[0]["title"] == "cifar10/standard"
+    figures = data_of(exported, "figure-data")["light"]
+    assert len(figures) == 5, "two maps, two surfaces, the difference"
+    assert figures[0]["layout"]["title"]["text"].startswith("<b>cifar10/standard</b><br>")
+    ways = [ending for ending in made if ending.endswith("-way.gif")]
+    assert len(ways) == 2 and Image.open(io.BytesIO(made[ways[1]]())).size == SIZE
+
+
+def test_a_vote_is_not_shown_in_losses(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    page, made = open_page(
+        monkeypatch, tmp_path, "compare", granularity="11,3,3", rotation="4", compare="Majority vote"
+    )
+    assert not page.exception and not page.error
+    assert not any(ending.endswith("-way.gif") for ending in made)
+    assert len(data_of(made[".html"](), "explorer-data")["panes"]) == 2
+
+
+def test_file_names() -> None:
+    from spatial_viz.pages.taking import file_name
+
+    assert file_name("cifar10/standard: a frog (cifar10/4)") == "cifar10-standard-a-frog-(cifar10-4)"
+    assert file_name('../"x"\n<b>.png') == "..-x-b-.png"
 
 
 def test_the_link_has_what_was_chosen_elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 // "Take it along": pictures of the page's figures, and a link to the view. Sent behind saving.js, as one script.
 // data = {figures: [{key, name}], parameters: {name: value}, note}: figures are found by the class that the host gives to
-// the element of that key; parameters are what the address lacks where the visitor came from another page; note is what
+// the element of that key, several of one element by "key:number"; parameters are what the address lacks where the visitor came from another page; note is what
 // the link leaves out.
 
 function mountTaking(element, firstData) {
@@ -34,7 +34,8 @@ function mountTaking(element, firstData) {
 
   async function save(format) {
     const { key, name } = data.figures.find((figure) => figure.key === choice.value) ?? data.figures[0];
-    const plot = document.querySelector(`.st-key-${CSS.escape(key)} .js-plotly-plot`);
+    const [element, number] = key.split(":");
+    const plot = document.querySelectorAll(`.st-key-${CSS.escape(element)} .js-plotly-plot`)[Number(number ?? 0)];
     if (!plot || !window.Plotly) {
       said.textContent = "This figure is not on the page yet.";
       return;

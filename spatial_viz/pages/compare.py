@@ -274,7 +274,9 @@ def landscapes(compared: Compared) -> None:
             "Nothing moves: let rotation or shift move in the sidebar's spatial limits.", icon=":material/crop_free:"
         )
         return
-    drawn = _drawn(compared, *shown, theme_of_page())
+    kept = st.session_state["compare_figures"]
+    kept["shown"] = shown
+    drawn = _drawn(compared, *shown, theme_of_page(), kept)
     titles, count = compared.contest.titles, len(compared.landscapes)
     columns = st.columns(2 if count == 4 else count)
     for number, (title, figure) in enumerate(zip(titles, drawn.maps, strict=True)):
@@ -311,9 +313,8 @@ def _choose_slice(compared: Compared) -> tuple[str, str, float | Literal["max"]]
     return x, y, float(getattr(worst_case(of), fixed))
 
 
-def _drawn(compared: Compared, x: str, y: str, at: float | Literal["max"], theme: Theme) -> Drawn:
-    """The figures of a slice, made once."""
-    kept: dict[Any, Drawn] = st.session_state["compare_figures"]
+def _drawn(compared: Compared, x: str, y: str, at: float | Literal["max"], theme: Theme, kept: dict[Any, Any]) -> Drawn:
+    """The figures of a slice, made once and then ``kept``."""
     if (x, y, at, theme) not in kept:
         quantity, all_of = compared.quantity, compared.landscapes
         top = 1.0 if quantity == "share" else figures.loss_max(*all_of)
@@ -322,7 +323,8 @@ def _drawn(compared: Compared, x: str, y: str, at: float | Literal["max"], theme
             [figures.heatmap(each, x, y, **shown) for each in all_of],
             [figures.surface(each, x, y, **shown) for each in all_of],
         )
-    return kept[x, y, at, theme]
+    drawn: Drawn = kept[x, y, at, theme]
+    return drawn
 
 
 def _difference(compared: Compared, x: str, y: str, at: float | Literal["max"]) -> None:
@@ -338,19 +340,42 @@ def _difference(compared: Compared, x: str, y: str, at: float | Literal["max"]) 
     except SpatialVizError as error:
         st.info(plain(error), icon=":material/difference:")
         return
-    figure = difference_map(
-        all_of[a], all_of[b], x, y, titles=(titles[a], titles[b]), at=at, quantity=compared.quantity,
-        theme=theme_of_page(), value_max=difference_end(all_of, compared.quantity),
-    )  # fmt: skip
+    figure = _difference_map(compared, (a, b), x, y, at, theme_of_page())
+    st.session_state["compare_figures"]["pair"] = (a, b)
     st.plotly_chart(figure, theme=None, config=BARE, key="compare-difference", alt=figure.layout.meta["alt"])
 
 
+def _difference_map(
+    compared: Compared, pair: tuple[int, int], x: str, y: str, at: float | Literal["max"], theme: Theme
+) -> go.Figure:
+    (a, b), titles, all_of = pair, compared.contest.titles, compared.landscapes
+    return difference_map(
+        all_of[a], all_of[b], x, y, titles=(titles[a], titles[b]), at=at, quantity=compared.quantity,
+        theme=theme, value_max=difference_end(all_of, compared.quantity),
+    )  # fmt: skip
+
+
 def _take_along(view: View, compared: Compared) -> None:
-    pose, refiner, rev = pose_now(), st.session_state["refiner"], st.session_state["compare_rev"]
+    state, pose, titles = st.session_state, pose_now(), compared.contest.titles
+    refiner, rev, kept = state["refiner"], state["compare_rev"], state["compare_figures"]
     pose.update(_pose(compared))
 
-    title = f"{' and '.join(compared.contest.titles)}: {view.title}"
-    page = taking.explorer_keepsake(view, lambda: _panes(compared, pose, refiner, rev), None, pose, title)
-    count = range(len(compared.landscapes))
-    charts = {f"compare-map-{number}": f"the map of {compared.contest.titles[number]}" for number in count}
-    taking.take_along(view, title, [page], charts | {"compare-difference": "the difference"}, "take-compare")
+    def draw(theme: Theme) -> list[go.Figure]:
+        if "shown" not in kept:
+            return []
+        x, y, at = kept["shown"]
+        drawn = _drawn(compared, x, y, at, theme, kept)
+        named = [*zip(titles, drawn.maps, strict=True), *zip(titles, drawn.surfaces, strict=True)]
+        last = [_difference_map(compared, kept["pair"], x, y, at, theme)] if "pair" in kept else []
+        return [taking.named(figure, title) for title, figure in named] + last
+
+    title = f"{' and '.join(titles)}: {view.title}"
+    page = taking.explorer_keepsake(view, lambda: _panes(compared, pose, refiner, rev), draw, pose, title)
+    ways = [
+        taking.way_keepsake(each.view, landscape, each.title)
+        for each, landscape in zip(compared.contest.contestants, compared.landscapes, strict=True)
+        if not compared.contest.in_votes  # its losses are not to be shown beside those of the classifier alone
+    ]
+    charts = {f"compare-map-{number}": f"the map of {each}" for number, each in enumerate(titles)}
+    charts |= {f"compare-surfaces:{number}": f"the surface of {each}" for number, each in enumerate(titles)}
+    taking.take_along(view, title, [page, *ways], charts | {"compare-difference": "the difference"}, "take-compare")

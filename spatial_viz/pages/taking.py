@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import plotly.graph_objects as go
 import streamlit as st
 import torch
 import xarray as xr
@@ -14,6 +16,7 @@ from spatial_viz.animation import to_gif
 from spatial_viz.explorer.component import keeping
 from spatial_viz.explorer.payload import Pane
 from spatial_viz.exports import Draw, explorer_page
+from spatial_viz.figure_style import escaped
 from spatial_viz.frames import draw_way
 from spatial_viz.geometry import PADDINGS, warp
 from spatial_viz.images import tensor_to_picture
@@ -46,10 +49,10 @@ def take_along(view: View, name: str, keepsakes: Sequence[Keepsake], figures: Ma
     Parameters
     ----------
     name: begins the names of the files.
-    figures: the keys of the page's charts, and what each is called.
+    figures: the keys of the page's charts, and what each is called; ``KEY:NUMBER`` is one of several under a key.
     """
     st.subheader("Take it along", anchor=False)
-    stem = name.replace("/", "-").replace(":", "").replace(" ", "-")
+    stem = file_name(name)
     with st.container(horizontal=True):
         for keepsake in keepsakes:
             st.download_button(
@@ -95,13 +98,34 @@ def landscape_keepsakes(view: View, landscape: xr.Dataset) -> list[Keepsake]:
         tensor_to_picture(warp(view.image[None], transform, view.padding)[0]).save(stream, "PNG")
         return stream.getvalue()
 
-    def way() -> bytes:
-        return to_gif(draw_way(view.classifier, view.image, landscape, picture=view.title, theme=theme))
-
-    theme = theme_of_page()
     return [
-        Keepsake("Way to the worst case (GIF)", way, "-way.gif", "image/gif"),
+        way_keepsake(view, landscape),
         Keepsake("Worst-case picture (PNG)", picture, "-worst-case.png", "image/png"),
         Keepsake("Landscape (NetCDF)", lambda: to_bytes(landscape), ".nc", "application/x-netcdf"),
         Keepsake("Landscape (CSV)", lambda: to_csv(landscape), ".csv", "text/csv"),
     ]
+
+
+def way_keepsake(view: View, landscape: xr.Dataset, name: str = "") -> Keepsake:
+    """The way to the worst case; with a ``name`` where the page has several."""
+    theme = theme_of_page()
+
+    def way() -> bytes:
+        return to_gif(draw_way(view.classifier, view.image, landscape, picture=view.title, theme=theme))
+
+    of = f": {name}" if name else ""
+    return Keepsake(f"Way to the worst case{of} (GIF)", way, f"{file_name(name)}-way.gif", "image/gif")
+
+
+def named(figure: go.Figure, title: str) -> go.Figure:
+    """A copy of a figure with a line above its title, for pages where nothing else says what it belongs to."""
+    layout = figure.layout
+    return go.Figure(figure).update_layout(
+        title_text=f"<b>{escaped(title)}</b><br>{layout.title.text}",
+        height=layout.height + 22, margin_t=layout.margin.t + 22,
+    )  # fmt: skip
+
+
+def file_name(text: str) -> str:
+    """Without what file systems or readers of addresses stumble over."""
+    return re.sub(r"[^\w.()=-]+", "-", text).strip("-")
