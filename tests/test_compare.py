@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+import html
+import json
+import re
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import plotly.graph_objects as go
 import pytest
+import torch
 import xarray as xr
 from conftest import blob
+from streamlit.testing.v1 import AppTest
 from torch import Tensor
 
-from spatial_viz.classifiers import Classifier
+from spatial_viz.classifiers import Classifier, load_classifier
 from spatial_viz.compare_figures import comparison_rows, difference_end, difference_map, telling_transform
 from spatial_viz.defences import MajorityVote, vote_shares
 from spatial_viz.errors import InvalidInput
 from spatial_viz.figures import heatmap, surface
 from spatial_viz.grids import TransformGrid
+from spatial_viz.images import CLASS_NAMES, find_sample, load_image
 from spatial_viz.landscape import misclassified, transform_words, worst_case
+from spatial_viz.pages.choosing import OPENING
 from spatial_viz.sweeps import sweep
 
 GRID = TransformGrid(30.0, 3.0, 3.0, (7, 5, 3))
@@ -143,3 +153,181 @@ def test_the_telling_transform_is_one_that_only_some_fail_on(landscapes: tuple[x
     assert telling_transform([first, first]) == {"rotation": worst.rotation, "dx": worst.dx, "dy": worst.dy}
     right = first.assign(predicted=first["predicted"] * 0)
     assert telling_transform([right, right]) == {"rotation": 0, "dx": 0, "dy": 0}
+
+
+# --- The page, without a browser -----------------------------------------------------------------------------------
+
+
+def open_compare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **parameters: str | list[str]) -> AppTest:
+    def script() -> None:
+        import streamlit as st
+
+        from spatial_viz.pages import choosing, compare
+
+        st.session_state["view"] = choosing.choose()
+        compare.page()
+
+    monkeypatch.setenv("SPATIAL_VIZ_CACHE", str(tmp_path))
+    page = AppTest.from_function(script, default_timeout=300)
+    for name, value in ({"granularity": "11,3,3"} | parameters).items():
+        page.query_params[name] = value
+    return page.run()
+
+
+def payload_of(page: AppTest) -> dict[str, Any]:
+    """What the live explorer was given."""
+    payloads = [json.loads(each.proto.json) for each in page.get("bidi_component") if "panes" in each.proto.json]
+    assert len(payloads) == 1
+    return dict(payloads[0])
+
+
+def table_of(page: AppTest) -> list[list[str]]:
+    """The cells of the table, row by row."""
+    (table,) = [each.proto.body for each in page.get("html") if "<table" in each.proto.body]
+    rows = re.findall(r"<tr>(.*?)</tr>", table, re.S)
+    return [[html.unescape(cell) for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row)] for row in rows]
+
+
+def test_the_page_opens_with_a_comparison_that_tells(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    page = open_compare(monkeypatch, tmp_path)
+    assert not page.exception and not page.error and not page.warning
+    payload = payload_of(page)
+    assert [pane["title"] for pane in payload["panes"]] == ["cifar10/standard", "cifar10/worst-of-10-30"]
+    wrong = [answer["misclassified"] for answer in payload["exact"]["panes"]]
+    assert sorted(wrong) == [False, True] and payload["exact"]["pose"] == payload["pose"]
+    heads, *rows = table_of(page)
+    sample = find_sample(OPENING["cifar10"])
+    for name, row in zip(("cifar10/standard", "cifar10/worst-of-10-30"), rows, strict=True):
+        classifier = load_classifier(name)
+        image = classifier.prepare(load_image(sample.path))
+        grid = TransformGrid(30, 3, 3, (11, 3, 3))
+        expected = comparison_rows([name], [sweep(classifier, image, sample.label, grid)])[0]
+        assert dict(zip(heads, row, strict=True)) == expected
+
+
+@pytest.mark.parametrize(
+    ("parameters", "warnings"),
+    [
+        ({"compare": "<script>", "paddings": "../etc", "pose": "a,b", "slice": "x", "third_axis": "y"}, 0),
+        ({"against": "no/such,*<b>x</b>*"}, 1),
+        ({"against": "imagenet/resnet18"}, 1),
+        ({"against": "cifar10/standard"}, 0),
+        ({"against": ",,,,", "difference": "1 minus 2"}, 0),
+        ({"against": "cifar10/worst-of-10-30,cifar10/worst-of-10-30"}, 0),
+    ],
+)
+def test_nonsense_in_the_link_is_one_sentence_at_most(
+    parameters: dict[str, str], warnings: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    page = open_compare(monkeypatch, tmp_path, **parameters)
+    assert not page.exception and not page.error
+    assert len(page.warning) == warnings
+    assert len(payload_of(page)["panes"]) == 2
+    for warning in page.warning:
+        assert "is left out" in warning.value and "<b>" not in warning.value.replace("\\<", "")
+
+
+def test_classifiers_with_other_classes_are_not_offered_and_the_reason_is_given(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    page = open_compare(monkeypatch, tmp_path)
+    offered = page.multiselect(key="against_chosen")
+    assert all(name.startswith("cifar10/") for name in offered.options)
+    assert "cifar10/standard" not in offered.options
+    assert "imagenet/resnet18" in offered.proto.help.replace("\\", "")
+    assert "it knows other classes" in offered.proto.help
+
+
+def test_taking_all_others_away_leaves_a_page_that_goes_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    page = open_compare(monkeypatch, tmp_path)
+    page.multiselect(key="against_chosen").set_value([]).run()
+    assert not page.exception and not page.error and "needs two" in page.info[0].value
+    page.multiselect(key="against_chosen").set_value(["cifar10/worst-of-10-30"]).run()
+    assert not page.exception and len(payload_of(page)["panes"]) == 2
+    assert page.query_params["against"] == "cifar10/worst-of-10-30"
+
+
+def test_weights_that_are_missing_are_one_sentence_and_the_others_are_shown(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from spatial_viz.errors import MissingFile
+    from spatial_viz.pages import choosing
+
+    load = choosing._classifier
+
+    def without(name: str) -> Classifier:
+        if name == "cifar10/worst-of-10-30":
+            raise MissingFile("the weights of it are not on this machine")
+        return load(name)
+
+    monkeypatch.setattr("spatial_viz.pages.choosing._classifier", without)
+    page = open_compare(monkeypatch, tmp_path)
+    assert not page.exception and not page.error
+    assert len(page.warning) == 1 and "not on this machine" in page.warning[0].value
+    assert "needs two" in page.info[0].value
+    page.segmented_control(key="compare").set_value("Paddings").run()
+    assert not page.exception and [p["title"] for p in payload_of(page)["panes"]] == [
+        "padding black",
+        "padding reflect",
+    ]
+
+
+def test_a_vote_is_compared_in_shares(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    page = open_compare(monkeypatch, tmp_path, compare="Majority vote", granularity="11,3,3", shift="20")
+    assert not page.exception and not page.error
+    payload = payload_of(page)
+    assert payload["quantity"] == "share" and [pane["top"] for pane in payload["panes"]] == [1, 1]
+    alone, ten = payload["exact"]["panes"]
+    assert alone["share"] in (0, 1) and alone["confidence"] == 1
+    assert round(10 * ten["share"], 2) == pytest.approx(round(10 * ten["share"]), abs=0.01)
+    assert "votes for the true class" in table_of(page)[0]
+    assert "nats" not in str(table_of(page))
+
+
+def test_a_picture_that_none_is_right_about(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    class Stubborn(torch.nn.Module):
+        """Says class 0, whatever it is shown."""
+
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.zeros(len(x), 10).index_fill(1, torch.tensor([0]), 3.0) + x.mean((1, 2, 3))[:, None] * 0
+
+    def stubborn(name: str) -> Classifier:
+        return Classifier(Stubborn(), class_names=CLASS_NAMES["cifar10"], input_size=(32, 32), name=name)
+
+    monkeypatch.setattr("spatial_viz.pages.choosing._classifier", stubborn)
+    page = open_compare(monkeypatch, tmp_path)
+    assert not page.exception and not page.error
+    payload = payload_of(page)
+    assert "None of them is right about the picture as it is." in payload["notes"]
+    assert [pane["misclassified_count"] for pane in payload["panes"]] == [99, 99]
+
+
+def test_a_picture_of_ones_own_has_no_common_label_to_subtract_by(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    class Says(torch.nn.Module):
+        def __init__(self, index: int) -> None:
+            super().__init__()
+            self.index = index
+
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.zeros(len(x), 10).index_fill(1, torch.tensor([self.index]), 3.0)
+
+    def saying(name: str) -> Classifier:
+        index = 3 if name == "cifar10/standard" else 5
+        return Classifier(Says(index), class_names=CLASS_NAMES["cifar10"], input_size=(32, 32), name=name)
+
+    monkeypatch.setattr("spatial_viz.pages.choosing._classifier", saying)
+    page = open_compare(monkeypatch, tmp_path, source="Upload")
+    assert not page.exception and not page.error
+    page.file_uploader(key="upload").upload("own.png", find_sample("cifar10/0").path.read_bytes(), "image/png").run()
+    assert not page.exception and not page.error
+    assert "Nobody labelled this picture" in payload_of(page)["notes"][0]
+    assert any("label (cat and dog)" in each.value.replace("\\", "") for each in page.info)
+
+
+def test_nothing_that_moves(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    page = open_compare(monkeypatch, tmp_path, rotation="0", shift="0")
+    assert not page.exception and not page.error
+    assert len(payload_of(page)["panes"]) == 2
+    assert any("moves" in each.value for each in page.info)

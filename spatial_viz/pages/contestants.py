@@ -159,7 +159,7 @@ def _paddings(view: View) -> Contest:
 def _vote(view: View) -> Contest:
     vote = _voted(view.classifier.name, view.grid, view.padding)
     voted = dataclasses.replace(view, classifier=vote)
-    contestants = (Contestant("one vote: the classifier alone", view), Contestant("ten votes: their majority", voted))
+    contestants = (Contestant("alone, one vote", view), Contestant("majority of ten votes", voted))
     return Contest(contestants, in_votes=True)
 
 
