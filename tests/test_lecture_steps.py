@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import html
 import json
 import re
@@ -163,6 +164,19 @@ def test_both_classifiers_share_a_pose_and_a_colour_scale(talk: Talk) -> None:
     assert len(shown["exact"]["panes"]) == 2
 
 
+def test_their_surfaces_stand_on_one_scale_under_one_camera(talk: Talk) -> None:
+    page = open_step("The landscape, flattened", talk, flattened_as="As surfaces")
+    drawn = [each["figure"]["data"][0] for each in payload(page)["figures"]]
+    assert [each["type"] for each in drawn] == ["surface", "surface"]
+    assert drawn[0]["cmax"] == drawn[1]["cmax"] and drawn[0]["z"] != drawn[1]["z"]
+
+
+def test_where_nothing_turns_there_is_no_surface(talk: Talk) -> None:
+    still = Talk(dataclasses.replace(talk.view, grid=TransformGrid(0.0, 3.0, 3.0, (1, 3, 3))))
+    page = open_step("The landscape, flattened", still, flattened_as="As surfaces")
+    assert not page.exception and not page.error and len(payload(page)["panes"]) == 2
+
+
 @pytest.mark.parametrize("title", ["The landscape, flattened", "Intuitions do not transfer", "Room for improvement"])
 def test_without_its_classifier_a_step_says_so_and_goes_on(
     title: str, talk: Talk, monkeypatch: pytest.MonkeyPatch
@@ -315,4 +329,4 @@ def test_shared_it_shows_the_code_of_a_link_that_students_reach(talk: Talk, monk
 def test_an_uploaded_picture_stays_here(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
     reached_at(monkeypatch, "0.0.0.0")
     page = open_step("What to take home", talk, source="Upload", step="16")
-    assert "picture" in page.caption[0].value and "source" not in page.code[0].value
+    assert "Your picture is not part of the link" in page.caption[0].value and "source=Upload" in page.code[0].value

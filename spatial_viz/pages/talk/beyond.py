@@ -22,7 +22,8 @@ from spatial_viz.grids import AXES
 from spatial_viz.hunting import breaking_sample
 from spatial_viz.images import class_names, load_image
 from spatial_viz.landscape import transform_words, worst_case
-from spatial_viz.pages.choosing import SOURCES, linked_pose, plain
+from spatial_viz.pages.choosing import linked_pose, plain
+from spatial_viz.pages.taking import left_out, link_parameters
 from spatial_viz.pages.talk.numbers import bars, results
 from spatial_viz.pages.talk.panes import Side, explorers, side_of
 from spatial_viz.pages.talk.robust import ROBUST, STANDARD, TRAININGS
@@ -268,8 +269,8 @@ def _link(talk: Talk) -> None:
     parameters = _parameters()
     url = st.context.url or "http://localhost:8501/lecture"
     address = reachable(url, st.get_option("server.address"), own_address())
-    if st.session_state.get("source") in SOURCES[1:]:
-        st.caption("Your own picture stays here: the link opens with a sample.")
+    if left_out():
+        st.caption(left_out())
     if address is None:
         missing(
             "Nobody else can open this app: it listens on this computer only. Started with `make share`, it is open to "
@@ -288,13 +289,9 @@ def _link(talk: Talk) -> None:
 
 
 def _parameters() -> dict[str, str]:
-    """What a link has to say: picture, classifier, limits, pose and step. An uploaded picture stays here."""
-    state = st.session_state
-    told = {name: str(state[name]) for name in ("classifier", "picture", "pose", "step") if state.get(name)}
-    told |= st.query_params.to_dict()
-    if state.get("source") in SOURCES[1:]:
-        told.pop("source", None)
-    return {name: value for name, value in told.items() if name != "full"}
+    """What a link says: picture, classifier, limits, pose and step, and not how large the lecture is shown."""
+    told = st.query_params.to_dict() | link_parameters() | {"step": st.session_state.get("step", "")}
+    return {name: value for name, value in told.items() if value and name != "full"}
 
 
 STEPS = (

@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import streamlit as st
 import torch
 
+from spatial_viz import figures
 from spatial_viz.classifiers import manifest
 from spatial_viz.evaluation.milestones import Group, published_group
-from spatial_viz.figure_style import decimal
+from spatial_viz.explorer.component import linked_surfaces
+from spatial_viz.figure_style import decimal, enlarged
 from spatial_viz.geometry import warp
 from spatial_viz.lecture_figures import curves_of, learning_curves
 from spatial_viz.losses import cross_entropy
 from spatial_viz.pages.choosing import plain
 from spatial_viz.pages.talk.numbers import all_groups, bars, results
-from spatial_viz.pages.talk.panes import explorers, side_of
-from spatial_viz.pages.talk.step import Step, Talk, chart, kept, label_of, missing, partner, pictures
+from spatial_viz.pages.talk.panes import Side, explorers, side_of
+from spatial_viz.pages.talk.step import LARGER, Step, Talk, chart, kept, label_of, missing, partner, pictures
 from spatial_viz.runner import exact_logits
 
 CANDIDATES = 10  # random transforms of a training step
 STANDARD, ROBUST = "standard", "worst-of-10-30"  # recipes
 TRAININGS = {"standard training": STANDARD, "robust training": ROBUST}
+SHOWN = ("By hand", "As surfaces")
 
 
 # --- Robust optimisation --------------------------------------------------------------------------------------------
@@ -109,7 +113,24 @@ def _flattened(talk: Talk) -> None:
         )
         bars(talk, published_group(results(), "imagenet"), "flattened-published", height=_of_height(talk, 0.6))
         return
-    explorers([side_of(talk, name, f"{title}: {name}") for title, name in names.items()], "flattened")
+    shown = st.segmented_control("Shown", SHOWN, default=SHOWN[0], required=True, key="flattened_as",
+                                 label_visibility="collapsed")  # fmt: skip
+    sides = [side_of(talk, name, f"{title}: {name}") for title, name in names.items()]
+    if shown == SHOWN[1] and not any(len(values) < 2 for values in map(talk.view.grid.values, ("rotation", "dx"))):
+        _surfaces(talk, sides)
+    else:
+        explorers(sides, "flattened")
+
+
+def _surfaces(talk: Talk, sides: Sequence[Side]) -> None:
+    """The landscapes over rotation and dx, each at its worst dy, on one scale and under one camera."""
+    top = figures.loss_max(*(side.landscape for side in sides))
+    drawn = []
+    for side in sides:
+        figure = figures.surface(side.landscape, at="max", theme=talk.theme, value_max=top)
+        figure.update_layout(height=talk.height - 130)
+        drawn.append((side.title, enlarged(figure, LARGER) if talk.full_screen else figure))
+    linked_surfaces(drawn, "flattened-surfaces")
 
 
 def _warm_flattened(talk: Talk) -> None:
@@ -135,8 +156,8 @@ def _build_up(talk: Talk) -> None:
                   disabled=shown == 1)  # fmt: skip
     across = len(found) if len(found) <= 4 else -(-len(found) // 2)
     lines, rows = -(-len(found) // across), max(len(group.bars) for group in found)
-    height = (talk.height - 90) // lines
     words = 140 if talk.full_screen else 90  # pixels, of the title and of where it comes from
+    height = max((talk.height - 90) // lines, words + 40 * rows)
     for line in range(lines):
         for column, number in zip(st.columns(across, gap="medium"), range(line * across, len(found)), strict=False):
             with column.container(height=height, border=False, key=f"numbers-{number}"):
@@ -176,8 +197,8 @@ STEPS = (
     Step(
         title="The landscape, flattened",
         text=(
-            "The same picture, before two classifiers that differ in their training only. Move either: both follow. "
-            "Bright is a high loss, and the outline encloses the transforms that fool the classifier."
+            "The same picture before two classifiers, one trained as usual, one on the worst of ten. Move either: both "
+            "follow. Bright is a high loss, and the outline encloses the transforms that fool the classifier."
         ),
         note=(
             "Both maps have one colour scale, so brightness may be compared. Where the robust landscape is flat, no "
