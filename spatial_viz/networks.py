@@ -168,6 +168,9 @@ def count_parameters(network: nn.Module) -> int:
 
 def load_weights(network: nn.Module, state: dict[str, Tensor]) -> None:
     """Load weights of any precision, with or without batch norm's counters; a RuntimeError says what does not fit."""
+    broken = [name for name, value in state.items() if not value.isfinite().all()]
+    if broken:
+        raise RuntimeError(f"{broken[0]} has values that are not finite")
     missing, unexpected = network.load_state_dict({name: v.float() for name, v in state.items()}, strict=False)
     if unexpected or any(not name.endswith("num_batches_tracked") for name in missing):
         raise RuntimeError(f"missing {missing}, unexpected {unexpected}")

@@ -18,7 +18,9 @@ from safetensors.torch import load_file
 from toy_training import add_small_networks, plan, toy_pictures
 
 from spatial_viz.errors import CorruptFile, InvalidInput, SpatialVizError
+from spatial_viz.networks import build_network, load_weights
 from spatial_viz.training import loop, steps
+from spatial_viz.training.checkpoints import write_weights
 from spatial_viz.training.data import PictureSet
 from spatial_viz.training.loop import train
 from spatial_viz.training.metrics import read_metrics
@@ -245,13 +247,42 @@ def test_a_place_that_cannot_be_written(data: PictureSet, tmp_path: Path, monkey
         train(plan(), data, tmp_path / "run")
 
 
-def test_weights_too_large_for_the_file_are_refused(data: PictureSet, tmp_path: Path) -> None:
-    cut_off(plan(), data, tmp_path, after=17)
-    file = tmp_path / "checkpoint.pt"
-    saved = torch.load(file, weights_only=True)
-    saved["network"]["1.head.weight"][:] = 1e6  # beyond float16, though finite
-    saved["average"]["1.head.weight"][:] = 1e6
-    torch.save(saved, file)
-    with pytest.raises(SpatialVizError, match=r"not finite in float16 \(head.weight\)"):
-        train(plan(), data, tmp_path, resume=True)
-    assert not (tmp_path / "weights.safetensors").exists()
+def test_what_float16_cannot_hold_stays_in_float32(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = build_network("tiny-convnet", channels=1).eval()
+    norm = network.get_submodule("features.2.1")
+    assert isinstance(norm, torch.nn.BatchNorm2d) and norm.running_var is not None
+    norm.running_var[3] = 1e6
+    write_weights(network, tmp_path / "weights.safetensors")
+    stored = load_file(tmp_path / "weights.safetensors")
+    in_float32 = [name for name, value in stored.items() if value.dtype == torch.float32]
+    assert in_float32 == ["features.2.1.running_var"]
+    loaded = build_network("tiny-convnet", channels=1).eval()
+    load_weights(loaded, stored)
+    images = torch.rand(4, 1, 28, 28)
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(images), network(images), atol=0.02, rtol=0.02)
+
+
+def test_weights_that_are_no_numbers_are_neither_written_nor_read(tmp_path: Path) -> None:
+    network = build_network("tiny-convnet", channels=1)
+    file = tmp_path / "weights.safetensors"
+    write_weights(network, file)
+    network.get_parameter("head.weight").data[0, 0] = torch.inf
+    with pytest.raises(SpatialVizError, match=r"the weights are not finite \(head.weight\). Lower --learning-rate"):
+        write_weights(network, tmp_path / "other.safetensors")
+    assert not (tmp_path / "other.safetensors").exists()
+    stored = load_file(file)
+    stored["features.2.1.running_var"][0] = torch.inf
+    with pytest.raises(RuntimeError, match=r"features.2.1.running_var has values that are not finite"):
+        load_weights(network, stored)
+
+
+def test_training_does_not_begin_from_weights_of_another_network(data: PictureSet, tmp_path: Path) -> None:
+    file = tmp_path / "weights.safetensors"
+    write_weights(build_network("tiny-convnet", channels=1), file)
+    with pytest.raises(InvalidInput, match=r"weights.safetensors does not hold the weights of a tiny for 4 classes"):
+        train(plan(initial=str(file)), data, tmp_path / "run")
+    file.write_bytes(b"no weights")
+    with pytest.raises(InvalidInput, match=r"weights.safetensors does not hold the weights of a tiny"):
+        train(plan(initial=str(file)), data, tmp_path / "run")

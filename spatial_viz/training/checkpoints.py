@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import save as to_safetensors
-from torch import nn
+from torch import Tensor, nn
 
 from spatial_viz.classifiers import WEIGHTS
 from spatial_viz.errors import CorruptFile, InvalidInput, SpatialVizError
@@ -62,15 +62,20 @@ def pack(content: dict[str, Any]) -> bytes:
 
 
 def write_weights(network: nn.Module, path: Path) -> None:
-    """The state as float16 safetensors, contiguous, counters of batch norm left out."""
-    state = {
-        name: value.detach().cpu().to(torch.float16).contiguous()
-        for name, value in network.state_dict().items()
-        if not name.endswith("num_batches_tracked")
-    }
-    broken = [name for name, value in state.items() if not value.isfinite().all()]
-    if broken:
-        raise SpatialVizError(f"the weights are not finite in float16 ({broken[0]}). Lower --learning-rate")
+    """The state as float16 safetensors, contiguous, counters of batch norm left out.
+
+    A tensor with values beyond float16's 65,504, such as the running variance of a channel that batch norm tames, stays
+    in float32.
+    """
+    state: dict[str, Tensor] = {}
+    for name, value in network.state_dict().items():
+        exact = value.detach().cpu().contiguous()
+        half = exact.to(torch.float16)
+        if name.endswith("num_batches_tracked"):
+            continue
+        if not exact.isfinite().all():
+            raise SpatialVizError(f"the weights are not finite ({name}). Lower --learning-rate")
+        state[name] = half if half.isfinite().all() else exact
     write(path, to_safetensors(state))
 
 

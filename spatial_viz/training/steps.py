@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -187,7 +188,13 @@ def _networks(plan: TrainingPlan, pictures: PictureSet) -> tuple[nn.Module, nn.M
     if plan.initial:
         if not Path(plan.initial).is_file():
             raise MissingFile(f"there are no weights at {plan.initial}; train them first, or leave --initial out")
-        load_weights(core, load_file(plan.initial))
+        try:
+            load_weights(core, load_file(plan.initial))
+        except (SafetensorError, RuntimeError) as error:
+            raise InvalidInput(
+                f"{plan.initial} does not hold the weights of a {plan.network} for {len(pictures.class_names)} classes "
+                f"and {channels} channels: {error}"
+            ) from error
     elif isinstance(core, WhitenedConvNet):
         core.whiten(normalise(to_images(pictures.pictures[:: max(1, len(pictures) // 5000)])))
     return normalise, core
