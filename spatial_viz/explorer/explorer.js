@@ -53,7 +53,7 @@ const QUANTITIES = {
   share: {
     name: "share", title: "share of votes", term: "share of votes", sign: -1,
     say: (v) => `true class ${percent(v)}`,
-    sure: (p) => `${percent(p)} of the votes`,
+    sure: (p) => `${percent(p)} of votes`,
   },
 };
 
@@ -679,7 +679,7 @@ function drawScale(context, theme, box, { top, quantity }, title) {
   context.fillStyle = theme.muted;
   context.textAlign = "left";
   context.textBaseline = "middle";
-  for (const tick of niceTicks(0, top, 4)) {
+  for (const tick of niceTicks(0, top, quantity.sign > 0 ? 4 : 3)) {
     context.fillText(short(tick), box.x + box.w + 5, box.y + box.h * (1 - tick / top));
   }
   context.save();

@@ -204,15 +204,23 @@ def live(compared: Compared) -> None:
         pose=pose,
         rev=state["compare_rev"],
         refining=state["asked"] if sum(len(pane.planes) for pane in panes) < wanted else 0,
-        exact={
-            "pose": pose,
-            "panes": [answer_at(view, pane, pose) for view, pane in zip(compared.views, panes, strict=True)],
-        },
+        exact=_exact(compared, panes, pose),
         limits={axis: getattr(grid, axis) for axis in ("rotation", "dx", "dy")},
         notes=_notes(compared),
         glossary=GLOSSARY | {"share of votes": SHARE},
     )
     explorer(payload, key=EXPLORER, on_pose_change=lambda: _pose_let_go(compared), on_rest=lambda: _refine(compared))
+
+
+def _exact(compared: Compared, panes: Sequence[Pane], pose: dict[str, float]) -> dict[str, Any]:
+    """What the classifiers themselves say at a pose; asked once, however often denser maps arrive meanwhile."""
+    state = st.session_state
+    asked = (state["compare_rev"], *pose.values())
+    if state.get("compare_exact", (None,))[0] != asked:
+        answers = [answer_at(view, pane, pose) for view, pane in zip(compared.views, panes, strict=True)]
+        state["compare_exact"] = (asked, {"pose": pose, "panes": answers})
+    exact: dict[str, Any] = state["compare_exact"][1]
+    return exact
 
 
 def _pose(compared: Compared) -> dict[str, float]:
