@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import xarray as xr
 
@@ -41,10 +43,12 @@ def caption_parts(landscape: xr.Dataset, picture: str = "") -> dict[str, str]:
 
 def caption(landscape: xr.Dataset, picture: str = "") -> str:
     """The same in one line."""
-    parts = caption_parts(landscape, picture)
-    if "padding" in parts:
-        parts["padding"] += " padding"
-    return " · ".join(parts.values())
+    return in_one_line(caption_parts(landscape, picture))
+
+
+def in_one_line(parts: Mapping[str, str]) -> str:
+    """Parts of a caption, one behind the other."""
+    return " · ".join(f"{text} padding" if name == "padding" else text for name, text in parts.items())
 
 
 def _reach(landscape: xr.Dataset, dim: str) -> str:

@@ -1,4 +1,4 @@
-"""``python -m spatial_viz sweep | attack | evaluate | train | publish | models | samples``.
+"""``python -m spatial_viz sweep | attack | evaluate | train | publish | handout | models | samples``.
 
 Results go to stdout, progress and errors to stderr. Bad arguments end with exit code 2 and one sentence.
 """
@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
+from spatial_viz import lecture_commands
 from spatial_viz.errors import InvalidInput, SpatialVizError
 from spatial_viz.parsing import parse_epsilon, parse_granularity, parse_indices
 from spatial_viz.training import commands
@@ -63,7 +64,7 @@ def sweep(
     as_json: JsonOption = False,
 ) -> None:
     """Sweep one picture over the grid and report its worst case."""
-    from spatial_viz import cache, landscape, sweeps
+    from spatial_viz import cache, images, landscape, sweeps
     from spatial_viz.animation import check_ending, save_animation
     from spatial_viz.frames import draw_way
     from spatial_viz.runner import warm_up
@@ -84,9 +85,9 @@ def sweep(
     if out is not None:
         landscape.save(swept, out)
     if figure is not None:
-        _write_figures(figure, image, swept, picture)
+        _write_figures(figure, image, swept, images.called(picture))
     if animation is not None:
-        save_animation(animation, draw_way(model, image, swept, picture=_called(picture)))
+        save_animation(animation, draw_way(model, image, swept, picture=images.called(picture)))
     card = landscape.card_of(swept)
     result = {"schema": 1, **landscape.summary(swept), "seconds": round(seconds, 4)}
     result |= {"device": card["device"], "precision": card["precision"]}
@@ -226,6 +227,7 @@ def evaluate(
 
 app.command()(commands.train)
 app.command()(commands.publish)
+app.command()(lecture_commands.handout)
 
 
 @app.command()
@@ -289,19 +291,10 @@ def _question(
         paper.dy if translation is None else translation,
         parse_granularity(granularity),
     )
-    if picture.startswith("sample:"):
-        sample = images.find_sample(picture.removeprefix("sample:"))
-        source = images.load_image(sample.path)
-        if label is None and model.class_names == images.class_names(sample.dataset):
-            label = str(sample.label)
-    else:
-        source = images.load_image(picture)
+    source, sample = images.named_picture(picture)
+    if sample and label is None and model.class_names == images.class_names(sample.dataset):
+        label = str(sample.label)
     return model, model.prepare(source), None if label is None else model.label_index(label), grid
-
-
-def _called(picture: str) -> str:
-    """What a caption calls the picture of an argument."""
-    return picture.removeprefix("sample:") if picture.startswith("sample:") else Path(picture).name
 
 
 def _write_figures(path: Path, image: Any, swept: Any, picture: str) -> None:
@@ -309,7 +302,7 @@ def _write_figures(path: Path, image: Any, swept: Any, picture: str) -> None:
     from spatial_viz.landscape import card_of
 
     title = f"{card_of(swept)['classifier']}: loss landscape"
-    page = landscape_page(image, swept, title, picture=_called(picture))
+    page = landscape_page(image, swept, title, picture=picture)
     try:
         path.write_text(page, encoding="utf-8")
     except OSError as error:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -22,25 +24,28 @@ def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(str(BOLD if bold else REGULAR), size)
 
 
-def fitted(text: str, letters: ImageFont.FreeTypeFont, width: float) -> str:
-    """``text``, cut off with an ellipsis where it is wider than ``width`` pixels."""
-    if letters.getlength(text) <= width:
+def fitted(text: str, length: Callable[[str], float], width: float) -> str:
+    """``text``, cut off with an ellipsis where its ``length`` is more than ``width``, in whatever unit."""
+    if length(text) <= width:
         return text
-    while text and letters.getlength(text + "…") > width:
+    while text and length(text + "…") > width:
         text = text[:-1]
     return text.rstrip() + "…"
 
 
-def lines_of(text: str, letters: ImageFont.FreeTypeFont, width: float) -> list[str]:
-    """``text`` in lines of at most ``width`` pixels; a single word may be wider."""
-    lines = [""]
-    for word in text.split():
+def lines_of(text: str, length: Callable[[str], float], width: float, most: int) -> list[str]:
+    """``text`` in at most so many lines, none longer than ``width``; what is too much ends in an ellipsis."""
+    lines, words = [""], re.split(r"[ \n\t]+", text)  # a number and its unit stay together
+    for number, word in enumerate(words):
         longer = f"{lines[-1]} {word}".strip()
-        if not lines[-1] or letters.getlength(longer) <= width:
+        if not lines[-1] or length(longer) <= width:
             lines[-1] = longer
-        else:
+        elif len(lines) < most:
             lines.append(word)
-    return lines
+        else:
+            lines[-1] = " ".join([lines[-1], *words[number:]])
+            break
+    return [fitted(line, length, width) for line in lines]
 
 
 def loss_colours(values: np.ndarray, top: float) -> np.ndarray:

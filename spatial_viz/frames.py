@@ -101,9 +101,8 @@ class _Scene:
         self.place_on_map = self._map()
         self._curve_axes()
         self.shown = self._classes()
-        lines = lines_of(caption(landscape, picture), font(10), SIZE[0] - 2 * LEFT)
-        for row, line in enumerate(lines[:2]):
-            self._write(LEFT, SIZE[1] - 34 + 14 * row, line, 10, colour=self.muted, width=SIZE[0] - 2 * LEFT)
+        for row, line in enumerate(lines_of(caption(landscape, picture), font(10).getlength, SIZE[0] - 2 * LEFT, 2)):
+            self._write(LEFT, SIZE[1] - 34 + 14 * row, line, 10, colour=self.muted)
 
     def frame(self, number: int, picture: Image.Image) -> Image.Image:
         """One frame, with the picture as the classifier sees it there."""
@@ -132,7 +131,7 @@ class _Scene:
         width: float = 0,
     ) -> None:  # fmt: skip
         letters = font(size, bold)
-        self.draw.text((x, y), fitted(text, letters, width or SIZE[0]), colour or self.text, letters, anchor)
+        self.draw.text((x, y), fitted(text, letters.getlength, width or SIZE[0]), colour or self.text, letters, anchor)
 
     def _map(self) -> Callable[[dict[str, float]], tuple[float, float]] | None:
         """The map over the two axes along which the way leads furthest: rotation and a shift where they move."""

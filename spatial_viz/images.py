@@ -123,6 +123,29 @@ def _sample(dataset: str, index: int) -> Sample:
     return by_index[index]
 
 
+def named_picture(text: str) -> tuple[Image.Image, Sample | None]:
+    """A picture as the command line names it: the path of a file, or ``sample:DATASET/INDEX``; and the sample that it
+    is, if it is one.
+
+    Raises
+    ------
+    InvalidInput, PictureError: as `find_sample` and `load_image`.
+    """
+    if not text.startswith("sample:"):
+        return load_image(text), None
+    sample = find_sample(text.removeprefix("sample:"))
+    return load_image(sample.path), sample
+
+
+def called(text: str) -> str:
+    """What a caption calls a picture of `named_picture`.
+
+    >>> called("sample:cifar10/6"), called("holiday/beach.jpg")
+    ('cifar10/6', 'beach.jpg')
+    """
+    return text.removeprefix("sample:") if text.startswith("sample:") else Path(text).name
+
+
 def class_names(dataset: str) -> tuple[str, ...]:
     """The names of the classes by class index: of ``cifar10`` (10), ``mnist`` (10) or ``imagenet`` (1000).
 

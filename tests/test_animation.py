@@ -124,12 +124,14 @@ def test_a_map_has_a_block_per_cell_and_knows_where_they_lie(landscape: xr.Datas
 
 def test_texts_are_cut_and_broken() -> None:
     letters = font(12)
-    assert fitted("short", letters, 100) == "short"
-    cut = fitted("much too long for this", letters, 60)
+    assert fitted("short", letters.getlength, 100) == "short"
+    cut = fitted("much too long for this", letters.getlength, 60)
     assert cut.endswith("…") and letters.getlength(cut) <= 60
-    lines = lines_of("one two three four five", letters, 60)
-    assert " ".join(lines) == "one two three four five" and len(lines) > 1
-    assert all(letters.getlength(line) <= 60 for line in lines)
+    text = "one two three four five"
+    assert lines_of(text, len, 10, 5) == ["one two", "three four", "five"]
+    assert lines_of(text, len, 10, 2) == ["one two", "three fou…"]
+    assert lines_of("unbreakable", len, 6, 2) == ["unbre…"] and lines_of("", len, 6, 2) == [""]
+    assert lines_of("the share is 33\u00a0%\nhere", len, 15, 3) == ["the share is", "33\u00a0% here"]
     missing = font(12).getmask("\uffff")
     for sign in "°±×−–✓✕ℓ∞≈ą…·":
         assert bytes(letters.getmask(sign)) != bytes(missing), f"the font lacks {sign}"

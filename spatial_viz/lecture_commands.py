@@ -1,0 +1,72 @@
+"""The commands for a lecture: ``handout``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from spatial_viz.errors import InvalidInput
+from spatial_viz.parsing import parse_granularity
+
+# Torch takes seconds to import, so the commands import what they need: help and bad arguments answer at once.
+
+
+def handout(
+    picture: Annotated[list[str], typer.Argument(help="Picture files, or samples such as sample:cifar10/0.")],
+    classifier: Annotated[
+        str | None, typer.Option(help="Up to three, separated by commas. Default: CIFAR-10's standard and robust one.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Where the PDF goes.")] = Path("handout.pdf"),
+    link: Annotated[
+        str, typer.Option(help="Where the lecture can be opened, for a code to be read by telephone.")
+    ] = "",
+    rotation: Annotated[float | None, typer.Option(help="Limit in degrees. Default: 30.")] = None,
+    translation: Annotated[float | None, typer.Option(help="Limit in pixels. Default: about 10 %.")] = None,
+    granularity: Annotated[str, typer.Option(help="Number of rotations, dx and dy.")] = "31,5,5",
+    padding: Annotated[str, typer.Option(help="black, reflect or edge.")] = "black",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+) -> None:
+    """Write the lecture's handout with these pictures: a PDF of A4 pages."""
+    counts = parse_granularity(granularity)
+    if not out.resolve().parent.is_dir():
+        raise InvalidInput(f"cannot write {out}: there is no folder {out.resolve().parent}")
+    from tqdm import tqdm
+
+    from spatial_viz import images
+    from spatial_viz.classifiers import load_classifier
+    from spatial_viz.files import replace
+    from spatial_viz.geometry import check_padding
+    from spatial_viz.grids import TransformGrid
+    from spatial_viz.handout import Chosen, usual_classifiers
+    from spatial_viz.handout import handout as written
+
+    check_padding(padding)
+    names = usual_classifiers("cifar10") if classifier is None else [name.strip() for name in classifier.split(",")]
+    models = [load_classifier(name) for name in names]
+    paper = TransformGrid.paper(models[0].picture_size)
+    grid = TransformGrid(
+        paper.rotation if rotation is None else rotation,
+        paper.dx if translation is None else translation,
+        paper.dy if translation is None else translation,
+        counts,
+    )
+    chosen = []
+    for text in picture:
+        source, sample = images.named_picture(text)
+        known = sample is not None and models[0].class_names == images.class_names(sample.dataset)
+        label = sample.label if sample is not None and known else None
+        name = images.called(text) if label is None else f"{models[0].class_names[label]} ({images.called(text)})"
+        chosen.append(Chosen(models[0].prepare(source), label, name))
+    with tqdm(total=len(chosen), unit="picture", disable=not sys.stderr.isatty(), leave=False) as bar:
+        pdf = written(
+            chosen, models, grid=grid, padding=padding, link=link, device=device,  # type: ignore[arg-type]
+            progress=lambda done, total: bar.update(done - bar.n) or None,
+        )  # fmt: skip
+    try:
+        replace(out, lambda partial: partial.write_bytes(pdf))
+    except OSError as error:
+        raise InvalidInput(f"cannot write {out}: {error.strerror}; choose another place") from error
+    print(f"{out}: {len(pdf) / 1000:.0f} kB")
