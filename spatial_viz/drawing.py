@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +15,14 @@ from plotly.colors import unlabel_rgb
 from spatial_viz.figure_style import LOSS_SCALE
 from spatial_viz.slices import Slice
 
-FONTS = Path(__file__).parent / "fonts"
+_MATPLOTLIB = find_spec("matplotlib")  # found, not imported, for the fonts that it carries
+FONTS = Path(_MATPLOTLIB.origin if _MATPLOTLIB and _MATPLOTLIB.origin else "").parent / "mpl-data" / "fonts" / "ttf"
 REGULAR, BOLD = FONTS / "DejaVuSans.ttf", FONTS / "DejaVuSans-Bold.ttf"
 
 
 @cache
 def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
-    """The project's own font, which has the signs that the words here need (° ± × − ✓ ✕ ℓ ∞)."""
+    """DejaVu Sans, which has the signs that the words here need (° ± × − ✓ ✕ ℓ ∞)."""
     return ImageFont.truetype(str(BOLD if bold else REGULAR), size)
 
 

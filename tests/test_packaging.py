@@ -26,11 +26,7 @@ def test_the_wheel_has_weights_and_explorer(tmp_path: Path, monkeypatch: pytest.
     modules = {f"spatial_viz/{path.relative_to(ROOT / 'spatial_viz')}" for path in (ROOT / "spatial_viz").rglob("*.py")}
     assert modules <= names
     package = ROOT / "spatial_viz"
-    beside = [
-        *(package / "explorer").glob("*.js"),
-        *(package / "explorer").glob("*.css"),
-        *(package / "fonts").iterdir(),
-    ]
+    beside = [*(package / "explorer").glob("*.js"), *(package / "explorer").glob("*.css")]
     assert {f"spatial_viz/{path.relative_to(package)}" for path in beside} <= names
     assert {f"spatial_viz/evaluation/{name}" for name in ("imagenet_wnids.txt", "published.csv")} <= names
     references = {path.name for path in (ROOT / "docs" / "results").iterdir() if path.suffix in (".json", ".npz")}
