@@ -179,3 +179,31 @@ def test_pictures_and_the_link_in_the_browser(app: str, browser: Any, tmp_path: 
     assert "Content-Security-Policy" in download.value.path().read_text(encoding="utf-8")
     assert complaints == []
     context.close()
+
+
+def test_the_handout_has_the_pictures_that_the_lecture_showed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import streamlit as st
+    from test_handout import text_of
+
+    from spatial_viz.classifiers import load_classifier
+    from spatial_viz.grids import TransformGrid
+    from spatial_viz.images import load_sample
+    from spatial_viz.pages import taking
+    from spatial_viz.pages.choosing import View
+
+    monkeypatch.setenv("SPATIAL_VIZ_CACHE", str(tmp_path))
+    asked: dict[str, Any] = {}
+    monkeypatch.setattr(st, "session_state", {})
+    monkeypatch.setattr(st, "download_button", lambda label, make, *_, **__: asked.update(label=label, make=make))
+    classifier, grid = load_classifier("cifar10/standard"), TransformGrid(30.0, 3.0, 3.0, (3, 3, 3))
+    views = [View(classifier, *load_sample("cifar10", n), grid, "black", f"picture {n}") for n in range(8)]
+    taking.handout_button(views[0], "")
+    assert "the picture shown" in asked["label"]
+    for view in [*views, views[3]]:
+        taking.note_picture(view)
+    taking.handout_button(views[3], "http://192.168.1.2:8501/lecture")
+    assert f"the {taking.MOST_SHOWN} pictures shown" in asked["label"]
+    text = " ".join(text_of(asked["make"]()))
+    shown = [n for n in range(8) if f"picture {n}" in text]
+    assert shown == [2, 3, 4, 5, 6, 7], "the last of them, each once"
+    assert "cifar10/worst-of-10-30" in text and "http://192.168.1.2:8501/lecture" in text

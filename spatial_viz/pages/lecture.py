@@ -9,6 +9,7 @@ import streamlit as st
 
 from spatial_viz.explorer.component import lecture_hands, lecture_style
 from spatial_viz.pages.choosing import View, guarded, progress_bar, remember, theme_of_page
+from spatial_viz.pages.taking import note_picture
 from spatial_viz.pages.talk import beyond, noise, robust, searching, turning
 from spatial_viz.pages.talk.step import Step, Talk, watched
 from spatial_viz.refining import Refiner
@@ -38,6 +39,7 @@ def page() -> None:
         st.container(key="lecture-text").markdown(step.text)
         if view is not None:
             _make_way(number, view)
+            note_picture(view)
             talk = Talk(view, theme_of_page(), full, _height(full))
             with st.container(key=f"lecture-step-{number}"):
                 demonstration(number, talk)

@@ -13,15 +13,18 @@ import torch
 import xarray as xr
 
 from spatial_viz.animation import to_gif
+from spatial_viz.classifiers import load_classifier
 from spatial_viz.explorer.component import keeping
 from spatial_viz.explorer.payload import Pane
 from spatial_viz.exports import Draw, explorer_page
 from spatial_viz.figure_style import escaped
 from spatial_viz.frames import draw_way
 from spatial_viz.geometry import PADDINGS, warp
+from spatial_viz.handout import Chosen, handout, usual_classifiers
 from spatial_viz.images import tensor_to_picture
 from spatial_viz.landscape import to_bytes, to_csv, worst_case
 from spatial_viz.pages.choosing import GRANULARITIES, SOURCES, View, theme_of_page
+from spatial_viz.sweeps import pixel_hash
 
 # The sidebar's widgets that Streamlit keeps in the URL, with the values that need not be there.
 BOUND = {
@@ -31,6 +34,8 @@ BOUND = {
     "granularity": GRANULARITIES[0],
     "padding": PADDINGS[0],
 }
+
+MOST_SHOWN = 6  # pictures in a handout
 
 
 @dataclass(frozen=True)
@@ -115,6 +120,36 @@ def way_keepsake(view: View, landscape: xr.Dataset, name: str = "") -> Keepsake:
 
     of = f": {name}" if name else ""
     return Keepsake(f"Way to the worst case{of} (GIF)", way, f"{file_name(name)}-way.gif", "image/gif")
+
+
+def note_picture(view: View) -> None:
+    """Remember a picture that the lecture has shown, for its handout: the last few of them."""
+    shown: dict[str, View] = st.session_state.setdefault("talk_pictures", {})
+    key = pixel_hash(view.image)
+    shown.pop(key, None)
+    shown[key] = view
+    for old in list(shown)[:-MOST_SHOWN]:
+        del shown[old]
+
+
+def handout_button(view: View, link: str) -> None:
+    """The lecture on paper, with the pictures that it has shown; ``link`` is "" where nobody else can open it."""
+    classifier = view.classifier
+    names = usual_classifiers(classifier.name.split("/")[0])
+    names = names if classifier.name in names else [classifier.name, *names]
+    shown = [each for each in st.session_state.get("talk_pictures", {}).values()
+             if each.classifier.name.split("/")[0] == classifier.name.split("/")[0]] or [view]  # fmt: skip
+
+    def make() -> bytes:
+        models = [classifier if name == classifier.name else load_classifier(name) for name in names]
+        pictures = [Chosen(classifier.prepare(each.image), each.label, each.title) for each in shown]
+        return handout(pictures, models, grid=view.grid, padding=view.padding, link=link)
+
+    of = "the picture shown" if len(shown) == 1 else f"the {len(shown)} pictures shown"
+    st.download_button(
+        f"Handout with {of} (PDF)", make, "handout.pdf", "application/pdf", on_click="ignore",
+        icon=":material/description:", key="handout",
+    )  # fmt: skip
 
 
 def named(figure: go.Figure, title: str) -> go.Figure:

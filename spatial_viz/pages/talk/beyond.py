@@ -23,7 +23,7 @@ from spatial_viz.hunting import breaking_sample
 from spatial_viz.images import class_names, load_image
 from spatial_viz.landscape import transform_words, worst_case
 from spatial_viz.pages.choosing import linked_pose, plain
-from spatial_viz.pages.taking import left_out, link_parameters
+from spatial_viz.pages.taking import handout_button, left_out, link_parameters
 from spatial_viz.pages.talk.numbers import bars, results
 from spatial_viz.pages.talk.panes import Side, explorers, side_of
 from spatial_viz.pages.talk.robust import ROBUST, STANDARD, TRAININGS
@@ -261,11 +261,13 @@ def _take_home(talk: Talk) -> None:
     items = "".join(f"<li style='margin-bottom: 0.8em'>{sentence}</li>" for sentence in _sentences())
     left.html(f"<ol style='margin: 0; padding-left: 1.2em; font-size: 1.5rem; line-height: 1.4'>{items}</ol>")
     with right:
-        _link(talk)
+        link = _link(talk)
+    with left:
+        handout_button(talk.view, link)
 
 
-def _link(talk: Talk) -> None:
-    """A link to this state, for whoever can reach the app; else how to share it."""
+def _link(talk: Talk) -> str:
+    """Show the link to this state to whoever can reach the app, and return it; else say how to share it."""
     parameters = _parameters()
     url = st.context.url or "http://localhost:8501/lecture"
     address = reachable(url, st.get_option("server.address"), own_address())
@@ -277,7 +279,7 @@ def _link(talk: Talk) -> None:
             "everybody in the network, and the QR code stands here. The link, for yourself:"
         )
         st.code(with_parameters(url, parameters), language=None, wrap_lines=True)
-        return
+        return ""
     link = with_parameters(address, parameters)
     side = talk.height - 150
     st.html(
@@ -286,6 +288,7 @@ def _link(talk: Talk) -> None:
     )
     st.markdown(f"[Exactly this state]({link})")
     st.code(link, language=None, wrap_lines=True)
+    return link
 
 
 def _parameters() -> dict[str, str]:
