@@ -42,7 +42,7 @@ def test_nonsense_in_the_url_leaves_a_working_page(
     page = open_page(monkeypatch, tmp_path, **parameters)
     assert not page.exception
     assert not page.error
-    assert len(page.get("bidi_component")) == 2  # the gallery and the explorer
+    assert len(page.get("bidi_component")) == 3  # the gallery, the explorer, and what one takes along
     assert page.selectbox(key="classifier").value == "cifar10/standard"
 
 
@@ -89,7 +89,7 @@ def test_missing_weights_are_explained_and_the_page_stays_usable(
     assert len(page.error) == 1 and "resnet18" in page.error[0].value and "not on this machine" in page.error[0].value
     page.selectbox(key="classifier").select("cifar10/standard").run()
     assert not page.error and not page.exception
-    assert len(page.get("bidi_component")) == 2
+    assert len(page.get("bidi_component")) == 3
 
 
 def open_attack(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **parameters: str) -> AppTest:
