@@ -187,7 +187,7 @@ def _measured_as(title: str, bars: Sequence[Bar]) -> Group:
     for bar in bars:
         counts.setdefault("as it is" if bar.adversary == "natural" else "worst case", set()).add(bar.pictures or 0)
     told = [f"{kind}: {' or '.join(f'{count:,}' for count in sorted(each))}" for kind, each in counts.items()]
-    return Group(title, False, tuple(bars), f"by this project, on test pictures ({'; '.join(told)})")
+    return Group(title, False, tuple(bars), f"test pictures, {'; '.join(told)}")
 
 
 def _voters(vote: int) -> str:

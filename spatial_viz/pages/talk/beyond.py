@@ -261,12 +261,12 @@ def _take_home(talk: Talk) -> None:
     items = "".join(f"<li style='margin-bottom: 0.8em'>{sentence}</li>" for sentence in _sentences())
     left.html(f"<ol style='margin: 0; padding-left: 1.2em; font-size: 1.5rem; line-height: 1.4'>{items}</ol>")
     with right:
-        link = _link(talk)
+        link = _link()
     with left:
         handout_button(talk.view, link)
 
 
-def _link(talk: Talk) -> str:
+def _link() -> str:
     """Show the link to this state to whoever can reach the app, and return it; else say how to share it."""
     parameters = _parameters()
     url = st.context.url or "http://localhost:8501/lecture"
@@ -281,10 +281,9 @@ def _link(talk: Talk) -> str:
         st.code(with_parameters(url, parameters), language=None, wrap_lines=True)
         return ""
     link = with_parameters(address, parameters)
-    side = talk.height - 150
     st.html(
         f"<img src='{qr_code(link)}' alt='{html.escape(f'QR code of the link {link}', quote=True)}' "
-        f"style='display:block;width:100%;max-width:{side}px;image-rendering:pixelated'>"
+        "style='display: block; width: min(100%, 56vh); image-rendering: pixelated'>"
     )
     st.markdown(f"[Exactly this state]({link})")
     st.code(link, language=None, wrap_lines=True)

@@ -113,10 +113,13 @@ def _flattened(talk: Talk) -> None:
         )
         bars(talk, published_group(results(), "imagenet"), "flattened-published", height=_of_height(talk, 0.6))
         return
-    shown = st.segmented_control("Shown", SHOWN, default=SHOWN[0], required=True, key="flattened_as",
-                                 label_visibility="collapsed")  # fmt: skip
     sides = [side_of(talk, name, f"{title}: {name}") for title, name in names.items()]
-    if shown == SHOWN[1] and not any(len(values) < 2 for values in map(talk.view.grid.values, ("rotation", "dx"))):
+    with st.container(horizontal=True, vertical_alignment="center"):
+        shown = st.segmented_control("Shown", SHOWN, default=SHOWN[0], required=True, key="flattened_as",
+                                     label_visibility="collapsed")  # fmt: skip
+        words = st.container()
+    if shown == SHOWN[1] and all(len(talk.view.grid.values(axis)) > 1 for axis in ("rotation", "dx")):
+        words.markdown("Height and colour: the highest loss over all shifts up and down.")
         _surfaces(talk, sides)
     else:
         explorers(sides, "flattened")
@@ -128,7 +131,8 @@ def _surfaces(talk: Talk, sides: Sequence[Side]) -> None:
     drawn = []
     for side in sides:
         figure = figures.surface(side.landscape, at="max", theme=talk.theme, value_max=top)
-        figure.update_layout(height=talk.height - 130)
+        near = {axis: 0.82 * value for axis, value in figure.layout.scene.camera.eye.to_plotly_json().items()}
+        figure.update_layout(title=None, margin_t=0, height=talk.height - 150, scene_camera_eye=near)
         drawn.append((side.title, enlarged(figure, LARGER) if talk.full_screen else figure))
     linked_surfaces(drawn, "flattened-surfaces")
 
@@ -156,7 +160,7 @@ def _build_up(talk: Talk) -> None:
                   disabled=shown == 1)  # fmt: skip
     across = len(found) if len(found) <= 4 else -(-len(found) // 2)
     lines, rows = -(-len(found) // across), max(len(group.bars) for group in found)
-    words = 140 if talk.full_screen else 90  # pixels, of the title and of where it comes from
+    words = 170 if talk.full_screen else 110  # pixels, of the title and of where it comes from
     height = max((talk.height - 90) // lines, words + 40 * rows)
     for line in range(lines):
         for column, number in zip(st.columns(across, gap="medium"), range(line * across, len(found)), strict=False):
