@@ -101,7 +101,8 @@ def lecture_hands(
     lecture shall fill the screen in ``st.session_state[key]["full"]``. The size of the window is kept in
     ``st.session_state[key]["screen"]``, ``{"width", "height"}`` in CSS pixels, or None as long as it is not known.
     """
-    data = {"step": step, "count": count, "title": title, "full": full}
+    screen = st.session_state.get(key, {}).get("screen")
+    data = {"step": step, "count": count, "title": title, "full": full, "screen": screen}
     _hands()(
         key=key, data=data, default={"screen": None}, on_turn_change=on_turn, on_full_change=on_full,
         on_screen_change=lambda: None, width="content",
