@@ -20,6 +20,9 @@ QUICK = "&granularity=11%2C3%2C3"  # a grid that takes a moment
 LOOKING = ("/lecture/_stcore/health", "/lecture/_stcore/host-config")
 
 
+DONE = "() => document.querySelector('[data-testid=stApp]')?.dataset.testScriptState === 'notRunning'"
+
+
 @dataclass
 class Hall:
     """The page, what its console complained about, and whom it asked."""
@@ -46,11 +49,8 @@ class Hall:
         assert self.page.locator("[data-testid=stException]").count() == 0
 
     def settle(self) -> None:
-        self.page.wait_for_function(
-            "() => document.querySelector('[data-testid=stApp]')?.dataset.testScriptState === 'notRunning'",
-            timeout=PATIENCE,
-        )
-        self.page.locator(".sv-lecture-screen").wait_for(timeout=PATIENCE)
+        self.page.locator('.sv-lecture-screen[data-known="true"]').wait_for(timeout=PATIENCE)
+        self.page.wait_for_function(DONE, timeout=PATIENCE)
 
     def press(self, key: str) -> None:
         self.page.keyboard.press(key)
@@ -171,11 +171,14 @@ def test_the_distance_follows_the_turn(hall: Hall) -> None:
 def test_a_cell_of_the_map_can_be_clicked(hall: Hall) -> None:
     step = [each.title for each in STEPS].index("Can we train better?") + 1
     hall.open(step)
-    plot = hall.page.locator(".js-plotly-plot .nsewdrag").first
-    plot.wait_for(timeout=PATIENCE)
-    hall.page.wait_for_timeout(500)
-    box = plot.bounding_box()
-    hall.page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)  # the unmoved picture
+    plot = hall.page.locator(".js-plotly-plot").first
+    plot.locator(".main-svg").first.wait_for(timeout=PATIENCE)
+    hall.page.wait_for_timeout(1000)
+    middle = """(node) => {
+        const [at, inner] = [node.getBoundingClientRect(), node._fullLayout._size];
+        return [at.x + inner.l + inner.w / 2, at.y + inner.t + inner.h / 2];
+    }"""
+    hall.page.mouse.click(*plot.evaluate(middle))  # on the unmoved picture
     hall.page.get_by_text("Your best of 1").wait_for(timeout=PATIENCE)
     hall.press("ArrowRight")  # the plot has the focus
     hall.stays(step)

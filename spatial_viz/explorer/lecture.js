@@ -1,6 +1,6 @@
-// The hands of the lecture page: keys, the screen, the focus. data = {step, count, title, full}; a trigger "turn" with
-// the number of the step to show, a trigger "full" with whether the lecture shall fill the screen, and a state
-// "screen", the {width, height} of the window in CSS pixels.
+// The hands of the lecture page: keys, the screen, the focus. data = {step, count, title, full, screen}; a trigger
+// "turn" with the number of the step to show, a trigger "full" with whether the lecture shall fill the screen, and a
+// state "screen", the {width, height} of the window in CSS pixels, which comes back in the data once it is known.
 //
 // Page Up and Page Down always turn the step, as clickers do; the arrow keys only while nothing has the focus that
 // could want them. Escape leaves what has the focus, and the full screen where nothing has it.
@@ -38,7 +38,7 @@ export function mount(element, firstData, send, tell) {
   let timer = 0;
   let resizing = 0;
   let told = "";
-  let plot = null; // the plot or canvas that the pointer touched last
+  let plot = false; // whether the pointer touched a plot or a canvas last; a plot may be drawn anew at a touch
   let byPointer = false; // whether the last thing that was operated was operated by a pointer
 
   const root = document.createElement("div");
@@ -94,7 +94,7 @@ export function mount(element, firstData, send, tell) {
   });
   on(document, "pointerdown", (event) => {
     byPointer = true;
-    plot = event.composedPath().find((node) => node.matches?.(PLOTS)) ?? null;
+    plot = event.composedPath().some((node) => node.matches?.(PLOTS));
   }, { capture: true });
 
   on(window, "keydown", (event) => {
@@ -103,7 +103,7 @@ export function mount(element, firstData, send, tell) {
     const page = { PageDown: 1, PageUp: -1 }[event.key];
     const arrow = event.shiftKey ? 0 : { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
     const held = focused();
-    const busy = Boolean(plot?.isConnected) || Boolean(held?.closest(CONTROLS));
+    const busy = plot || Boolean(held?.closest(CONTROLS));
     const by = page || (busy ? 0 : arrow);
     if (!by) return;
     event.preventDefault();
@@ -116,7 +116,7 @@ export function mount(element, firstData, send, tell) {
     if (event.key !== "Escape" || event.defaultPrevented) return;
     const held = focused();
     if (plot || held) {
-      plot = null;
+      plot = false;
       held?.blur();
     } else if (ROOT.classList.contains(CHOOSING)) {
       choosing(false);
@@ -128,13 +128,14 @@ export function mount(element, firstData, send, tell) {
   function update(next) {
     const turned = next.step !== data.step;
     data = next;
+    root.dataset.known = String(data.screen?.width === window.innerWidth && data.screen?.height === window.innerHeight);
     if (wanted === data.step) wanted = null;
     screen.textContent = data.full ? "End full screen" : "Full screen";
     screen.setAttribute("aria-pressed", String(data.full));
     if (!data.full) choosing(false);
     if (!turned) return;
     live.textContent = `Step ${data.step} of ${data.count}: ${data.title}`;
-    plot = null;
+    plot = false;
     // Else the button just clicked would keep the arrow keys from turning on.
     if (byPointer) focused()?.blur();
     document.querySelector("[data-testid=stMain]")?.scrollTo(0, 0);

@@ -6,6 +6,8 @@ import functools
 from typing import Any
 
 import streamlit as st
+from streamlit import runtime
+from streamlit.runtime.runtime import RuntimeState
 
 from spatial_viz.explorer.component import lecture_hands, lecture_style
 from spatial_viz.pages.choosing import View, guarded, progress_bar, remember, theme_of_page
@@ -125,5 +127,16 @@ def _warm_beside(number: int, talk: Talk) -> None:
 
 
 def _warm(step: Step, talk: Talk, progress: Progress) -> None:
+    """On the thread beside the page; an app that ends does not wait for it."""
+
+    def go_on(done: int, total: int) -> None:
+        progress(done, total)
+        if runtime.exists() and runtime.get_instance().state in (RuntimeState.STOPPING, RuntimeState.STOPPED):
+            raise _AppEnds
+
     if step.warm:
-        step.warm(watched(talk, progress))
+        step.warm(watched(talk, go_on))
+
+
+class _AppEnds(Exception):
+    """Raised in work that nobody will see."""

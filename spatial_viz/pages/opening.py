@@ -30,7 +30,7 @@ def opened(view: View | None) -> View | None:
 
     A link to nothing leaves the view as it is; one to pictures that are not on this machine says so in the sidebar.
     """
-    wanted = st.query_params.get("picture", st.session_state.get("picture", ""))
+    wanted = st.query_params.get("picture") or st.session_state.get("picture") or ""
     match = re.fullmatch(r"([^/]+)/(train|test|val)/([0-9]{1,7})", wanted)
     if view is None or not match or st.session_state.get("source") != "Samples":
         return view
