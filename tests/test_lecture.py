@@ -59,7 +59,7 @@ def test_a_link_to_no_step_opens_the_first(wanted: str, monkeypatch: pytest.Monk
     page = open_lecture(monkeypatch, tmp_path, step=wanted)
     assert not page.exception and not page.error
     assert title_of(page) == STEPS[0].title
-    assert page.query_params["step"] == ["1"]
+    assert page.query_params["step"] in ("1", ["1"])  # the one in a first run, the other after it
 
 
 def test_buttons_and_the_list_turn_the_step(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

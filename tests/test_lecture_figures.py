@@ -66,7 +66,10 @@ def test_a_curve_per_classifier_differs_in_more_than_colour() -> None:
     assert figure.data[0].marker.symbol != figure.data[2].marker.symbol
     assert "worst of 10 transforms" in figure.data[2].text[0] and "no transforms" in figure.data[0].text[0]
     assert sum(bool(trace.showlegend) for trace in figure.data) == 2
-    assert "validation accuracy from 50.0% to 60.0%; cifar10/worst-of-10-30, 4 epochs: training" in figure.layout.meta["alt"]
+    assert (
+        "validation accuracy from 50.0% to 60.0%; cifar10/worst-of-10-30, 4 epochs: training"
+        in figure.layout.meta["alt"]
+    )
 
 
 def test_a_training_without_validation_has_its_loss() -> None:

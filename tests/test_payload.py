@@ -201,7 +201,7 @@ def test_refusals_say_what_was_expected() -> None:
 
 
 def shares_of(landscape: xr.Dataset) -> xr.Dataset:
-    """Every transform as if the true class had a tenth of the votes for each pixel to the right, and 0.4 at the middle."""
+    """As if the true class had a tenth of the votes for each pixel to the right, and 0.4 at the middle."""
     share = (0.4 + 0.1 * landscape["dx"] + 0 * landscape["loss"]).transpose(*DIMS).astype(np.float32)
     return landscape.assign(share=share, natural_share=np.float32(0.4))
 
