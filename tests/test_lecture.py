@@ -66,7 +66,7 @@ def test_buttons_and_the_list_turn_the_step(monkeypatch: pytest.MonkeyPatch, tmp
     page = open_lecture(monkeypatch, tmp_path)
     assert page.button(key="lecture-previous").disabled
     page.button(key="lecture-next").click().run()
-    assert title_of(page) == STEPS[1].title and page.query_params["step"] == ["2"]
+    assert title_of(page) == STEPS[1].title and page.query_params["step"] in ("2", ["2"])
     page.button(key="lecture-previous").click().run()
     assert title_of(page) == STEPS[0].title
     page.selectbox(key="step_list").select(len(STEPS)).run()
