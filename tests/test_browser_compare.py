@@ -15,8 +15,7 @@ from spatial_viz.classifiers import load_classifier
 from spatial_viz.compare_figures import comparison_rows
 from spatial_viz.defences import MajorityVote, vote_shares
 from spatial_viz.grids import TransformGrid
-from spatial_viz.images import find_sample, load_image
-from spatial_viz.pages.choosing import OPENING
+from spatial_viz.images import load_image, opening_sample
 from spatial_viz.sweeps import sweep
 
 pytestmark = pytest.mark.browser
@@ -39,7 +38,7 @@ class Visit:
     sent: list[Any] = field(default_factory=list)
 
     def open(self, parameters: str = "") -> None:
-        self.page.goto(f"{self.url}/compare?{QUICK}&{parameters}")
+        self.page.goto(f"{self.url}/compare?{QUICK}&{parameters}", timeout=PATIENCE)
         self.settle()
 
     def settle(self) -> None:
@@ -88,7 +87,7 @@ def visit(app: str, browser: Any) -> Iterator[Visit]:
 
 
 def opening_picture() -> tuple[Any, int]:
-    sample = find_sample(OPENING["cifar10"])
+    sample = opening_sample("cifar10")
     return load_image(sample.path), sample.label
 
 

@@ -23,9 +23,8 @@ from spatial_viz.defences import MajorityVote, vote_shares
 from spatial_viz.errors import InvalidInput
 from spatial_viz.figures import heatmap, surface
 from spatial_viz.grids import TransformGrid
-from spatial_viz.images import CLASS_NAMES, find_sample, load_image
+from spatial_viz.images import CLASS_NAMES, find_sample, load_image, opening_sample
 from spatial_viz.landscape import misclassified, transform_words, worst_case
-from spatial_viz.pages.choosing import OPENING
 from spatial_viz.sweeps import sweep
 
 GRID = TransformGrid(30.0, 3.0, 3.0, (7, 5, 3))
@@ -196,7 +195,7 @@ def test_the_page_opens_with_a_comparison_that_tells(monkeypatch: pytest.MonkeyP
     wrong = [answer["misclassified"] for answer in payload["exact"]["panes"]]
     assert sorted(wrong) == [False, True] and payload["exact"]["pose"] == payload["pose"]
     heads, *rows = table_of(page)
-    sample = find_sample(OPENING["cifar10"])
+    sample = opening_sample("cifar10")
     for name, row in zip(("cifar10/standard", "cifar10/worst-of-10-30"), rows, strict=True):
         classifier = load_classifier(name)
         image = classifier.prepare(load_image(sample.path))

@@ -226,6 +226,7 @@ function makePicture({ picture, pixels }) {
   const [small, paint] = offscreen(W, H);
   const image = paint.createImageData(W, H);
   let wide = null; // the picture with a margin on every side, made when first shown smoothly
+  let warped = null; // the pose of what `small` holds: panes with the same picture need it warped once
 
   function widen() {
     const [canvas, context] = offscreen(3 * W, 3 * H);
@@ -257,8 +258,11 @@ function makePicture({ picture, pixels }) {
       context.imageSmoothingQuality = "high";
       context.drawImage(wide, -1.5 * box.w, -1.5 * box.h, 3 * box.w, 3 * box.h);
     } else {
-      warp(picture, pixels, pose, image.data);
-      paint.putImageData(image, 0, 0);
+      if (!warped || !samePose(warped, pose)) {
+        warp(picture, pixels, pose, image.data);
+        paint.putImageData(image, 0, 0);
+        warped = { ...pose };
+      }
       context.drawImage(small, box.x, box.y, box.w, box.h);
     }
     context.restore();
@@ -850,7 +854,7 @@ function makePane(pane, many, help) {
     const { pose, limits, theme, smooth } = state;
     const now = view.pane;
     if (painted !== now) {
-      paint = makePicture(now);
+      paint = state.pictureOf(now);
       painted = now;
       view.thumbsStale = true;
     }
@@ -1037,7 +1041,7 @@ export function mount(element, firstPayload, callbacks = {}) {
   const on = (target, type, handler, options = {}) =>
     target.addEventListener(type, handler, { ...options, signal: alive.signal });
 
-  const state = { pose: { ...HOME }, limits: { ...HOME }, smooth: false, theme: null, restyle: true };
+  const state = { pose: { ...HOME }, limits: { ...HOME }, smooth: false, theme: null, restyle: true, pictureOf };
   let payload = null;
   let shape = ""; // what the DOM was built for
   let sources = []; // payload panes as they came, to see what changed
@@ -1061,6 +1065,19 @@ export function mount(element, firstPayload, callbacks = {}) {
     for (const view of views) view.thumbsStale = true;
     paint(); // before the browser paints, so that a resized canvas never flashes empty
   });
+
+  const pictures = new Map();
+
+  // What draws the picture of a pane; panes with the same picture share it.
+  function pictureOf(pane) {
+    const { width, padding, pixels } = pane.picture;
+    const key = `${width} ${padding} ${pixels}`;
+    if (!pictures.has(key)) {
+      if (pictures.size >= 8) pictures.clear();
+      pictures.set(key, makePicture(pane));
+    }
+    return pictures.get(key);
+  }
 
   // ---- pose
 

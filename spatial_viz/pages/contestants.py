@@ -69,6 +69,8 @@ def _choose_others(view: View) -> list[str]:
     offered = [name for name, entry in entries.items() if not reason_against(view.classifier, entry)]
     # Not bound to the URL by Streamlit, which would put the marked label there: a link has to outlive a download.
     linked = st.query_params.get("against", st.session_state.get("against", ""))
+    if linked:
+        remember("against", linked)  # the visitor may come from another page, whose address has no others
     wanted = [name for name in linked.split(",") if name and name not in (view.classifier.name, NOBODY)]
     chosen = [name for name in dict.fromkeys(wanted) if name in offered][: MAX_PANES - 1]
     if not chosen and linked != NOBODY:
