@@ -48,15 +48,29 @@ def cached_sweep(
     """`spatial_viz.sweeps.sweep_axes`, from the cache where the same question was answered before."""
     path = _path(classifier, image, label, axes, padding, runner_for(classifier, device, precision).precision)
     with _LOCKS[path.name]:  # visitors are threads: who asks the same question meanwhile waits for the one answer
-        try:
-            landscape = load(path)
-            path.touch()
-            return landscape
-        except (SpatialVizError, OSError):
-            pass  # not there, or broken: either way it is computed
+        found = _load(path)
+        if found is not None:
+            return found
         landscape = sweep_axes(classifier, image, label, axes, device, precision, progress, padding)  # type: ignore[arg-type]
         remember(classifier, image, label, axes, landscape)
         return landscape
+
+
+def known(
+    classifier: Classifier, image: Tensor, label: int | None, axes: dict[str, np.ndarray], padding: str = "black"
+) -> bool:
+    """Whether `cached_sweep` has the answer on the disk."""
+    return _load(_path(classifier, image, label, axes, padding, runner_for(classifier).precision)) is not None
+
+
+def _load(path: Path) -> xr.Dataset | None:
+    """What lies under a path; None where nothing does, or something broken: either way it is to be computed."""
+    try:
+        landscape = load(path)
+        path.touch()
+    except (SpatialVizError, OSError):
+        return None
+    return landscape
 
 
 def remember(

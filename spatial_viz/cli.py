@@ -1,4 +1,4 @@
-"""``python -m spatial_viz sweep | attack | evaluate | train | publish | handout | models | samples``.
+"""``python -m spatial_viz sweep | attack | evaluate | train | publish | demo | handout | models | samples``.
 
 Results go to stdout, progress and errors to stderr. Bad arguments end with exit code 2 and one sentence.
 """
@@ -227,6 +227,7 @@ def evaluate(
 
 app.command()(commands.train)
 app.command()(commands.publish)
+app.command()(lecture_commands.demo)
 app.command()(lecture_commands.handout)
 
 

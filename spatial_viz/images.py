@@ -82,6 +82,15 @@ def samples(dataset: str | None = None) -> list[Sample]:
     return sorted(found, key=lambda sample: (SAMPLE_DATASETS.index(sample.dataset), sample.index))
 
 
+OPENING = {"cifar10": 6}  # right as it is, wrong on a third of the paper's grid
+
+
+def opening_sample(dataset: str) -> Sample:
+    """The picture of a data set that a first visitor sees."""
+    known = samples(dataset)
+    return next((sample for sample in known if sample.index == OPENING.get(dataset)), known[0])
+
+
 def find_sample(name: str) -> Sample:
     """The sample called ``DATASET/INDEX``.
 

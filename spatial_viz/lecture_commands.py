@@ -1,8 +1,10 @@
-"""The commands for a lecture: ``handout``."""
+"""The commands for a lecture: ``demo`` and ``handout``."""
 
 from __future__ import annotations
 
+import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +14,41 @@ from spatial_viz.errors import InvalidInput
 from spatial_viz.parsing import parse_granularity
 
 # Torch takes seconds to import, so the commands import what they need: help and bad arguments answer at once.
+
+
+def demo(
+    imagenet: Annotated[
+        str, typer.Option(help="torchvision's classifiers to fetch, separated by commas; none for none.")
+    ] = "resnet50",
+    offline: Annotated[bool, typer.Option("--offline", help="Fetch nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+) -> None:
+    """Make everything ready that the lecture needs, and say what is. Ends with 1 if something is not."""
+    from tqdm import tqdm
+
+    from spatial_viz.demo import prepare
+
+    names = [] if imagenet == "none" else [f"imagenet/{name.strip()}" for name in imagenet.split(",") if name.strip()]
+    found = []
+    with tqdm(unit="landscape", disable=as_json or not sys.stderr.isatty(), leave=False) as bar:
+
+        def tell(what: str, done: int, total: int) -> None:
+            bar.set_description(what, refresh=False)
+            bar.total = total
+            bar.update(done - bar.n)
+
+        for each in prepare(names, offline, tell):
+            found.append(each)
+            if not as_json:
+                mark = "✓" if each.ready else "✕" if each.needed else "–"
+                bar.write(f"{mark} {each.what:32} {each.words} ({each.seconds:.1f} s)", file=sys.stdout)
+    ready = all(each.ready for each in found if each.needed)
+    if as_json:
+        print(json.dumps({"schema": 1, "ready": ready, "items": [asdict(each) for each in found]}, ensure_ascii=False))
+    else:
+        print("The lecture is ready: make app, then the page Lecture." if ready else "The lecture is not ready.")
+    if not ready:
+        raise typer.Exit(1)
 
 
 def handout(

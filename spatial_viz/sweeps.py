@@ -162,6 +162,15 @@ def pixel_hash(image: Tensor) -> str:
     return hashlib.sha256(repr(tuple(image.shape)).encode() + image.float().contiguous().numpy().tobytes()).hexdigest()
 
 
+# Values of rotation, dy and dx on a display plane, for pictures up to 64 px and for larger ones, which cost more.
+DISPLAY, DISPLAY_OF_LARGE = (61, 25, 25), (31, 9, 9)
+
+
+def display_axes(grid: TransformGrid, input_size: tuple[int, int], fixed: str, value: float) -> dict[str, np.ndarray]:
+    """The axes of a plane that is dense enough to be looked at, at one value of the dimension ``fixed``."""
+    return refined_axes(grid, DISPLAY if max(input_size) <= 64 else DISPLAY_OF_LARGE, **{fixed: value})
+
+
 def refined_axes(grid: TransformGrid, counts: Sequence[int], **fixed: float) -> dict[str, np.ndarray]:
     """Axes of a display plane: ``counts`` values of (rotation, dy, dx), the axes named in ``fixed`` held at one value.
 

@@ -22,7 +22,8 @@ ORDER = """
     evaluation.store evaluation.report evaluation.cluster evaluation.run
     evaluation.summary evaluation.published evaluation.milestones evaluation.finding result_figures browse_figures
     norms search_figures lecture_figures hunting
-    drawing frames animation sheets handout lecture_commands explorer.payload explorer.sources exports training_figures
+    drawing frames animation sheets handout explorer.payload explorer.sources exports demo
+    lecture_commands training_figures
     training.recipes training.disk training.metrics training.hardware training.data training.adversaries
     training.distributed training.checkpoints training.steps training.loop training.history training.publish
     training.commands cli __main__ explorer.component

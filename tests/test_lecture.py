@@ -27,7 +27,7 @@ def script() -> None:
 def open_lecture(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **parameters: str) -> AppTest:
     monkeypatch.setenv("SPATIAL_VIZ_CACHE", str(tmp_path))
     monkeypatch.setattr("spatial_viz.pages.lecture._warm_beside", lambda number, talk: None)
-    page = AppTest.from_function(script, default_timeout=180)
+    page = AppTest.from_function(script, default_timeout=600)
     for name, value in (QUICK | parameters).items():
         page.query_params[name] = value
     return page.run()

@@ -20,11 +20,10 @@ from spatial_viz.explorer.payload import GLOSSARY
 from spatial_viz.figure_style import Theme
 from spatial_viz.geometry import PADDINGS, Padding
 from spatial_viz.grids import TransformGrid
-from spatial_viz.images import class_names, data_uri, load_image, samples
+from spatial_viz.images import class_names, data_uri, load_image, opening_sample, samples
 from spatial_viz.runner import Progress
 
 GRANULARITIES = ("31,5,5", "11,3,3", "61,9,9")  # the paper's first; as the command line writes them
-OPENING = {"cifar10": "cifar10/6"}  # the picture a first visitor sees: right as it is, wrong on a third of the grid
 HEAD_HEIGHT = 48  # pixels, of a page's heading, or of the progress bar in its place
 # Plotly's buttons would lie on the titles, above all on a phone, where they never go.
 BARE = {"displayModeBar": False}
@@ -123,7 +122,8 @@ def _choose_sample(classifier: Classifier, dataset: str) -> tuple[Tensor, int, s
     names = [item["id"] for item in items]
     # The URL knows what was chosen, so that the browser's way back works, too; another page begins with an empty one.
     wanted = st.query_params.get("picture", st.session_state.get("picture"))
-    name = wanted if wanted in names else OPENING.get(dataset, names[0])
+    st.session_state["picture"] = wanted  # also of a link, for the other pages
+    name = wanted if wanted in names else opening_sample(dataset).name
     key = f"gallery-{dataset}"
     # DATA/SPLIT/NUMBER is a picture of a data set (`spatial_viz.pages.opening`): then none of these is the chosen one.
     selected = "" if wanted and wanted.count("/") == 2 else name

@@ -17,10 +17,8 @@ from spatial_viz.landscape import DIMS, label_of
 from spatial_viz.losses import cross_entropy
 from spatial_viz.pages.choosing import View, linked_pose, remember
 from spatial_viz.runner import Progress, exact_logits
-from spatial_viz.sweeps import refined_axes, sweep_axes
+from spatial_viz.sweeps import display_axes, sweep_axes
 
-# Values of rotation, dy and dx on a display plane, for pictures up to 64 px and for larger ones, which cost more.
-DISPLAY, DISPLAY_OF_LARGE = (61, 25, 25), (31, 9, 9)
 Plane = tuple[str, float]  # the dimension held fixed, and at which value
 
 
@@ -72,8 +70,7 @@ def pose_planes(grid: TransformGrid, pose: dict[str, float], fixed: tuple[str, .
 def display_plane(view: View, plane: Plane, progress: Progress) -> xr.Dataset:
     """A plane of the landscape, dense enough to be looked at."""
     fixed, value = plane
-    counts = DISPLAY if max(view.classifier.input_size) <= 64 else DISPLAY_OF_LARGE
-    axes = refined_axes(view.grid, counts, **{fixed: value})
+    axes = display_axes(view.grid, view.classifier.input_size, fixed, value)
     # Only what others will ask for, too, is worth a place on the disk.
     if value in view.grid.values(fixed):
         return cached_sweep(view.classifier, view.image, view.label, axes, view.padding, progress=progress)

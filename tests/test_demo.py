@@ -1,0 +1,177 @@
+"""What is made ready for a lecture, and how the command says so."""
+
+from __future__ import annotations
+
+import json
+import contextlib
+import socket
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from test_cli import run
+
+from spatial_viz import cache, classifiers, demo
+from spatial_viz.classifiers import Classifier, catalogue, load_classifier
+from spatial_viz.demo import no_network, prepare
+from spatial_viz.errors import CorruptFile
+from spatial_viz.grids import TransformGrid
+from spatial_viz.images import class_names, load_image, opening_sample
+from spatial_viz.landscape import worst_case
+from spatial_viz.memory import Memory
+
+
+def tiny(card: dict[str, Any]) -> Classifier:
+    """A classifier of that name which answers at once."""
+    torch.manual_seed(len(card["name"]))
+    channels = len(card["mean"])
+    network = torch.nn.Sequential(
+        torch.nn.AvgPool2d(4), torch.nn.Flatten(), torch.nn.LazyLinear(len(card["class_names"]))
+    )
+    network(torch.zeros(1, channels, *card["input_size"]))
+    return Classifier(
+        network, class_names=card["class_names"], input_size=tuple(card["input_size"]), mean=card["mean"],
+        std=card["std"], name=card["name"],
+    )  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SPATIAL_VIZ_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setattr(classifiers, "_load_own", tiny)
+
+
+def shipped() -> list[str]:
+    return [entry.name for entry in catalogue() if entry.available]
+
+
+def test_all_that_ships_is_made_ready() -> None:
+    told: list[tuple[str, int, int]] = []
+    rows = list(prepare((), tell=lambda *at: told.append(at)))
+    assert [row.what for row in rows] == [*shipped(), "without a network"]
+    assert all(row.ready and row.needed for row in rows), rows
+    for name in shipped():
+        steps = [(done, total) for what, done, total in told if what == name]
+        assert steps == sorted(steps) and steps[-1][0] >= 22 and steps[-1][1] == 24
+
+
+def test_the_lecture_then_finds_all_of_its_landscapes(monkeypatch: pytest.MonkeyPatch) -> None:
+    from spatial_viz.pages import choosing
+    from spatial_viz.pages.choosing import View
+    from spatial_viz.pages.lecture import STEPS
+    from spatial_viz.pages.posing import display_plane
+    from spatial_viz.pages.talk import step as talk_step
+    from spatial_viz.pages.talk.step import Talk
+
+    assert all(row.ready for row in prepare(()))
+
+    def computed(*_: Any, **__: Any) -> Any:
+        raise AssertionError("a landscape that the lecture asks for is not on the disk")
+
+    monkeypatch.setattr(cache, "sweep_axes", computed)
+    monkeypatch.setattr(choosing, "_classifier", load_classifier)
+    for name in shipped():
+        monkeypatch.setattr(talk_step, "_MEMORY", Memory(512))
+        classifier, dataset = load_classifier(name), name.split("/")[0]
+        sample = opening_sample(dataset)
+        image, grid = classifier.prepare(load_image(sample.path)), TransformGrid.paper(classifier.picture_size)
+        title = f"{class_names(dataset)[sample.label]} ({sample.name})"
+        view = View(classifier, image, sample.label, grid, "black", title)
+        for step in STEPS:
+            if step.warm:
+                step.warm(Talk(view))
+        worst = worst_case(talk_step.landscape_of(Talk(view)))
+        for plane in (("rotation", 0.0), ("dy", 0.0), ("dy", worst.dy)):
+            display_plane(view, plane, lambda done, total: None)
+
+
+def test_weights_that_cannot_be_fetched_are_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def down(*_: Any, **__: Any) -> Any:
+        raise urllib.error.URLError("no route to host")
+
+    monkeypatch.setattr(urllib.request, "urlopen", down)
+    monkeypatch.setattr("torch.hub.urlopen", down)
+    row = next(prepare(("imagenet/squeezenet1_1",)))
+    assert not row.ready and not row.needed and "could not be fetched (no route to host)" in row.words
+    row = next(prepare(("imagenet/squeezenet1_1",), offline=True))
+    assert not row.ready and not row.needed and "without --offline they would be fetched" in row.words
+
+
+def test_a_classifier_that_cannot_be_read_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(card: dict[str, Any]) -> Classifier:
+        if card["name"] == shipped()[0]:
+            raise CorruptFile(f"{card['file']} is corrupted")
+        return tiny(card)
+
+    monkeypatch.setattr(classifiers, "_load_own", broken)
+    rows = {row.what: row for row in prepare(())}
+    assert not rows[shipped()[0]].ready and rows[shipped()[0]].needed
+    assert not rows["without a network"].ready and "corrupted" in rows["without a network"].words
+
+
+def test_a_disk_that_keeps_nothing_is_noticed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("SPATIAL_VIZ_CACHE", str(tmp_path / "file" / "cache"))
+    monkeypatch.setattr(demo, "SMALL", 1)  # the first picture alone
+    *_, last = prepare(())
+    assert not last.ready and f"landscapes of {shipped()[0]} did not stay on the disk" in last.words
+
+
+def test_what_asks_for_the_network_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def asking(entry: Any) -> None:
+        with contextlib.suppress(OSError):  # as a library would that goes on without
+            urllib.request.urlopen("http://example.org/", timeout=1)
+
+    monkeypatch.setattr(demo, "_taken_along", asking)
+    monkeypatch.setattr(demo, "SMALL", 1)
+    *_, last = prepare(())
+    assert not last.ready and last.words == "something asked for example.org"
+
+
+def test_the_network_is_shut_and_opened_again() -> None:
+    before = socket.socket.connect, socket.getaddrinfo
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        with no_network() as tried:
+            with socket.socket() as client:
+                client.connect(server.getsockname())
+            with socket.socket() as client, pytest.raises(OSError, match="the network is shut"):
+                client.connect(("192.0.2.1", 9))
+            with pytest.raises(OSError, match=r"asked for example\.org"):
+                socket.getaddrinfo("example.org", 80)
+            assert socket.getaddrinfo("localhost", 80)
+        assert tried == ["192.0.2.1", "example.org"]
+    assert (socket.socket.connect, socket.getaddrinfo) == before
+
+
+def test_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(["demo", "--offline"], monkeypatch, capsys)
+    assert code == 0
+    lines = out.splitlines()
+    assert lines[0].startswith("– weights of imagenet/resnet50") and lines[-1].startswith("The lecture is ready")
+    assert [line.split()[1] for line in lines[1:-2]] == shipped() and all(line[0] == "✓" for line in lines[1:-1])
+    code, out, _ = run(["demo", "--imagenet", "none", "--json"], monkeypatch, capsys)
+    told = json.loads(out)
+    assert code == 0 and told["schema"] == 1 and told["ready"] is True
+    assert [item["what"] for item in told["items"]] == [*shipped(), "without a network"]
+
+
+def test_it_ends_with_1_where_something_is_missing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(card: dict[str, Any]) -> Classifier:
+        raise CorruptFile("it is corrupted")
+
+    monkeypatch.setattr(classifiers, "_load_own", broken)
+    code, out, _ = run(["demo", "--imagenet", "none"], monkeypatch, capsys)
+    assert code == 1 and out.splitlines()[-1] == "The lecture is not ready." and "✕ cifar10/standard" in out
+
+
+def test_unknown_networks_are_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(["demo", "--imagenet", "resnet5"], monkeypatch, capsys)
+    assert code == 2 and out == "" and "unknown classifier 'imagenet/resnet5'" in err and err.count("\n") == 1
