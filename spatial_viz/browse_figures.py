@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from spatial_viz.captions import run_caption
 from spatial_viz.evaluation.summary import Summary
 from spatial_viz.figure_style import ACCENT, HOVER, Theme, escaped, palette, percent, short, template, wrapped
 
@@ -41,7 +42,7 @@ def share_histogram(summary: Summary, theme: Theme = "light") -> go.Figure:
     ]  # fmt: skip
     middle = percent(float(np.median(shares))) if len(shares) else "–"
     note = f"nothing fails: {_pictures(none)} of {len(shares):,}; the median picture fails on {middle} of the grid"
-    figure = _figure(traces, theme, "Share of the grid that fails", note, 300)
+    figure = _figure(summary, traces, theme, "Share of the grid that fails", note, 300)
     figure.update_layout(
         bargap=0,
         xaxis={"tickangle": 0, "tickvals": [-1.5 * width, 0.25, 0.5, 0.75, 1],
@@ -70,7 +71,7 @@ def failing_heatmap(summary: Summary, x: str, y: str, theme: Theme = "light") ->
     values = summary.grid.values(third)
     over = f"averaged over {len(values)} values of {third}" if len(values) > 1 else f"at {third} {short(values[0])}"
     note = f"{over}; from {percent(float(shares.min()))} to {percent(float(shares.max()))}"
-    figure = _figure([trace], theme, f"Pictures broken, {x} × {y}", note, 330)
+    figure = _figure(summary, [trace], theme, f"Pictures broken, {x} × {y}", note, 330)
     for name, axis, values_of in (("xaxis", x, xs), ("yaxis", y, ys)):
         ticks = {"tickvals": values_of, "ticktext": [short(v) for v in values_of]} if len(values_of) <= 7 else {}
         figure.update_layout({name: {"title": {"text": TITLES[axis]}, "showgrid": False, "zeroline": False, **ticks}})
@@ -99,7 +100,7 @@ def confusion_figure(summary: Summary, theme: Theme = "light") -> go.Figure:
         textfont={"size": 11}, xgap=1, ygap=1,
     )  # fmt: skip
     note = "% of each true class; the diagonal survives"
-    figure = _figure([trace], theme, "Taken for what, at the worst transform?", note, 420)
+    figure = _figure(summary, [trace], theme, "Taken for what, at the worst transform?", note, 420)
     figure.update_layout(
         xaxis={"title": {"text": "worst-case class"}, "type": "category", "showgrid": False, "tickangle": -60},
         yaxis={"title": {"text": "true class"}, "type": "category", "showgrid": False, "autorange": "reversed"},
@@ -114,19 +115,25 @@ def _pairs_figure(summary: Summary, theme: Theme) -> go.Figure:
     trace = go.Bar(x=top.to_numpy(), y=[escaped(name) for name in names], orientation="h", marker={"color": ACCENT},
                    hovertemplate="%{y}: %{x} pictures<extra></extra>", name="mistakes")  # fmt: skip
     note = f"the {len(top)} most frequent of {len(mistakes):,} kinds of mistakes at the worst transform"
-    figure = _figure([trace], theme, "Taken for what, at the worst transform?", note, 120 + 22 * len(top))
+    figure = _figure(summary, [trace], theme, "Taken for what, at the worst transform?", note, 120 + 22 * len(top))
     figure.update_layout(xaxis={"title": {"text": "pictures"}, "rangemode": "tozero"}, yaxis={"type": "category"})
     return figure
 
 
-def _figure(traces: list[Any], theme: Theme, title: str, note: str, height: int) -> go.Figure:
+def _figure(summary: Summary, traces: list[Any], theme: Theme, title: str, note: str, height: int) -> go.Figure:
     lines = wrapped(note)
     muted = palette(theme)["muted"]
     text = "<br>".join([title, *(f"<span style='font-size:12px;color:{muted}'>{line}</span>" for line in lines)])
     layout = {"template": template(theme), "height": height + 17 * len(lines), "title": {"text": text},
               "margin": {"l": 56, "r": 12, "t": 46 + 17 * len(lines), "b": 48},
-              "meta": {"theme": theme, "alt": f"{title}: {note}."}}  # fmt: skip
+              "meta": {"theme": theme, "alt": f"{title}: {note}.", "caption": _caption(summary)}}  # fmt: skip
     return go.Figure(traces, layout)
+
+
+def _caption(summary: Summary) -> str:
+    data, version = summary.card["data"], summary.card["environment"]["versions"].get("spatial_viz", "unknown")
+    name = f"{data['name']}, {data['split']}"
+    return run_caption(summary.classifier, name, len(summary), summary.grid, summary.plan.padding, version)
 
 
 def _pictures(count: int) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import xarray as xr
 
+from spatial_viz.grids import TransformGrid
 from spatial_viz.landscape import card_of, class_name, label_of
 
 _UNITS = {"degree": "°", "pixel": " px", "1/255": "/255"}
@@ -49,6 +50,20 @@ def caption(landscape: xr.Dataset, picture: str = "") -> str:
 def in_one_line(parts: Mapping[str, str]) -> str:
     """Parts of a caption, one behind the other."""
     return " · ".join(f"{text} padding" if name == "padding" else text for name, text in parts.items())
+
+
+def run_caption(classifier: str, data: str, pictures: int, grid: TransformGrid, padding: str, version: str) -> str:
+    """The caption of what a classifier did on many pictures.
+
+    >>> run_caption("cifar10/standard", "cifar10, test", 500, TransformGrid(), "black", "1.0")
+    'cifar10/standard · cifar10, test, 500 pictures · 31 × 5 × 5 transforms: rotation ±30°, dx ±3 px, dy ±3 px · \
+black padding · spatial_viz 1.0'
+    """
+    shape = " × ".join(map(str, grid.granularity))
+    axes = f"rotation ±{grid.rotation:g}°, dx ±{grid.dx:g} px, dy ±{grid.dy:g} px"
+    parts = (classifier, f"{data}, {pictures:,} pictures", f"{shape} transforms: {axes}", f"{padding} padding",
+             f"spatial_viz {version}")  # fmt: skip
+    return " · ".join(parts)
 
 
 def _reach(landscape: xr.Dataset, dim: str) -> str:

@@ -10,12 +10,14 @@ import plotly.graph_objects as go
 
 from spatial_viz.evaluation.published import SOURCES, best_known, columns_in, series_names
 from spatial_viz.figure_style import Theme, escaped, palette, template
+from spatial_viz.version import VERSION
 
 # Okabe and Ito's colours, told apart by colour-blind people, those that show on both themes; the order of the bars
 # is that of the legend, and published figures are hatched.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#b8860b", "#8a6fd1", "#7f7f7f")
 BAR, GAP = 18, 0.4  # pixels per bar; the gap between adversaries in bars
 MEASURED = "measured"
+CAPTION = f"accuracies with their 95 % intervals; hatched: published · spatial_viz {VERSION}"
 # Patterns of the first bars, and of those for which a colour comes up again.
 PATTERNS = {MEASURED: ("", ".", "+"), SOURCES[2]: ("/", "x", "-")}
 
@@ -56,7 +58,7 @@ def accuracy_figure(results: pd.DataFrame, theme: Theme = "light") -> go.Figure:
     figure.update_layout(
         template=template(theme), barmode="overlay", bargap=0,
         height=int(plot + legend + 66), margin={"l": 12, "r": 12, "t": 12 + legend, "b": 54},
-        meta={"theme": theme, "alt": alt_of(known)}, showlegend=True,
+        meta={"theme": theme, "alt": alt_of(known), "caption": CAPTION}, showlegend=True,
         legend={"x": 0, "y": 1 + 8 / plot, "yanchor": "bottom", "traceorder": "normal", "font": {"size": 12},
                 "itemclick": False, "itemdoubleclick": False, "bgcolor": "rgba(0,0,0,0)"},
         xaxis={"range": [0, 1.14], "tickvals": [0, 0.25, 0.5, 0.75, 1], "tickformat": ".0%", "zeroline": False,

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from synthetic import write_run
 from torch import Tensor
 
-from spatial_viz.captions import caption, caption_parts
+from spatial_viz.browse_figures import confusion_figure, failing_heatmap, share_histogram
+from spatial_viz.captions import caption, caption_parts, run_caption
 from spatial_viz.classifiers import Classifier
+from spatial_viz.evaluation.summary import summarise
 from spatial_viz.figures import heatmap, surface
 from spatial_viz.grids import TransformGrid
 from spatial_viz.noise import noise_landscape
@@ -50,3 +55,10 @@ def test_noise_has_neither_grid_nor_padding(toy_classifier: Classifier, toy_imag
 def test_every_figure_has_it(theme, toy_classifier: Classifier, toy_image: Tensor) -> None:
     landscape = sweep(toy_classifier, toy_image, 0, TransformGrid(20.0, 1.5, 3.0, (3, 3, 3)))
     assert heatmap(landscape, theme=theme).layout.meta["caption"] == caption(landscape)
+
+
+def test_figures_of_a_run_say_what_was_run(tmp_path: Path) -> None:
+    summary = summarise(write_run(tmp_path))
+    expected = run_caption("cifar10/standard", "cifar10, test", 60, TransformGrid(), "black", "unknown")
+    for figure in (share_histogram(summary), failing_heatmap(summary, "dx", "dy"), confusion_figure(summary)):
+        assert figure.layout.meta["caption"] == expected

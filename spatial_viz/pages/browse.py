@@ -14,7 +14,7 @@ from spatial_viz.errors import MissingFile, SpatialVizError
 from spatial_viz.evaluation.finding import Entry, Found, browsable, fetch_command, find_pictures, worst_pictures
 from spatial_viz.evaluation.published import store_folder
 from spatial_viz.evaluation.summary import VERDICTS, Summary
-from spatial_viz.explorer.component import wall
+from spatial_viz.explorer.component import keeping, wall
 from spatial_viz.figure_style import decimal, percent
 from spatial_viz.images import data_uri, tensor_to_picture
 from spatial_viz.intervals import wilson
@@ -27,6 +27,7 @@ PER_PAGE = 24
 MISTAKES = 10  # listed in words
 ANY = "all"
 ORDERS = ("most fragile first", "sturdiest first")
+FIGURES = {"shares": "the shares", "broken": "the map", "confusion": "what they are taken for"}
 SORTS = {"share of the grid that fails": ["share", "loss"], "highest loss": ["loss", "share"]}
 SLICES = {"rotation × dx": ("rotation", "dx"), "rotation × dy": ("rotation", "dy"), "dx × dy": ("dx", "dy")}
 FULL = "python -m spatial_viz evaluate --classifier {} --data {} --limit 500 --adversary natural,grid --full"
@@ -66,6 +67,7 @@ def page() -> None:
         pictures(summary, key)
         if summary.wrong is not None:
             _confusion(summary)
+            keeping(f"{summary.classifier} on {entry.data}", FIGURES, {}, "", key="take-browse")
     except SpatialVizError as error:
         st.error(plain(error), icon=":material/error:")
 

@@ -202,6 +202,7 @@ def linked_pose(grid: TransformGrid) -> dict[str, float]:
     if len(values) != 3 or not all(map(math.isfinite, values)):
         return {}
     limits = (grid.rotation, grid.dx, grid.dy)
+    st.session_state["pose"] = ",".join(f"{value:g}" for value in values)  # also of a link, for the other pages
     clamped = (min(limit, max(-limit, value)) for value, limit in zip(values, limits, strict=True))
     return dict(zip(("rotation", "dx", "dy"), clamped, strict=True))
 

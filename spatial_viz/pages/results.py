@@ -10,6 +10,7 @@ import streamlit as st
 from spatial_viz.errors import SpatialVizError
 from spatial_viz.evaluation.published import SOURCES, all_results, column_of, shipped_folder, store_folder
 from spatial_viz.evaluation.store import runs_in
+from spatial_viz.explorer.component import keeping
 from spatial_viz.explorer.payload import GLOSSARY
 from spatial_viz.pages.choosing import BARE, plain, theme_of_page
 from spatial_viz.result_figures import accuracy_figure
@@ -46,6 +47,7 @@ def page() -> None:
     figure = accuracy_figure(chosen, theme_of_page())
     st.plotly_chart(figure, theme=None, config=BARE, key="accuracies", alt=figure.layout.meta["alt"])
     st.caption(_legend(chosen))
+    keeping("accuracies", {"accuracies": "the bars"}, {}, "", key="take-results")
     _table(chosen)
     with st.expander("What do these words mean?"):
         for term, text in {**MEANINGS, "padding": GLOSSARY["padding"]}.items():
