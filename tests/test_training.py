@@ -21,7 +21,7 @@ from spatial_viz.training.adversaries import worst_candidate, worst_noise
 from spatial_viz.training.data import PictureSet, augment, split_validation, to_images
 from spatial_viz.training.loop import train
 from spatial_viz.training.metrics import read_metrics
-from spatial_viz.training.recipes import RECIPES, candidates_at, find_recipe
+from spatial_viz.training.recipes import RECIPES, candidates_at, epsilon_at, find_recipe
 from spatial_viz.training.steps import Lookahead
 
 
@@ -87,6 +87,11 @@ def test_candidates_grow_and_reach_their_number() -> None:
     assert counts[0] == 1 and counts[-1] == 10 and counts == sorted(counts)
     assert candidates_at(recipe, 0, plan(epochs=10, initial="trained.safetensors")) == 5
     assert candidates_at(RECIPES["standard"], 0, plan(epochs=10)) == 0
+
+
+def test_the_noise_grows_for_the_first_half() -> None:
+    recipe = find_recipe("linf-8", "mnist")
+    assert [epsilon_at(recipe, progress) for progress in (0.01, 0.25, 0.5, 1.0)] == pytest.approx([0.006, 0.15, 0.3, 0.3])
 
 
 @pytest.mark.parametrize(

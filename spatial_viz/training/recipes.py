@@ -129,3 +129,11 @@ def candidates_at(recipe: Recipe, epoch: int, plan: TrainingPlan) -> int:
     if progress < 0.2 and plan.initial is None:
         return 1
     return max(1, recipe.candidates // 2) if progress < 0.6 else recipe.candidates
+
+
+def epsilon_at(recipe: Recipe, progress: float) -> float:
+    """The ℓ∞ noise of a step: it grows for the first half of the training (``progress`` from 0 to 1).
+
+    With all of it from the start the loss on MNIST, where it is large, stays at that of a guess.
+    """
+    return recipe.epsilon * min(1.0, 2 * progress)

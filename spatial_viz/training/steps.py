@@ -19,7 +19,7 @@ from spatial_viz.runner import fast_at_bf16
 from spatial_viz.training.adversaries import worst_candidate, worst_noise
 from spatial_viz.training.data import PictureSet, augment, to_images
 from spatial_viz.training.distributed import Team
-from spatial_viz.training.recipes import TrainingPlan, candidates_at, find_recipe
+from spatial_viz.training.recipes import TrainingPlan, candidates_at, epsilon_at, find_recipe
 
 
 class Training:
@@ -88,7 +88,7 @@ class Training:
         labels = self.pictures.labels[places].to(device)
         natural = images if recipe.invariance else None
         if recipe.epsilon:
-            images = worst_noise(self.network, images, labels, recipe.epsilon)
+            images = worst_noise(self.network, images, labels, epsilon_at(recipe, (self.step + 1) / self.total))
         if candidates:
             draws = draw_transforms(self.limits, places.numpy() + epoch * len(self.pictures), candidates, plan.seed)
             images = worst_candidate(self.network, images, labels, draws.to(device))
