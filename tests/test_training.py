@@ -91,7 +91,9 @@ def test_candidates_grow_and_reach_their_number() -> None:
 
 def test_the_noise_grows_for_the_first_half() -> None:
     recipe = find_recipe("linf-8", "mnist")
-    assert [epsilon_at(recipe, progress) for progress in (0.01, 0.25, 0.5, 1.0)] == pytest.approx([0.006, 0.15, 0.3, 0.3])
+    assert [epsilon_at(recipe, progress) for progress in (0.01, 0.25, 0.5, 1.0)] == pytest.approx(
+        [0.006, 0.15, 0.3, 0.3]
+    )
 
 
 @pytest.mark.parametrize(
