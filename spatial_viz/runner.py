@@ -33,6 +33,9 @@ Progress = Callable[[int, int], None]
 """Called with (transforms done, transforms in all) after every batch."""
 Objective = Callable[[Tensor, Tensor], Tensor]
 """M×K logits and the numbers of these M rows among all that were asked about → M values."""
+SMALL = 64 * 64
+"""Pixels of a picture up to which one thread answers for it alone as fast as several: they would meet after each layer,
+and beside a busy program (a browser, another visitor) that takes twenty times as long."""
 
 
 class Runner:
@@ -216,7 +219,8 @@ class Runner:
             threads = torch.get_num_threads() if self.device.type == "cpu" else 1
             parts = _even_parts(torch.arange(done, count), self.batch[precision], threads)
             try:
-                with contextlib.closing(self._answers(precision, parts, ask, threads)) as answers:
+                alone = len(parts) == 1 and size[0] * size[1] > SMALL  # then all threads share one batch
+                with contextlib.closing(self._answers(precision, parts, ask, 1 if alone else threads)) as answers:
                     for answer in answers:
                         done += len(answer)
                         yield answer
@@ -240,7 +244,7 @@ class Runner:
                     f"not enough memory on {self.device} for a single picture of {self.name}"
                 ) from error
 
-        pool = _pool(threads) if len(parts) > 1 else None
+        pool = _pool(threads)
         if pool is None:
             yield from (checked(self.networks[precision], rows) for rows in parts)
         else:
