@@ -11,39 +11,38 @@ import streamlit as st
 import torch
 from torch import Tensor
 
-from spatial_viz.attacks import AttackResult, Linf
 from spatial_viz.cache import cached_sweep
-from spatial_viz.classifiers import manifest
+from spatial_viz.classifiers import catalogue, manifest
 from spatial_viz.defences import MajorityVote
 from spatial_viz.evaluation.milestones import DATA, measured, published_group, recipe_group, vote_groups
 from spatial_viz.figure_style import percent
 from spatial_viz.geometry import warp
-from spatial_viz.grids import AXES
+from spatial_viz.grids import AXES, TransformGrid
 from spatial_viz.hunting import breaking_sample
-from spatial_viz.images import class_names, load_image
+from spatial_viz.images import Sample, class_names, load_image, opening_sample
 from spatial_viz.landscape import transform_words, worst_case
 from spatial_viz.pages.choosing import linked_pose, plain
 from spatial_viz.pages.taking import handout_button, left_out, link_parameters
 from spatial_viz.pages.talk.numbers import bars, results
 from spatial_viz.pages.talk.panes import Side, explorers, side_of
-from spatial_viz.pages.talk.robust import ROBUST, STANDARD, TRAININGS
+from spatial_viz.pages.talk.robust import ROBUST, STANDARD
 from spatial_viz.pages.talk.step import (
     Step,
     Talk,
     classifier_of,
+    data_of,
     kept,
     label_of,
     landscape_of,
     missing,
     partner,
-    picture_of,
     pictures,
 )
 from spatial_viz.runner import exact_logits
 from spatial_viz.sharing import own_address, qr_code, reachable, with_parameters
 
 NOISE = "linf-8"  # the recipe of the classifier that was trained against noise
-VOTES, EPSILON = 10, 8  # the latter in steps of 1/255
+VOTES = 10
 Pose = tuple[float, float, float]  # rotation, dx, dy
 
 
@@ -134,23 +133,18 @@ def _warm_ballots(talk: Talk) -> None:
 
 
 def _transfer(talk: Talk) -> None:
-    noise, standard = partner(talk, NOISE), partner(talk, STANDARD)
-    if noise is None or standard is None:
-        missing(
-            "No classifier that was trained against ℓ∞ noise is shipped for these pictures. This command trains one: "
-            f"`python -m spatial_viz train --recipe {NOISE} --root data/cifar10`"
-        )
+    sides = _with_and_without_noise(talk)
+    if not sides:
+        missing(f"No classifier that was trained against ℓ∞ noise is shipped; `train --recipe {NOISE}` makes one.")
         st.markdown(FINDING)
-        _the_other_way_round(talk)
         return
-    explorers([side_of(talk, standard, f"standard: {standard}"), side_of(talk, noise, f"noise: {noise}")], "transfer")
-    known, told = measured(results(), manifest()), []
+    explorers(sides, "transfer")
+    names, known, told = [side.view.classifier.name for side in sides], measured(results(), manifest()), []
     for card in manifest():
-        if card["name"] in (noise, standard):
+        if card["name"] in names:
             group = recipe_group(known, card)
             told += [f"{bar.words} {bar.share:.1%} of {bar.pictures:,}" for bar in group.bars]
-    if told:
-        st.caption(plain(f"Right on test pictures: {'; '.join(told)}."))
+    st.caption(plain(f"Right on test pictures: {'; '.join(told)}."))
 
 
 FINDING = (
@@ -159,40 +153,31 @@ FINDING = (
 )
 
 
-def _noisy(talk: Talk, name: str) -> AttackResult:
-    """The ℓ∞ attack on the talk's picture under a classifier."""
-    image, label = picture_of(talk, name)[None], torch.tensor([label_of(talk)])
-    return kept(talk, ("noise against", name), lambda: Linf(EPSILON / 255, steps=20)(
-        classifier_of(talk, name), image, label, talk.view.grid, padding=talk.view.padding))  # fmt: skip
+def _with_and_without_noise(talk: Talk) -> list[Side]:
+    """The standard classifier and the one that was trained against noise: those for the talk's pictures, else, with a
+    sample, those of the first data set that has both; empty where there is none."""
+    for data in dict.fromkeys((data_of(talk), *(entry.dataset for entry in catalogue()))):
+        names = partner(talk, STANDARD, data), partner(talk, NOISE, data)
+        if names[0] is None or names[1] is None:
+            continue
+        told = (f"standard: {names[0]}", f"noise: {names[1]}")
+        if data == data_of(talk):
+            return [side_of(talk, name, title) for name, title in zip(names, told, strict=True)]
+        return [_sample_side(talk, name, title, opening_sample(data)) for name, title in zip(names, told, strict=True)]
+    return []
 
 
-def _the_other_way_round(talk: Talk) -> None:
-    """Noise against the classifier that was trained on turns, beside the standard one."""
-    names = {title: partner(talk, recipe) for title, recipe in TRAININGS.items()}
-    shown = []
-    for title, name in names.items():
-        if name is None:
-            return
-        found, classes = _noisy(talk, name), classifier_of(talk, name).class_names
-        assert found.noise is not None
-        sign = "✕" if bool(found.success) else "✓"
-        said = f"{sign} {classes[int(found.predicted)]}, {percent(float(found.confidence))}"
-        shown.append((picture_of(talk, name) + found.noise[0], f"Noise against {title}", said))
-    st.markdown(
-        f"**The other way round, live:** ℓ∞ noise of at most {EPSILON}/255, made against each of two classifiers."
-    )
-    _, middle, _ = st.columns([1, 3, 1])  # over the whole width they would be too high for the screen
-    pictures(talk, [(talk.view.image, "The picture", talk.view.title), *shown], middle)
+def _sample_side(talk: Talk, name: str, title: str, sample: Sample) -> Side:
+    """A sample of another data set under a classifier for it."""
+    classifier = classifier_of(talk, name)
+    image, grid = classifier.prepare(load_image(sample.path)), TransformGrid.paper(classifier.input_size)
+    view = dataclasses.replace(talk.view, classifier=classifier, image=image, label=sample.label, grid=grid)
+    return Side(title, view, kept(talk, ("sample", name, sample.name), lambda: cached_sweep(
+        classifier, image, sample.label, grid.axes(), view.padding, progress=talk.progress)))  # fmt: skip
 
 
 def _warm_transfer(talk: Talk) -> None:
-    noise, standard = partner(talk, NOISE), partner(talk, STANDARD)
-    if noise and standard:
-        side_of(talk, standard, "")
-        side_of(talk, noise, "")
-    else:
-        for name in filter(None, (partner(talk, recipe) for recipe in TRAININGS.values())):
-            _noisy(talk, name)
+    _with_and_without_noise(talk)
     results()
 
 

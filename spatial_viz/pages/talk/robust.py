@@ -19,7 +19,7 @@ from spatial_viz.losses import cross_entropy
 from spatial_viz.pages.choosing import plain
 from spatial_viz.pages.talk.numbers import all_groups, bars, results
 from spatial_viz.pages.talk.panes import Side, explorers, side_of
-from spatial_viz.pages.talk.step import LARGER, Step, Talk, chart, kept, label_of, missing, partner, pictures
+from spatial_viz.pages.talk.step import LARGER, Step, Talk, chart, data_of, kept, label_of, missing, partner, pictures
 from spatial_viz.runner import exact_logits
 
 CANDIDATES = 10  # random transforms of a training step
@@ -79,7 +79,7 @@ def _warm_training_step(talk: Talk) -> None:
 
 def _curves(talk: Talk) -> None:
     """How the shipped classifiers of this data set learned, as far as their cards say."""
-    dataset = talk.view.classifier.name.split("/")[0]
+    dataset = data_of(talk)
     cards = [card for card in manifest() if card["data"] == dataset]
     curves = curves_of(cards)
     silent = [card["name"] for card in cards if card["name"] not in curves]
@@ -159,14 +159,15 @@ def _build_up(talk: Talk) -> None:
         st.button("From the beginning", key="numbers-first", on_click=lambda: state.update(numbers_shown=1),
                   disabled=shown == 1)  # fmt: skip
     across = len(found) if len(found) <= 4 else -(-len(found) // 2)
-    lines, rows = -(-len(found) // across), max(len(group.bars) for group in found)
-    words = 170 if talk.full_screen else 110  # pixels, of the title and of where it comes from
-    height = max((talk.height - 90) // lines, words + 40 * rows)
-    for line in range(lines):
-        for column, number in zip(st.columns(across, gap="medium"), range(line * across, len(found)), strict=False):
-            with column.container(height=height, border=False, key=f"numbers-{number}"):
+    lines = [range(first, min(first + across, len(found))) for first in range(0, len(found), across)]
+    rows = [max(len(found[number].bars) for number in line) for line in lines]
+    words = 120 if talk.full_screen else 96  # pixels, of the title and of where it comes from
+    bar = max((talk.height - 110 - words * len(lines)) // sum(rows), 40)
+    for line, most in zip(lines, rows, strict=True):
+        for column, number in zip(st.columns(across, gap="medium"), line, strict=False):
+            with column.container(height=words + bar * most, border=False, key=f"numbers-{number}"):
                 if number < shown:
-                    bars(talk, found[number], f"numbers-bars-{number}", rows=rows, height=height - words)
+                    bars(talk, found[number], f"numbers-bars-{number}", rows=most, height=bar * most)
 
 
 def _warm_numbers(talk: Talk) -> None:

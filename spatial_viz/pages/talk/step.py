@@ -97,12 +97,17 @@ def landscape_of(talk: Talk, classifier_name: str | None = None) -> xr.Dataset:
         classifier, image, view.label, view.grid.axes(), view.padding, progress=talk.progress))  # fmt: skip
 
 
-def partner(talk: Talk, recipe: str) -> str | None:
-    """The shipped classifier of the same data set that was trained by a recipe; None where none is shipped.
+def data_of(talk: Talk) -> str:
+    """The data set of the talk's classifier."""
+    return talk.view.classifier.name.split("/")[0]
+
+
+def partner(talk: Talk, recipe: str, dataset: str | None = None) -> str | None:
+    """The shipped classifier of the same data set (or of another) that was trained by a recipe; None where none is.
 
     The talk's own comes first, if it was trained so.
     """
-    dataset = talk.view.classifier.name.split("/")[0]
+    dataset = dataset or data_of(talk)
     names = [entry.name for entry in catalogue()
              if entry.dataset == dataset and entry.available and entry.card.get("recipe") == recipe]  # fmt: skip
     return talk.view.classifier.name if talk.view.classifier.name in names else next(iter(names), None)

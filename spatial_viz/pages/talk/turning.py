@@ -18,7 +18,7 @@ from spatial_viz.landscape import label_of as true_class
 from spatial_viz.pages import explore
 from spatial_viz.pages.choosing import plain, remember
 from spatial_viz.pages.talk.numbers import bars, results
-from spatial_viz.pages.talk.step import Step, Talk, is_kept, landscape_of, missing, partner, pictures
+from spatial_viz.pages.talk.step import Step, Talk, data_of, is_kept, landscape_of, missing, partner, pictures
 
 WALL, UNKNOWN = "talk-wall", "?"
 SMALL = 64  # pixels; the pictures of the wall are swept beforehand only where that is a matter of seconds
@@ -47,7 +47,7 @@ def _of_sample(talk: Talk, sample: Sample) -> Talk:
 
 
 def _samples(talk: Talk) -> list[Sample]:
-    return samples(talk.view.classifier.name.split("/")[0])
+    return samples(data_of(talk))
 
 
 def _worst_cases(talk: Talk) -> None:
@@ -82,7 +82,7 @@ def _wall(talk: Talk) -> None:
 
 
 def _tiles(talk: Talk, was_filled: bool) -> None:
-    names = class_names(talk.view.classifier.name.split("/")[0])
+    names = class_names(data_of(talk))
     items = []
     for sample in _samples(talk):
         there = _of_sample(talk, sample)
@@ -120,7 +120,7 @@ def _warm_worst_cases(talk: Talk) -> None:
 
 def _groups(talk: Talk) -> tuple[Group | None, Group | None]:
     """What is known of the standard classifier of this data set: measured here, and published."""
-    dataset = talk.view.classifier.name.split("/")[0]
+    dataset = data_of(talk)
     known, cards = measured(results(), manifest()), {card["name"]: card for card in manifest()}
     card = cards.get(partner(talk, "standard") or "", {"name": talk.view.classifier.name, "recipe": "standard"})
     ours = recipe_group(known, card)
@@ -132,7 +132,7 @@ def _groups(talk: Talk) -> tuple[Group | None, Group | None]:
 
 def _how_often(talk: Talk) -> None:
     ours, theirs = _groups(talk)
-    name, state = talk.view.classifier.name.split("/")[0], st.session_state
+    name, state = data_of(talk), st.session_state
     with st.container(horizontal=True, vertical_alignment="bottom"):
         guess = st.slider("Of 100 pictures that are right as they are, how many stay right at every turn and shift?",
                           0, 100, 50, key="guess", width=900)  # fmt: skip
