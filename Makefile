@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: app share test check bench picture results training clean
+.PHONY: app share test check bench pictures results training clean
 
 app: .venv/ready
 	$(BIN)/streamlit run app.py
@@ -24,9 +24,9 @@ bench: .venv/ready
 	$(BIN)/python -m benchmarks.speed
 	$(BIN)/python -m benchmarks.evaluation
 
-# The picture of the app in the README.
-picture: .venv/ready
-	$(BIN)/python -m docs.picture
+# The pictures of the app in README.md and docs/lecture.md.
+pictures: .venv/ready
+	$(BIN)/python -m docs.pictures
 
 # docs/results.md, from docs/results/*.json and the stored runs.
 results: .venv/ready

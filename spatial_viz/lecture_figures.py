@@ -28,7 +28,7 @@ def accuracy_bars(group: Group, theme: Theme = "light", *, rows: int | None = No
     for number, bar in enumerate(group.bars):
         figure.add_trace(_track(number, colours))
         figure.add_trace(_bar(number, bar, group.published, colours))
-        said = {"y": number - 0.24, "yanchor": "bottom", "showarrow": False}
+        said = {"y": number - 0.19, "yanchor": "bottom", "showarrow": False}
         large = {"size": TYPE + 3, "color": colours["text"]}
         figure.add_annotation(text=escaped(bar.words), x=0, xanchor="left", font=large | {"size": TYPE}, **said)
         share = f"<b>{accuracy_words(bar.share, group.published)}</b>"
@@ -115,7 +115,7 @@ def curves_of(cards: Sequence[Mapping[str, Any]]) -> dict[str, Sequence[Mapping[
 
 
 def _track(number: int, colours: Mapping[str, str]) -> Any:
-    return go.Bar(x=[1], y=[number], width=0.4, orientation="h", marker={"color": colours["grid"]}, hoverinfo="skip",
+    return go.Bar(x=[1], y=[number], width=0.32, orientation="h", marker={"color": colours["grid"]}, hoverinfo="skip",
                   name="100 %")  # fmt: skip
 
 
@@ -130,7 +130,7 @@ def _bar(number: int, bar: Bar, published: bool, colours: Mapping[str, str]) -> 
     pattern = {"shape": "/" if published else "", "size": 9, "solidity": 0.35, "fgcolor": colour,
                "bgcolor": colours["page"]}  # fmt: skip
     return go.Bar(
-        x=[bar.share], y=[number], width=0.4, orientation="h", text=["<br>".join(lines)], textposition="none",
+        x=[bar.share], y=[number], width=0.32, orientation="h", text=["<br>".join(lines)], textposition="none",
         hovertemplate="%{text}<extra></extra>", name=escaped(bar.words), error_x=spread if known else None,
         marker={"color": colour, "pattern": pattern, "line": {"color": colour, "width": 2}},
     )  # fmt: skip

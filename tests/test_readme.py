@@ -28,7 +28,7 @@ def test_the_library_example_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytes
 
 def test_the_commands_exist(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     lines = [line.split("#")[0] for block in blocks("sh") for line in block.splitlines() if "-m spatial_viz" in line]
-    assert len(lines) == 5
+    assert len(lines) == 6
     for line in lines:
         command = shlex.split(line)[3]
         code, out, _ = run([command, "--help"], monkeypatch, capsys)

@@ -20,6 +20,7 @@ TRAINED = {
 }  # fmt: skip
 """What a recipe is called in a few words."""
 ROBUST = ("worst-of-10-30", "worst-of-10-40")  # the paper's best; the first that is there counts
+INVARIANT = "invariant-30"
 PAPER = {"standard": "standard", "worst-of-10": "worst of ten"}  # the trainings of its classifiers
 
 
@@ -78,7 +79,6 @@ def groups(results: pd.DataFrame, cards: Sequence[dict[str, Any]]) -> tuple[Grou
     found = [published_group(results, data) for data in ("cifar10", "imagenet")]
     known = measured(results, cards)
     found += [measured_group(known, cards, data) for data in DATA]
-    found += [others_group(known, cards, data) for data in DATA]
     return tuple(group for group in found if group.bars)
 
 
@@ -94,28 +94,18 @@ def published_group(results: pd.DataFrame, data: str) -> Group:
 
 
 def measured_group(known: pd.DataFrame, cards: Sequence[dict[str, Any]], data: str) -> Group:
-    """The same three of this project; ``known`` as `measured` gives it. Of ImageNet, for which nobody trained here, the
-    first two of a classifier of torchvision's."""
+    """The same three of this project, and the one with the invariance term; ``known`` as `measured` gives it. Of
+    ImageNet, for which nobody trained here, the first two of a classifier of torchvision's."""
     names = {card["recipe"]: card["name"] for card in cards if card["data"] == data}
     title = f"{DATA[data]}, measured"
     if not names:
         theirs = next((name for name in known["classifier"] if name.startswith(f"{data}/")), "")
         names, title = {"standard": theirs}, f"{title} with {theirs.split('/')[-1]}"
     robust = next((recipe for recipe in ROBUST if recipe in names), "")
-    asked = [("standard", "natural"), ("standard", "grid"), (robust, "grid")]
+    asked = [("standard", "natural"), ("standard", "grid"), (robust, "grid"), (INVARIANT, "grid")]
     return _measured_as(title, [
         bar for recipe, adversary in asked if recipe in names
         for bar in _bars(known, names[recipe], adversary, TRAINED[recipe])
-    ])  # fmt: skip
-
-
-def others_group(known: pd.DataFrame, cards: Sequence[dict[str, Any]], data: str) -> Group:
-    """What else this project trained, in the worst case."""
-    cards = [card for card in cards if card["data"] == data]
-    robust = next((recipe for recipe in ROBUST if any(card["recipe"] == recipe for card in cards)), "")
-    others = [card for card in cards if card["recipe"] not in ("standard", robust)]
-    return _measured_as(f"{DATA[data]}, other trainings", [
-        bar for card in others for bar in _bars(known, card["name"], "grid", training_words(card["recipe"]))
     ])  # fmt: skip
 
 

@@ -157,13 +157,13 @@ def _with_and_without_noise(talk: Talk) -> list[Side]:
     """The standard classifier and the one that was trained against noise: those for the talk's pictures, else, with a
     sample, those of the first data set that has both; empty where there is none."""
     for data in dict.fromkeys((data_of(talk), *(entry.dataset for entry in catalogue()))):
-        names = partner(talk, STANDARD, data), partner(talk, NOISE, data)
-        if names[0] is None or names[1] is None:
+        standard, noise = partner(talk, STANDARD, data), partner(talk, NOISE, data)
+        if standard is None or noise is None:
             continue
-        told = (f"standard: {names[0]}", f"noise: {names[1]}")
+        named = ((standard, f"standard: {standard}"), (noise, f"noise: {noise}"))
         if data == data_of(talk):
-            return [side_of(talk, name, title) for name, title in zip(names, told, strict=True)]
-        return [_sample_side(talk, name, title, opening_sample(data)) for name, title in zip(names, told, strict=True)]
+            return [side_of(talk, name, title) for name, title in named]
+        return [_sample_side(talk, name, title, opening_sample(data)) for name, title in named]
     return []
 
 

@@ -19,7 +19,7 @@ from spatial_viz.losses import cross_entropy
 from spatial_viz.pages.choosing import plain
 from spatial_viz.pages.talk.numbers import all_groups, bars, results
 from spatial_viz.pages.talk.panes import Side, explorers, side_of
-from spatial_viz.pages.talk.step import LARGER, Step, Talk, chart, data_of, kept, label_of, missing, partner, pictures
+from spatial_viz.pages.talk.step import Step, Talk, chart, data_of, kept, label_of, missing, partner, pictures
 from spatial_viz.runner import exact_logits
 
 CANDIDATES = 10  # random transforms of a training step
@@ -133,7 +133,7 @@ def _surfaces(talk: Talk, sides: Sequence[Side]) -> None:
         figure = figures.surface(side.landscape, at="max", theme=talk.theme, value_max=top)
         near = {axis: 0.82 * value for axis, value in figure.layout.scene.camera.eye.to_plotly_json().items()}
         figure.update_layout(title=None, margin_t=0, height=talk.height - 150, scene_camera_eye=near)
-        drawn.append((side.title, enlarged(figure, LARGER) if talk.full_screen else figure))
+        drawn.append((side.title, enlarged(figure, talk.type_scale)))
     linked_surfaces(drawn, "flattened-surfaces")
 
 
@@ -161,7 +161,7 @@ def _build_up(talk: Talk) -> None:
     across = len(found) if len(found) <= 4 else -(-len(found) // 2)
     lines = [range(first, min(first + across, len(found))) for first in range(0, len(found), across)]
     rows = [max(len(found[number].bars) for number in line) for line in lines]
-    words = 120 if talk.full_screen else 96  # pixels, of the title and of where it comes from
+    words = 140 if talk.full_screen else 110  # pixels, of the title and of where it comes from
     bar = max((talk.height - 110 - words * len(lines)) // sum(rows), 40)
     for line, most in zip(lines, rows, strict=True):
         for column, number in zip(st.columns(across, gap="medium"), line, strict=False):

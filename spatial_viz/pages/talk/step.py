@@ -33,7 +33,7 @@ from spatial_viz.pages.choosing import BARE, View
 from spatial_viz.runner import Progress, exact_logits
 from spatial_viz.sweeps import pixel_hash
 
-LARGER = 1.6  # how much larger the type in figures is on the full screen
+PROJECTOR = 700  # pixels of a demonstration: less has no room for the largest type
 _MEMORY = Memory(256)
 
 
@@ -50,6 +50,11 @@ class Talk:
     full_screen: bool = False
     height: int = 560
     progress: Progress | None = None
+
+    @property
+    def type_scale(self) -> float:
+        """How much larger the type in figures is on the full screen."""
+        return (1.6 if self.height >= PROJECTOR else 1.25) if self.full_screen else 1.0
 
 
 @dataclass(frozen=True)
@@ -151,10 +156,8 @@ def chart(
     """
     if height is not None:
         figure.update_layout(height=height)
-    if talk.full_screen:
-        figure = enlarged(figure, LARGER)
-    place.plotly_chart(figure, theme=None, config=config, key=key, alt=alt, on_select=on_select or "ignore",
-                       selection_mode="points")  # fmt: skip
+    place.plotly_chart(enlarged(figure, talk.type_scale), theme=None, config=config, key=key, alt=alt,
+                       on_select=on_select or "ignore", selection_mode="points")  # fmt: skip
 
 
 def pictures(
