@@ -34,7 +34,7 @@ OTHERWISE: dict[str, dict[str, Any]] = {
     "mnist/invariant-30": {
         "epochs": 3, "learning_rate": 0.1, "bias_rate": 1.0, "initial": "pretrained/mnist-worst-of-10-30.safetensors",
     },
-    "mnist/linf-8": {"epochs": 12},
+    "mnist/linf-8": {"epochs": 5, "learning_rate": 0.15, "bias_rate": 1.0},
 }  # fmt: skip
 WANTED = {"cifar10": tuple(RECIPES), "mnist": ("standard", "augment-30", "worst-of-10-30", "invariant-30", "linf-8")}
 
