@@ -6,9 +6,11 @@ that nothing is known about yet, in an app that has shown a page before. The rea
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,32 +25,49 @@ PICTURE = ":is(img, canvas, svg.main-svg, [role=img], ol)"  # the last step has 
 def main() -> None:
     if CHROMIUM is None:
         sys.exit("there is no Chromium, so nothing can be measured")
-    with tempfile.TemporaryDirectory() as home, running_app(Path(home)) as url, chromium() as browser:
-        page = browser.new_page(viewport={"width": 1440, "height": 900})
-        page.goto(url)
-        page.locator('.sv-explorer[data-refining="false"]').wait_for(timeout=PATIENCE)
+    with chromium() as browser:
+        warmed = _warmed(browser)
         print("| step | warmed, s | cold, s |\n|---|---|---|")
+        for step in range(1, STEPS + 1):
+            print(f"| {step} | {warmed.get(step, '')} | {_cold(browser, step)} |", flush=True)
+
+
+def _warmed(browser: Any) -> dict[int, str]:
+    """Every step but the first, turned to by a key."""
+    found = {}
+    with _opened(browser) as (page, url):
         page.goto(f"{url}/lecture?step=1")
-        warmed = [_seen(page, 1, time.perf_counter())]
+        _until_seen(page, 1)
         for step in range(2, STEPS + 1):
             page.wait_for_timeout(SHOWN_FOR)
             started = time.perf_counter()
             page.keyboard.press("PageDown")
-            warmed.append(_seen(page, step, started))
+            found[step] = f"{_until_seen(page, step) - started:.2f}"
+    return found
+
+
+def _cold(browser: Any, step: int) -> str:
+    """A step by its link, in an app that knows nothing about the picture."""
+    with _opened(browser) as (page, url):
+        started = time.perf_counter()
+        page.goto(f"{url}/lecture?step={step}&picture=cifar10%2F8")
+        return f"{_until_seen(page, step) - started:.2f}"
+
+
+@contextlib.contextmanager
+def _opened(browser: Any) -> Iterator[tuple[Any, str]]:
+    """A new app that has shown its first page."""
+    with tempfile.TemporaryDirectory() as home, running_app(Path(home)) as url:
+        page = browser.new_page(viewport={"width": 1440, "height": 900})
+        page.goto(url)
+        page.locator('.sv-explorer[data-refining="false"]').wait_for(timeout=PATIENCE)
+        yield page, url
         page.close()
-        for step in range(1, STEPS + 1):
-            page = browser.new_page(viewport={"width": 1440, "height": 900})
-            started = time.perf_counter()
-            page.goto(f"{url}/lecture?step={step}&picture=cifar10%2F{(step + 6) % 20}")
-            cold = _seen(page, step, started)
-            page.wait_for_timeout(3000)  # let go of what it warms
-            page.close()
-            print(f"| {step} | {f'{warmed[step - 1]:.2f}' if step > 1 else ''} | {cold:.2f} |", flush=True)
 
 
-def _seen(page: Any, step: int, started: float) -> float:
+def _until_seen(page: Any, step: int) -> float:
     page.locator(f".st-key-lecture-step-{step} {PICTURE}").first.wait_for(timeout=PATIENCE)
-    return time.perf_counter() - started
+    return time.perf_counter()
 
 
 if __name__ == "__main__":

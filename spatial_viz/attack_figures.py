@@ -14,6 +14,7 @@ from spatial_viz.figures import heatmap, surface
 from spatial_viz.landscape import loss_words
 
 FRAMES = 60  # of the animation, at most
+STOPS = 100  # of the slider below it
 STEP_MS = 60
 
 
@@ -145,7 +146,11 @@ def _trails(paths: np.ndarray, step: int) -> list[Any]:
 
 
 def add_player(figure: go.Figure, labels: Sequence[str], active: int, step_ms: int, colour: str) -> None:
-    """A play button and a slider below a figure with frames: a label for each of them, and the one that is shown."""
+    """A play button and a slider below a figure with frames: a label for each of them, and the one that is shown.
+
+    The slider stops at `STOPS` of the frames at most, the first and the last among them: the browser measures each.
+    """
+    stops = np.unique(np.linspace(0, len(labels) - 1, min(len(labels), STOPS)).round().astype(int)).tolist()
     at_once = {"frame": {"duration": 0, "redraw": False}, "mode": "immediate", "transition": {"duration": 0}}
     running = {"frame": {"duration": step_ms, "redraw": False}, "transition": {"duration": 0}, "fromcurrent": False}
     figure.update_layout(
@@ -164,12 +169,12 @@ def add_player(figure: go.Figure, labels: Sequence[str], active: int, step_ms: i
         ],
         sliders=[
             {
-                "active": active, "x": 0.16, "len": 0.84, "y": 0, "yanchor": "top", "pad": {"t": 56},
+                "active": stops.index(active), "x": 0.16, "len": 0.84, "y": 0, "yanchor": "top", "pad": {"t": 56},
                 "currentvalue": {"visible": True, "font": {"size": 12, "color": colour}}, "ticklen": 0,
                 "minorticklen": 0, "font": {"size": 1, "color": "rgba(0,0,0,0)"},
                 "steps": [
-                    {"label": label, "method": "animate", "args": [[frame.name], at_once]}
-                    for label, frame in zip(labels, figure.frames, strict=True)
+                    {"label": labels[stop], "method": "animate", "args": [[figure.frames[stop].name], at_once]}
+                    for stop in stops
                 ],
             }
         ],

@@ -113,18 +113,19 @@ def filling_figure(landscape: xr.Dataset, theme: Theme = "light", height: int = 
     so_far = _worst_so_far(landscape, loss.ravel(), wrong.ravel())
     shown = np.unique(np.linspace(0, count, min(count + 1, FRAMES)).round().astype(int)).tolist()
 
-    def at(done: int) -> list[go.Scatter]:
+    def at(done: int) -> list[go.Scatter]:  # only what changes: Plotly checks every word of every frame
         x, y = _uncovered(done, len(rotations), rows)
         spot = [so_far[done - 1]] if done else []
-        return [
-            go.Scatter(x=x, y=y, mode="lines", fill="toself", fillcolor=colours["page"], hoverinfo="skip",
-                       line={"width": 0}, name="cells to come"),
-            go.Scatter(x=[each // rows for each in spot], y=[each % rows for each in spot], mode="markers",
-                       name="worst so far", hoverinfo="skip",
-                       marker={"symbol": "diamond", "size": 16, "color": WHITE, "line": {"color": HALO, "width": 2}}),
-        ]  # fmt: skip
+        return [go.Scatter(x=x, y=y), go.Scatter(x=[each // rows for each in spot], y=[each % rows for each in spot])]
 
-    figure.add_traces(at(0))
+    to_come, worst = at(0)
+    to_come.update(mode="lines", fill="toself", fillcolor=colours["page"], hoverinfo="skip", line={"width": 0},
+                   name="cells to come")  # fmt: skip
+    worst.update(
+        mode="markers", name="worst so far", hoverinfo="skip",
+        marker={"symbol": "diamond", "size": 16, "color": WHITE, "line": {"color": HALO, "width": 2}},
+    )  # fmt: skip
+    figure.add_traces([to_come, worst])
     moving = list(range(first, len(figure.data)))
     figure.frames = [go.Frame(data=at(done), traces=moving, name=str(done)) for done in shown]
     labels = [_told(done, count, loss.ravel(), so_far, loss_words(landscape)) for done in shown]

@@ -176,8 +176,9 @@ def limit_settings(grid: TransformGrid, size: tuple[int, int]) -> dict[str, Any]
 
 
 @contextmanager
-def progress_bar(place: Any, text: str, unit: str = "transforms") -> Iterator[Progress]:
-    """A callback for long work; it shows a bar once that has taken half a second, four times a second."""
+def progress_bar(place: Any, text: str, unit: str = "transforms", above: str = "") -> Iterator[Progress]:
+    """A callback for long work; it shows a bar once that has taken half a second, four times a second, below ``above``
+    (HTML)."""
     due = time.perf_counter() + 0.5
 
     def show(done: int, total: int) -> None:
@@ -185,7 +186,10 @@ def progress_bar(place: Any, text: str, unit: str = "transforms") -> Iterator[Pr
         st.session_state.get("question")  # a rerun that the visitor asked for in the meantime starts here
         if time.perf_counter() > due:
             due += 0.25
-            place.progress(done / total, f"{text}: {done:,} of {total:,} {unit}")
+            with place.container():
+                if above:
+                    st.html(above)
+                st.progress(done / total, f"{text}: {done:,} of {total:,} {unit}")
 
     yield show
     place.empty()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import html
 from typing import Any
 
 import streamlit as st
@@ -10,6 +11,7 @@ from streamlit import runtime
 from streamlit.runtime.runtime import RuntimeState
 
 from spatial_viz.explorer.component import lecture_hands, lecture_style
+from spatial_viz.images import data_uri, tensor_to_picture
 from spatial_viz.pages.choosing import View, guarded, progress_bar, remember, theme_of_page
 from spatial_viz.pages.taking import note_picture
 from spatial_viz.pages.talk import beyond, noise, robust, searching, turning
@@ -43,7 +45,7 @@ def page() -> None:
             _make_way(number, view)
             note_picture(view)
             talk = Talk(view, theme_of_page(), full, _height(full))
-            with st.container(key=f"lecture-step-{number}"):
+            with _stage(number):
                 demonstration(number, talk)
             _warm_beside(number, talk)
         st.container(key="lecture-sources").caption(step.sources)
@@ -97,6 +99,17 @@ def _height(full: bool) -> int:
     return max(420, min(900, int(screen["height"]) - (ABOVE_FULL if full else ABOVE)))
 
 
+def _stage(number: int) -> Any:
+    """Where the demonstration stands, in one of two places by turns. In the same place the browser would first fit what
+    the step before has left into the new columns, and draw its surfaces again for that."""
+    state = st.session_state
+    shown, side = state.get("lecture_stage", (number, 0))
+    side = side if shown == number else 1 - side
+    state["lecture_stage"] = number, side
+    places = [st.container(key=f"lecture-step-{number}") if each == side else st.empty() for each in range(2)]
+    return places[side]
+
+
 # --- Showing, and warming -------------------------------------------------------------------------------------------
 
 
@@ -105,7 +118,9 @@ def _height(full: bool) -> int:
 def demonstration(number: int, talk: Talk) -> None:
     """The step's demonstration; its controls re-run this part alone."""
     place = st.container(key="lecture-waiting").empty()
-    with progress_bar(place, "Working it out") as progress:
+    picture = data_uri(tensor_to_picture(talk.view.image))
+    shown = f"<img class='sv-waiting' src='{picture}' alt='{html.escape(talk.view.title)}'>"
+    with progress_bar(place, "Working it out", above=shown) as progress:
         STEPS[number - 1].show(watched(talk, progress))
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import plotly.graph_objects as go
 import streamlit as st
 import torch
 import xarray as xr
@@ -147,10 +148,10 @@ def _opening(talk: Talk) -> list[Place]:
     return [(round(rotation, 1), round(dx, 2)) for rotation, dx, _ in talk.view.grid.draw(3).tolist()]
 
 
-def _path(talk: Talk, start: Place) -> AttackResult:
-    """The first-order attack from one start."""
-    view, attack = talk.view, FirstOrder(steps=ASCENT, starts=((*start, 0.0),))
-    return kept(talk, ("path", start), lambda: attack(
+def _climb(talk: Talk, starts: tuple[Place, ...]) -> AttackResult:
+    """The first-order attack from some starts."""
+    view, attack = talk.view, FirstOrder(steps=ASCENT, starts=tuple((*start, 0.0) for start in starts))
+    return kept(talk, ("climb", starts), lambda: attack(
         view.classifier, view.image[None], torch.tensor([label_of(talk)]), view.grid, padding=view.padding,
         report=lambda done, total: talk.progress and talk.progress(round(done * ASCENT), ASCENT)))  # fmt: skip
 
@@ -161,7 +162,10 @@ def _first_order(talk: Talk) -> None:
         return
     starts = _starts.chosen(talk, _opening(talk))
     _starts.ask(talk, "Start here")
-    found = [_path(talk, start) for start in starts]
+    opening = tuple(_opening(talk))  # these three climb together, whatever comes later by itself
+    together = [opening] if tuple(starts[: len(opening)]) == opening else []
+    alone = starts[len(opening) * len(together) :]
+    found = [_climb(talk, each) for each in (*together, *((start,) for start in alone))]
     paths = np.concatenate([each.paths[0].numpy() for each in found if each.paths is not None] or [np.zeros((0, 1, 3))])
     losses = np.concatenate(
         [each.path_losses[0].numpy() for each in found if each.path_losses is not None] or [np.zeros((0, 1))]
@@ -193,8 +197,7 @@ def _first_order(talk: Talk) -> None:
 
 def _warm_first_order(talk: Talk) -> None:
     landscape_of(talk)
-    for start in _opening(talk):
-        _path(talk, start)
+    _climb(talk, tuple(_opening(talk)))
 
 
 # --- The landscape --------------------------------------------------------------------------------------------------
@@ -252,8 +255,9 @@ def _exhaustive(talk: Talk) -> None:
     worst, view = worst_case(landscape), talk.view
     left, right = st.columns([5, 3], gap="large")
     with left:
-        figure = search_figures.filling_figure(landscape, talk.theme, round(0.95 * talk.height))
-        chart(talk, figure, "filling", alt=f"The grid, which fills cell by cell. {alt_text(landscape)}")
+        chart(
+            talk, _filling(talk, landscape), "filling", alt=f"The grid, which fills cell by cell. {alt_text(landscape)}"
+        )
     with right:
         turned = warp(view.image[None], torch.tensor([[worst.rotation, worst.dx, worst.dy]]), view.padding)[0]
         natural = int(landscape["natural_predicted"])
@@ -269,13 +273,21 @@ def _exhaustive(talk: Talk) -> None:
         st.button("Measure again", icon=":material/timer:", key="measure-again", on_click=forget, args=(talk, "timed"))
 
 
+def _filling(talk: Talk, landscape: xr.Dataset) -> go.Figure:
+    """The grid that fills; its hundreds of frames take a while to write down."""
+    height = round(0.95 * talk.height)
+    return kept(
+        talk, ("filling", talk.theme, height), lambda: search_figures.filling_figure(landscape, talk.theme, height)
+    )
+
+
 def _where(landscape: xr.Dataset) -> str:
     card = card_of(landscape)
     return f"on {'the CPU' if card['device'] == 'cpu' else plain(card['device'])}"
 
 
 def _warm_exhaustive(talk: Talk) -> None:
-    _timed(talk)
+    _filling(talk, _timed(talk)[0])
 
 
 STEPS = (

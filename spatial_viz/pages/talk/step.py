@@ -156,7 +156,9 @@ def chart(
     """
     if height is not None:
         figure.update_layout(height=height)
-    place.plotly_chart(enlarged(figure, talk.type_scale), theme=None, config=config, key=key, alt=alt,
+    if talk.type_scale > 1:
+        figure = enlarged(figure, talk.type_scale)
+    place.plotly_chart(figure, theme=None, config=config, key=key, alt=alt,
                        on_select=on_select or "ignore", selection_mode="points")  # fmt: skip
 
 
