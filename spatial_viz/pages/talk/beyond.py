@@ -308,9 +308,8 @@ STEPS = (
             "trained on, and hardly any against the rest."
         ),
         sources=(
-            "Engstrom et al., ICML 2019; Tramèr, Boneh, *Adversarial Training and Robustness for Multiple "
-            "Perturbations*, NeurIPS 2019; Kamath, Deshpande, Subrahmanyam, Balasubramanian, *Can we have it all?*, "
-            "NeurIPS 2021; noise training after Madry et al., ICLR 2018."
+            "Tramèr, Boneh, *Adversarial Training and Robustness for Multiple Perturbations*, NeurIPS 2019; Kamath et "
+            "al., *Can we have it all?*, NeurIPS 2021; noise training after Madry et al., ICLR 2018."
         ),
         show=_transfer,
         warm=_warm_transfer,
