@@ -23,6 +23,7 @@ check: .venv/ready
 bench: .venv/ready
 	$(BIN)/python -m benchmarks.speed
 	$(BIN)/python -m benchmarks.evaluation
+	$(BIN)/python -m benchmarks.lecture
 
 # The pictures of the app in README.md and docs/lecture.md.
 pictures: .venv/ready

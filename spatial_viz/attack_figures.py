@@ -169,7 +169,8 @@ def add_player(figure: go.Figure, labels: Sequence[str], active: int, step_ms: i
         ],
         sliders=[
             {
-                "active": stops.index(active), "x": 0.16, "len": 0.84, "y": 0, "yanchor": "top", "pad": {"t": 56},
+                "active": int(np.searchsorted(stops, active)), "x": 0.16, "len": 0.84, "y": 0, "yanchor": "top",
+                "pad": {"t": 56},
                 "currentvalue": {"visible": True, "font": {"size": 12, "color": colour}}, "ticklen": 0,
                 "minorticklen": 0, "font": {"size": 1, "color": "rgba(0,0,0,0)"},
                 "steps": [

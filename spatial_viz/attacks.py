@@ -220,11 +220,11 @@ class Linf(Attack):
             done = 0
             with contextlib.closing(query.runner.batches("fp32", count, size, ask)) as parts:
                 for found in parts:
-                    rows = query.every[done : done + len(found)]
-                    noisy[rows], query.noise[rows] = found, found - pictures[rows]
-                    query.count(rows)
-                    query.count(rows, backward=True)
-                    done += len(rows)
+                    these = slice(done, done + len(found))
+                    noisy[these], query.noise[these] = found, found - pictures[these]
+                    query.count(query.every[these])
+                    query.count(query.every[these], backward=True)
+                    done += len(found)
                     report((number * count + done) / self.steps, count)
 
 

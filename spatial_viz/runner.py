@@ -33,9 +33,9 @@ Progress = Callable[[int, int], None]
 """Called with (transforms done, transforms in all) after every batch."""
 Objective = Callable[[Tensor, Tensor], Tensor]
 """M×K logits and the numbers of these M rows among all that were asked about → M values."""
-SMALL = 64 * 64
-"""Pixels of a picture up to which one thread answers for it alone as fast as several: they would meet after each layer,
-and beside a busy program (a browser, another visitor) that takes twenty times as long."""
+FEW_PIXELS = 64 * 64
+"""Of a picture for which one thread alone answers as fast as several: they would meet after each layer, and beside a
+busy program (a browser, another visitor) that takes ten times as long."""
 
 
 class Runner:
@@ -219,8 +219,8 @@ class Runner:
             threads = torch.get_num_threads() if self.device.type == "cpu" else 1
             parts = _even_parts(torch.arange(done, count), self.batch[precision], threads)
             try:
-                alone = len(parts) == 1 and size[0] * size[1] > SMALL  # then all threads share one batch
-                with contextlib.closing(self._answers(precision, parts, ask, 1 if alone else threads)) as answers:
+                pool = _pool_for(threads, len(parts), size)
+                with contextlib.closing(self._answers(precision, parts, ask, pool)) as answers:
                     for answer in answers:
                         done += len(answer)
                         yield answer
@@ -230,8 +230,9 @@ class Runner:
                     torch.cuda.empty_cache()
 
     def _answers(
-        self, precision: str, parts: Sequence[Tensor], ask: Callable[[nn.Module, Tensor], Tensor], threads: int
-    ) -> Generator[Tensor]:
+        self, precision: str, parts: Sequence[Tensor], ask: Callable[[nn.Module, Tensor], Tensor],
+        pool: ThreadPoolExecutor | None,
+    ) -> Generator[Tensor]:  # fmt: skip
         def checked(network: nn.Module, rows: Tensor) -> Tensor:
             try:
                 return ask(network, rows)
@@ -244,7 +245,6 @@ class Runner:
                     f"not enough memory on {self.device} for a single picture of {self.name}"
                 ) from error
 
-        pool = _pool(threads)
         if pool is None:
             yield from (checked(self.networks[precision], rows) for rows in parts)
         else:
@@ -260,16 +260,23 @@ class Runner:
         return copies[precision]
 
 
+def _pool_for(threads: int, batches: int, size: tuple[int, int]) -> ThreadPoolExecutor | None:
+    """Who answers for so many batches; None where all ``threads`` share one batch after the other."""
+    if threads == 1:
+        return None
+    if batches > 1:
+        return _pool(threads)
+    return _pool(1) if size[0] * size[1] <= FEW_PIXELS else None  # not the sweep's: it would wait for its turn
+
+
 @cache
-def _pool(threads: int) -> ThreadPoolExecutor | None:
+def _pool(workers: int) -> ThreadPoolExecutor | None:
     """Workers with one thread each, for one batch each; None where that is not to be had.
 
     Faster than all threads on one batch after the other, above all while something else, such as a browser, takes its
     share of a core: nobody waits for the slowest thread after every layer.
     """
-    if threads == 1:
-        return None
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="sweep", initializer=_one_thread)
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="sweep", initializer=_one_thread)
     return pool if pool.submit(torch.get_num_threads).result() == 1 else None
 
 

@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 from torch import Tensor
 
-from spatial_viz import search_figures
+from spatial_viz import attack_figures, search_figures
 from spatial_viz.classifiers import Classifier
 from spatial_viz.grids import TransformGrid
 from spatial_viz.landscape import DIMS, plane, worst_case
@@ -71,6 +71,8 @@ def test_many_cells_take_no_more_frames_than_there_are(toy_classifier: Classifie
     fine = sweep(toy_classifier, toy_image, 0, TransformGrid(30, 3, 3, (31, 5, 5)))
     figure = search_figures.filling_figure(fine)
     assert len(figure.frames) == search_figures.FRAMES and figure.frames[-1].name == "775"
+    stops = figure.layout.sliders[0].steps
+    assert len(stops) == attack_figures.STOPS and stops[-1].label.startswith("775 of 775")
 
 
 def area(outline: object) -> float:

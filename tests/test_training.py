@@ -17,6 +17,7 @@ from spatial_viz.geometry import warp
 from spatial_viz.grids import TransformGrid, draw_transforms
 from spatial_viz.losses import cross_entropy, logit_margin
 from spatial_viz.networks import SmallResNet, WhitenedConvNet
+from spatial_viz.training import steps
 from spatial_viz.training.adversaries import worst_candidate, worst_noise
 from spatial_viz.training.data import PictureSet, augment, split_validation, to_images
 from spatial_viz.training.loop import train
@@ -89,11 +90,15 @@ def test_candidates_grow_and_reach_their_number() -> None:
     assert candidates_at(RECIPES["standard"], 0, plan(epochs=10)) == 0
 
 
-def test_the_noise_grows_for_the_first_half() -> None:
+def test_the_noise_grows_for_the_first_half(data: PictureSet, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     recipe = find_recipe("linf-8", "mnist")
-    assert [epsilon_at(recipe, progress) for progress in (0.01, 0.25, 0.5, 1.0)] == pytest.approx(
-        [0.006, 0.15, 0.3, 0.3]
-    )
+    grown = [epsilon_at(recipe, progress, plan()) for progress in (0.01, 0.25, 0.5, 1.0)]
+    assert grown == pytest.approx([0.006, 0.15, 0.3, 0.3])
+    assert epsilon_at(recipe, 0.01, plan(initial="trained.safetensors")) == 0.3
+    taken: list[float] = []
+    monkeypatch.setattr(steps, "worst_noise", lambda network, images, labels, epsilon: taken.append(epsilon) or images)
+    train(plan(recipe="linf-8"), data, tmp_path)
+    assert taken[0] < taken[1] and taken[-1] == pytest.approx(8 / 255)
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,7 @@ def _marked(entry: Entry) -> str:
     return entry.name if entry.available else f"{entry.name} (not on this machine)"
 
 
-@st.cache_resource(max_entries=4, show_spinner=False)
+@st.cache_resource(max_entries=8, show_spinner=False)
 def _classifier(name: str) -> Classifier:
     if name not in {entry.name for entry in catalogue()}:  # a browser must not choose files of this machine
         raise InvalidInput(f"the app shows the classifiers of the catalogue, and {name!r} is none of them")
@@ -176,20 +176,24 @@ def limit_settings(grid: TransformGrid, size: tuple[int, int]) -> dict[str, Any]
 
 
 @contextmanager
-def progress_bar(place: Any, text: str, unit: str = "transforms", above: str = "") -> Iterator[Progress]:
-    """A callback for long work; it shows a bar once that has taken half a second, four times a second, below ``above``
-    (HTML)."""
-    due = time.perf_counter() + 0.5
+def progress_bar(
+    place: Any, text: str, unit: str = "transforms", above: Callable[[], str] | None = None
+) -> Iterator[Progress]:
+    """A callback for long work; once that has taken half a second it shows a bar, four times a second, and over it
+    what ``above`` gives, in HTML."""
+    due, bar = time.perf_counter() + 0.5, None
 
     def show(done: int, total: int) -> None:
-        nonlocal due
+        nonlocal due, bar
         st.session_state.get("question")  # a rerun that the visitor asked for in the meantime starts here
         if time.perf_counter() > due:
             due += 0.25
-            with place.container():
-                if above:
-                    st.html(above)
-                st.progress(done / total, f"{text}: {done:,} of {total:,} {unit}")
+            if bar is None:
+                with place.container():
+                    if above:
+                        st.html(above())
+                    bar = st.empty()
+            bar.progress(done / total, f"{text}: {done:,} of {total:,} {unit}")
 
     yield show
     place.empty()

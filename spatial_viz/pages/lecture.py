@@ -118,9 +118,12 @@ def _stage(number: int) -> Any:
 def demonstration(number: int, talk: Talk) -> None:
     """The step's demonstration; its controls re-run this part alone."""
     place = st.container(key="lecture-waiting").empty()
-    picture = data_uri(tensor_to_picture(talk.view.image))
-    shown = f"<img class='sv-waiting' src='{picture}' alt='{html.escape(talk.view.title)}'>"
-    with progress_bar(place, "Working it out", above=shown) as progress:
+
+    def picture() -> str:
+        source = data_uri(tensor_to_picture(talk.view.image))
+        return f"<img class='sv-waiting' src='{source}' alt='{html.escape(talk.view.title)}'>"
+
+    with progress_bar(place, "Working it out", above=picture) as progress:
         STEPS[number - 1].show(watched(talk, progress))
 
 

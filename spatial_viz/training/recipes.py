@@ -131,9 +131,8 @@ def candidates_at(recipe: Recipe, epoch: int, plan: TrainingPlan) -> int:
     return max(1, recipe.candidates // 2) if progress < 0.6 else recipe.candidates
 
 
-def epsilon_at(recipe: Recipe, progress: float) -> float:
-    """The ℓ∞ noise of a step: it grows for the first half of the training (``progress`` from 0 to 1).
-
-    With all of it from the start the loss on MNIST, where it is large, stays at that of a guess.
+def epsilon_at(recipe: Recipe, progress: float, plan: TrainingPlan) -> float:
+    """The ℓ∞ noise of a step: from fresh weights it grows for the first half of the training (``progress`` from 0 to
+    1). With all of it from the start a network has nothing to begin with where it is large, as on MNIST.
     """
-    return recipe.epsilon * min(1.0, 2 * progress)
+    return recipe.epsilon * (min(1.0, 2 * progress) if plan.initial is None else 1.0)

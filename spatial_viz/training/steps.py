@@ -88,7 +88,8 @@ class Training:
         labels = self.pictures.labels[places].to(device)
         natural = images if recipe.invariance else None
         if recipe.epsilon:
-            images = worst_noise(self.network, images, labels, epsilon_at(recipe, (self.step + 1) / self.total))
+            epsilon = epsilon_at(recipe, (self.step + 1) / self.total, plan)
+            images = worst_noise(self.network, images, labels, epsilon)
         if candidates:
             draws = draw_transforms(self.limits, places.numpy() + epoch * len(self.pictures), candidates, plan.seed)
             images = worst_candidate(self.network, images, labels, draws.to(device))

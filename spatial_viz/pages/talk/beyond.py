@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 
 from spatial_viz.cache import cached_sweep
-from spatial_viz.classifiers import catalogue, manifest
+from spatial_viz.classifiers import manifest
 from spatial_viz.defences import MajorityVote
 from spatial_viz.evaluation.milestones import DATA, measured, published_group, recipe_group, vote_groups
 from spatial_viz.figure_style import percent
 from spatial_viz.geometry import warp
 from spatial_viz.grids import AXES, TransformGrid
 from spatial_viz.hunting import breaking_sample
-from spatial_viz.images import Sample, class_names, load_image, opening_sample
+from spatial_viz.images import SAMPLE_DATASETS, Sample, class_names, load_image, opening_sample
 from spatial_viz.landscape import transform_words, worst_case
 from spatial_viz.pages.choosing import linked_pose, plain
 from spatial_viz.pages.taking import handout_button, left_out, link_parameters
@@ -40,6 +40,7 @@ from spatial_viz.pages.talk.step import (
 )
 from spatial_viz.runner import exact_logits
 from spatial_viz.sharing import own_address, qr_code, reachable, with_parameters
+from spatial_viz.training.recipes import find_recipe
 
 NOISE = "linf-8"  # the recipe of the classifier that was trained against noise
 VOTES = 10
@@ -138,13 +139,20 @@ def _transfer(talk: Talk) -> None:
         missing(f"No classifier that was trained against ℓ∞ noise is shipped; `train --recipe {NOISE}` makes one.")
         st.markdown(FINDING)
         return
-    explorers(sides, "transfer")
+    data = sides[1].view.classifier.name.split("/")[0]
+    if data == data_of(talk):
+        explorers(sides, "transfer")
+    else:
+        st.markdown(f"No shipped classifier for these pictures was trained on noise, one for {DATA[data]} was (at most "
+                    f"{find_recipe(NOISE, data).epsilon:.2g} a pixel): a sample, with limits of its own.")  # fmt: skip
+        explorers(sides, "transfer", dict.fromkeys(AXES, 0.0), shared=False)
     names, known, told = [side.view.classifier.name for side in sides], measured(results(), manifest()), []
     for card in manifest():
         if card["name"] in names:
             group = recipe_group(known, card)
             told += [f"{bar.words} {bar.share:.1%} of {bar.pictures:,}" for bar in group.bars]
-    st.caption(plain(f"Right on test pictures: {'; '.join(told)}."))
+    if told:
+        st.caption(plain(f"Right on test pictures: {'; '.join(told)}."))
 
 
 FINDING = (
@@ -156,7 +164,7 @@ FINDING = (
 def _with_and_without_noise(talk: Talk) -> list[Side]:
     """The standard classifier and the one that was trained against noise: those for the talk's pictures, else, with a
     sample, those of the first data set that has both; empty where there is none."""
-    for data in dict.fromkeys((data_of(talk), *(entry.dataset for entry in catalogue()))):
+    for data in dict.fromkeys((data_of(talk), *SAMPLE_DATASETS)):
         standard, noise = partner(talk, STANDARD, data), partner(talk, NOISE, data)
         if standard is None or noise is None:
             continue

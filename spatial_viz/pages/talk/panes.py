@@ -32,8 +32,9 @@ def side_of(talk: Talk, name: str | None, title: str) -> Side:
     return Side(title, view, landscape_of(talk, name))
 
 
-def explorers(sides: Sequence[Side], key: str, pose: dict[str, float] | None = None) -> None:
-    """Draw them. They open at ``pose``, by default at the one that all pages share; a pose let go of is shared, too."""
+def explorers(sides: Sequence[Side], key: str, pose: dict[str, float] | None = None, shared: bool = True) -> None:
+    """Draw them. They open at ``pose``, by default at the one that all pages share; a pose let go of is shared, too,
+    unless it is not ``shared`` because it has other limits."""
     state, grid = st.session_state, sides[0].view.grid
     question = tuple(side.view.question for side in sides)
     if state.get(f"{key}-question") != question:
@@ -51,4 +52,5 @@ def explorers(sides: Sequence[Side], key: str, pose: dict[str, float] | None = N
         exact={"pose": at, "panes": answers},
         limits={axis: getattr(grid, axis) for axis in ("rotation", "dx", "dy")},
     )
-    explorer(payload, key=key, on_pose_change=lambda: link_pose(pose_of(key, grid)), on_rest=lambda: None)
+    explorer(payload, key=key, on_rest=lambda: None,
+             on_pose_change=lambda: link_pose(pose_of(key, grid)) if shared else None)  # fmt: skip

@@ -162,7 +162,7 @@ def _build_up(talk: Talk) -> None:
     lines = [range(first, min(first + across, len(found))) for first in range(0, len(found), across)]
     rows = [max(len(found[number].bars) for number in line) for line in lines]
     words = 140 if talk.full_screen else 110  # pixels, of the title and of where it comes from
-    bar = max((talk.height - 110 - words * len(lines)) // sum(rows), 40)
+    bar = max((talk.height - 110 - words * len(lines)) // sum(rows), 28)
     for line, most in zip(lines, rows, strict=True):
         for column, number in zip(st.columns(across, gap="medium"), line, strict=False):
             with column.container(height=words + bar * most, border=False, key=f"numbers-{number}"):

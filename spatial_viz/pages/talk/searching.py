@@ -21,7 +21,18 @@ from spatial_viz.geometry import warp
 from spatial_viz.landscape import card_of, transform_words, worst_case
 from spatial_viz.noise import noise_landscape
 from spatial_viz.pages.choosing import ONLY_RESET, plain
-from spatial_viz.pages.talk.step import Step, Talk, chart, forget, kept, label_of, landscape_of, missing, pictures
+from spatial_viz.pages.talk.step import (
+    Step,
+    Talk,
+    chart,
+    forget,
+    kept,
+    kept_figure,
+    label_of,
+    landscape_of,
+    missing,
+    pictures,
+)
 from spatial_viz.sweeps import sweep_axes
 
 TRIES = 10  # of the audience
@@ -276,9 +287,8 @@ def _exhaustive(talk: Talk) -> None:
 def _filling(talk: Talk, landscape: xr.Dataset) -> go.Figure:
     """The grid that fills; its hundreds of frames take a while to write down."""
     height = round(0.95 * talk.height)
-    return kept(
-        talk, ("filling", talk.theme, height), lambda: search_figures.filling_figure(landscape, talk.theme, height)
-    )
+    asked = ("filling", talk.theme, height)
+    return kept_figure(talk, asked, lambda: search_figures.filling_figure(landscape, talk.theme, height))
 
 
 def _where(landscape: xr.Dataset) -> str:

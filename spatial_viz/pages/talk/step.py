@@ -35,6 +35,7 @@ from spatial_viz.sweeps import pixel_hash
 
 PROJECTOR = 700  # pixels of a demonstration: less has no room for the largest type
 _MEMORY = Memory(256)
+_FIGURES = Memory(8)  # they are large
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,12 @@ def kept(talk: Talk, key: Any, make: Callable[[], Any]) -> Any:
     ``key`` (hashable) says what is asked beyond picture, label, classifier, grid and padding. Safe on any thread.
     """
     return _MEMORY.get((_question(talk), key), make)
+
+
+def kept_figure(talk: Talk, key: Any, make: Callable[[], go.Figure]) -> go.Figure:
+    """As `kept`, for a figure that takes long to write down."""
+    figure: go.Figure = _FIGURES.get((_question(talk), key), make)
+    return figure
 
 
 def forget(talk: Talk, key: Any) -> None:
