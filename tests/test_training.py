@@ -90,7 +90,9 @@ def test_candidates_grow_and_reach_their_number() -> None:
     assert candidates_at(RECIPES["standard"], 0, plan(epochs=10)) == 0
 
 
-def test_the_noise_grows_for_the_first_half(data: PictureSet, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_noise_grows_for_the_first_half(
+    data: PictureSet, small: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     recipe = find_recipe("linf-8", "mnist")
     grown = [epsilon_at(recipe, progress, plan()) for progress in (0.01, 0.25, 0.5, 1.0)]
     assert grown == pytest.approx([0.006, 0.15, 0.3, 0.3])
