@@ -24,19 +24,8 @@ from spatial_viz.training.recipes import RECIPES, Recipe, TrainingPlan, find_rec
 PAGE = Path(__file__).with_name("training.md")
 CURVES = Path(__file__).with_name("training")
 ADVERSARIES = {"natural": "natural", "random": "random", "worst_of_10": "worst of 10", "grid": "grid"}
-PLANS = {
-    "cifar10": TrainingPlan("standard", "cifar10", epochs=16),
-    "mnist": TrainingPlan("standard", "mnist", "tiny-convnet", epochs=4, label_smoothing=0.1, validation=2000),
-}
-"""How a recipe is trained that is not shipped yet, by data set; `OTHERWISE` where one needs other settings."""
-OTHERWISE: dict[str, dict[str, Any]] = {
-    "mnist/worst-of-10-30": {"epochs": 6},
-    "mnist/invariant-30": {
-        "epochs": 3, "learning_rate": 0.1, "bias_rate": 1.0, "initial": "pretrained/mnist-worst-of-10-30.safetensors",
-    },
-    "mnist/linf-8": {"epochs": 5, "learning_rate": 0.15, "bias_rate": 1.0},
-}  # fmt: skip
-WANTED = {"cifar10": tuple(RECIPES), "mnist": ("standard", "augment-30", "worst-of-10-30", "invariant-30", "linf-8")}
+PLAN = TrainingPlan("standard", "cifar10", epochs=16)
+"""How a recipe is trained that is not shipped yet."""
 
 
 def main() -> None:
@@ -127,18 +116,14 @@ def _where(card: Mapping[str, Any]) -> str:
 
 
 def missing_commands(cards: Sequence[Mapping[str, Any]]) -> str:
-    """The commands that train and then publish what does not ship yet; those that differ in the recipe alone in one."""
+    """The commands that train and then publish the CIFAR-10 classifiers that do not ship yet."""
     shipped = {card["name"] for card in cards}
-    alike: dict[str, list[str]] = {}
-    for data, recipes in WANTED.items():
-        for recipe in recipes:
-            plan = replace(PLANS[data], recipe="RECIPE", **OTHERWISE.get(f"{data}/{recipe}", {}))
-            if f"{data}/{recipe}" not in shipped:
-                publish = f"python -m spatial_viz publish runs/{data}/$recipe"
-                command = command_of(plan).replace("RECIPE", "$recipe")
-                alike.setdefault(f"    {command} &&\n        {publish}", []).append(recipe)
-    lines = [f"for recipe in {' '.join(recipes)}; do\n{command}\ndone" for command, recipes in alike.items()]
-    return "\n".join(("```sh", *lines, "```")) if lines else "All of them ship."
+    missing = [recipe for recipe in RECIPES if f"cifar10/{recipe}" not in shipped]
+    if not missing:
+        return "All of them ship."
+    command = command_of(replace(PLAN, recipe="RECIPE")).replace("RECIPE", "$recipe")
+    publish = "python -m spatial_viz publish runs/cifar10/$recipe"
+    return f"```sh\nfor recipe in {' '.join(missing)}; do\n    {command} &&\n        {publish}\ndone\n```"
 
 
 def draw(curves: Mapping[str, Sequence[Mapping[str, Any]]], target: Path) -> None:
