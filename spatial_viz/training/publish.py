@@ -100,9 +100,10 @@ def _learning_curve(run: Path) -> list[dict[str, Any]]:
 
 
 def _write(card: dict[str, Any]) -> None:
-    """Put a card into the manifest, in the place of an earlier one of that name."""
+    """Put a card into the manifest, in the place of an earlier one of that name, beside those of its data set."""
     cards = {entry["name"]: entry for entry in (*_cards(), card)}
-    text = json.dumps({"schema": 1, "models": list(cards.values())}, indent=2, ensure_ascii=False)
+    models = sorted(cards.values(), key=lambda entry: str(entry["data"]))
+    text = json.dumps({"schema": 1, "models": models}, indent=2, ensure_ascii=False)
     replace(pretrained_folder() / MANIFEST, lambda partial: partial.write_text(text + "\n", encoding="utf-8"))
 
 
