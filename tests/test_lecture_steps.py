@@ -212,7 +212,7 @@ def test_noise_is_borrowed_from_another_data_set_with_a_sample_of_it(
     assert not page.exception and not page.info
     panes = payload(page)["panes"]
     assert [pane["classes"][0]["name"] for pane in panes] == ["0", "0"]
-    assert "MNIST" in page.markdown[0].value and "0.3 a pixel" in page.markdown[0].value
+    assert "MNIST" in page.caption[0].value and "0.3 a pixel" in page.caption[0].value
 
 
 # --- The numbers ----------------------------------------------------------------------------------------------------

@@ -143,8 +143,8 @@ def _transfer(talk: Talk) -> None:
     if data == data_of(talk):
         explorers(sides, "transfer")
     else:
-        st.markdown(f"No shipped classifier for these pictures was trained on noise, one for {DATA[data]} was (at most "
-                    f"{find_recipe(NOISE, data).epsilon:.2g} a pixel): a sample, with limits of its own.")  # fmt: skip
+        st.caption(f"No shipped classifier for these pictures was trained on noise, one for {DATA[data]} was (at most "
+                   f"{find_recipe(NOISE, data).epsilon:.2g} a pixel): a sample, with limits of its own.")  # fmt: skip
         explorers(sides, "transfer", dict.fromkeys(AXES, 0.0), shared=False)
     names, known, told = [side.view.classifier.name for side in sides], measured(results(), manifest()), []
     for card in manifest():
