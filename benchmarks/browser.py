@@ -11,6 +11,8 @@ from typing import Any
 from benchmarks.app import CHROMIUM, chromium, running_app
 
 PATIENCE = 60_000  # milliseconds
+# Of a page: its script has run to its end.
+DONE = "() => document.querySelector('[data-testid=stApp]')?.dataset.testScriptState === 'notRunning'"
 
 # Times between drawn frames, taken where the explorer draws: in requestAnimationFrame.
 RECORD = """() => { window.gaps = []; let last = performance.now();

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.app import CHROMIUM, chromium, running_app
-from benchmarks.browser import PATIENCE
+from benchmarks.browser import DONE, PATIENCE
 
 FOLDER = Path(__file__).with_name("pictures")
 VIEWS = {
@@ -19,7 +19,6 @@ VIEWS = {
     "numbers": "?step=12&full=1",
 }
 """File → link. ``full=1`` is the large type of the full screen."""
-DONE = "() => document.querySelector('[data-testid=stApp]')?.dataset.testScriptState === 'notRunning'"
 
 
 def main() -> None:

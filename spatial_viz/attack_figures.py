@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
 
-from spatial_viz.figure_style import ACCENT, Theme, axis_title, decimal, new_figure, palette, short
+from spatial_viz.figure_style import ACCENT, Theme, axis_title, decimal, new_figure, palette, short, spread
 from spatial_viz.figures import heatmap, surface
 from spatial_viz.landscape import loss_words
 
@@ -50,11 +50,11 @@ def attack_map(
     first = len(figure.data)
     steps = paths.shape[1]
     figure.add_traces(_trails(paths, steps - 1))
-    shown = np.unique(np.linspace(0, steps - 1, min(steps, FRAMES)).round().astype(int))
+    shown = spread(steps - 1, FRAMES)
     moving = list(range(first, len(figure.data)))
-    figure.frames = [go.Frame(data=_trails(paths, step), traces=moving, name=str(step)) for step in shown.tolist()]
+    figure.frames = [go.Frame(data=_trails(paths, step), traces=moving, name=str(step)) for step in shown]
     best = np.maximum.accumulate(path_losses.max(0))
-    labels = [f"step {step}, highest {loss_words(landscape)} so far {best[step]:.2f}" for step in shown.tolist()]
+    labels = [f"step {step}, highest {loss_words(landscape)} so far {best[step]:.2f}" for step in shown]
     add_player(figure, labels, len(labels) - 1, STEP_MS, palette(theme)["text"])
     return figure
 
@@ -150,7 +150,7 @@ def add_player(figure: go.Figure, labels: Sequence[str], active: int, step_ms: i
 
     The slider stops at `STOPS` of the frames at most, the first and the last among them: the browser measures each.
     """
-    stops = np.unique(np.linspace(0, len(labels) - 1, min(len(labels), STOPS)).round().astype(int)).tolist()
+    stops = spread(len(labels) - 1, STOPS)
     at_once = {"frame": {"duration": 0, "redraw": False}, "mode": "immediate", "transition": {"duration": 0}}
     running = {"frame": {"duration": step_ms, "redraw": False}, "transition": {"duration": 0}, "fromcurrent": False}
     figure.update_layout(

@@ -267,6 +267,16 @@ def escaped(text: str) -> str:
     return html.escape(text, quote=False)
 
 
+def spread(last: int, most: int) -> list[int]:
+    """At most ``most`` of the numbers 0 to ``last``, as evenly as can be, both ends among them.
+
+    >>> spread(10, 4), spread(2, 4)
+    ([0, 3, 7, 10], [0, 1, 2])
+    """
+    numbers: list[int] = np.unique(np.linspace(0, last, min(last + 1, most)).round().astype(int)).tolist()
+    return numbers
+
+
 def enlarged(figure: go.Figure, factor: float) -> go.Figure:
     """A copy of a figure with all its type, and the space that holds it, ``factor`` times as large; less so in three
     dimensions, where the type of the axes would soon lie on itself.

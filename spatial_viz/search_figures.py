@@ -22,6 +22,7 @@ from spatial_viz.figure_style import (
     new_figure,
     palette,
     short,
+    spread,
 )
 from spatial_viz.figures import cell_edges, heatmap
 from spatial_viz.landscape import DIMS, loss_words, misclassified, plane, severity_order
@@ -111,7 +112,7 @@ def filling_figure(landscape: xr.Dataset, theme: Theme = "light", height: int = 
     )  # fmt: skip
     count, first = loss.size, len(figure.data)
     so_far = _worst_so_far(landscape, loss.ravel(), wrong.ravel())
-    shown = np.unique(np.linspace(0, count, min(count + 1, FRAMES)).round().astype(int)).tolist()
+    shown = spread(count, FRAMES)
 
     def at(done: int) -> list[go.Scatter]:  # only what changes: Plotly checks every word of every frame
         x, y = _uncovered(done, len(rotations), rows)
@@ -131,7 +132,7 @@ def filling_figure(landscape: xr.Dataset, theme: Theme = "light", height: int = 
     labels = [_told(done, count, loss.ravel(), so_far, loss_words(landscape)) for done in shown]
     add_player(figure, labels, 0, FRAME_MS, colours["text"])
     bands = [(len(dxs) - 1) / 2 + band * len(dxs) for band in range(len(dys))]
-    every = np.unique(np.linspace(0, len(rotations) - 1, min(len(rotations), 7)).round().astype(int))
+    every = spread(len(rotations) - 1, 7)
     bare = {"showgrid": False, "zeroline": False, "showline": True, "mirror": True}
     figure.update_layout(
         plot_bgcolor=colours["page"], margin_t=8,

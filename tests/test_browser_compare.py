@@ -10,8 +10,9 @@ from urllib.parse import urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from conftest import most_robust
 
-from spatial_viz.classifiers import load_classifier, manifest
+from spatial_viz.classifiers import load_classifier
 from spatial_viz.compare_figures import comparison_rows
 from spatial_viz.defences import MajorityVote, vote_shares
 from spatial_viz.grids import TransformGrid
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.browser
 PATIENCE = 120_000  # milliseconds; the machine may be busy with other tests
 QUICK = "granularity=11%2C3%2C3"  # a grid that takes a moment
 GRID = TransformGrid(30, 3, 3, (11, 3, 3))
-ROBUST = max((card for card in manifest() if card["data"] == "cifar10"), key=lambda card: card["grid_accuracy"])
+ROBUST = most_robust("cifar10")
 CLASSIFIERS = ("cifar10/standard", ROBUST["name"])  # the page opens with these
 # Of a page that is not the first Streamlit looks for its server twice, and finds it the second time.
 LOOKING = ("/compare/_stcore/health", "/compare/_stcore/host-config")

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
+from benchmarks.browser import DONE
 from spatial_viz.pages.lecture import STEPS
 
 pytestmark = pytest.mark.browser
@@ -18,9 +19,6 @@ COUNT = len(STEPS)
 QUICK = "&granularity=11%2C3%2C3"  # a grid that takes a moment
 # Of a page that is not the first Streamlit looks for its server twice, and finds it the second time.
 LOOKING = ("/lecture/_stcore/health", "/lecture/_stcore/host-config")
-
-
-DONE = "() => document.querySelector('[data-testid=stApp]')?.dataset.testScriptState === 'notRunning'"
 
 
 @dataclass

@@ -13,11 +13,11 @@ import plotly.graph_objects as go
 import pytest
 import torch
 import xarray as xr
-from conftest import blob
+from conftest import blob, most_robust
 from streamlit.testing.v1 import AppTest
 from torch import Tensor
 
-from spatial_viz.classifiers import Classifier, load_classifier, manifest
+from spatial_viz.classifiers import Classifier, load_classifier
 from spatial_viz.compare_figures import comparison_rows, difference_end, difference_map, telling_transform
 from spatial_viz.defences import MajorityVote, vote_shares
 from spatial_viz.errors import InvalidInput
@@ -28,8 +28,7 @@ from spatial_viz.landscape import misclassified, transform_words, worst_case
 from spatial_viz.sweeps import sweep
 
 GRID = TransformGrid(30.0, 3.0, 3.0, (7, 5, 3))
-SHIPPED = [card for card in manifest() if card["data"] == "cifar10"]
-OPENING = ("cifar10/standard", max(SHIPPED, key=lambda card: card["grid_accuracy"])["name"])  # of the page
+OPENING = ("cifar10/standard", most_robust("cifar10")["name"])  # of the page
 
 
 @pytest.fixture

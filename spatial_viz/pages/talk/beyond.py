@@ -171,16 +171,17 @@ def _with_and_without_noise(talk: Talk) -> list[Side]:
         named = ((standard, f"standard: {standard}"), (noise, f"noise: {noise}"))
         if data == data_of(talk):
             return [side_of(talk, name, title) for name, title in named]
-        return [_sample_side(talk, name, title, opening_sample(data)) for name, title in named]
+        grid = TransformGrid.paper(classifier_of(talk, noise).input_size)
+        return [_sample_side(talk, name, title, opening_sample(data), grid) for name, title in named]
     return []
 
 
-def _sample_side(talk: Talk, name: str, title: str, sample: Sample) -> Side:
-    """A sample of another data set under a classifier for it."""
+def _sample_side(talk: Talk, name: str, title: str, sample: Sample, grid: TransformGrid) -> Side:
+    """A sample in the place of the talk's picture, under a classifier for it."""
     classifier = classifier_of(talk, name)
-    image, grid = classifier.prepare(load_image(sample.path)), TransformGrid.paper(classifier.input_size)
+    image = classifier.prepare(load_image(sample.path))
     view = dataclasses.replace(talk.view, classifier=classifier, image=image, label=sample.label, grid=grid)
-    return Side(title, view, kept(talk, ("sample", name, sample.name), lambda: cached_sweep(
+    return Side(title, view, kept(talk, ("sample", name, sample.name, grid), lambda: cached_sweep(
         classifier, image, sample.label, grid.axes(), view.padding, progress=talk.progress)))  # fmt: skip
 
 
@@ -207,11 +208,8 @@ def _broken(talk: Talk) -> Side | None:
         classifier, dataset, view.grid, view.padding, talk.progress, mine))  # fmt: skip
     if sample is None:
         return None
-    image = classifier.prepare(load_image(sample.path))
-    landscape = kept(talk, ("hunted", name, sample.name), lambda: cached_sweep(
-        classifier, image, sample.label, view.grid.axes(), view.padding, progress=talk.progress))  # fmt: skip
     title = f"found: {class_names(dataset)[sample.label]} ({sample.name})"
-    return Side(title, dataclasses.replace(view, classifier=classifier, image=image, label=sample.label), landscape)
+    return _sample_side(talk, name, title, sample, view.grid)
 
 
 def _hunt(talk: Talk) -> None:
