@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import ctypes
 import math
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -283,6 +284,10 @@ def _pool(workers: int) -> ThreadPoolExecutor | None:
 def _one_thread() -> None:
     torch.get_num_threads()  # only now does torch itself set the number for a new thread
     threadpool_limits(1, user_api="openmp")
+    # After torch.set_num_threads the MKL inside torch follows OpenMP no more, and its sums depend on the number.
+    limit_mkl = getattr(ctypes.CDLL(torch._C.__file__), "MKL_Set_Num_Threads_Local", None)
+    if limit_mkl is not None:
+        limit_mkl(1)
 
 
 def _out_of_memory(error: Exception) -> bool:

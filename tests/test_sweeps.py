@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gc
 import math
+import os
+import subprocess
+import sys
 import weakref
 from pathlib import Path
 
@@ -11,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from conftest import Centroid, blob, toy_logit
+from conftest import ROOT, Centroid, blob, toy_logit
 from PIL import Image
 from torch import Tensor, nn
 
@@ -355,3 +358,24 @@ class TestCuda:
 def test_bf16_is_only_used_where_it_is_fast() -> None:
     model = classifier(margin_error=0.3)
     assert runner_for(model, "cpu").precision == ("bf16" if fast_at_bf16(torch.device("cpu")) else "fp32")
+
+
+def test_who_sets_the_number_of_threads_changes_no_digit() -> None:
+    """A worker of a cluster sets it, a command leaves it to OpenMP: the answers about one picture are the same."""
+    code = """
+import sys, torch
+from spatial_viz.classifiers import load_classifier
+from spatial_viz.images import load_sample
+from spatial_viz.runner import runner_for
+if sys.argv[1] == "set":
+    torch.set_num_threads(2)
+image, _ = load_sample("cifar10", 0)
+answers = runner_for(load_classifier("cifar10/standard"), "cpu", "fp32").exact(image, torch.zeros(1, 3), "black")
+print(torch.get_num_threads(), answers.tolist())
+"""
+    environment = os.environ | {"OMP_NUM_THREADS": "2", "PYTHONPATH": str(ROOT)}
+    said = [
+        subprocess.run([sys.executable, "-c", code, who], env=environment, capture_output=True, text=True, check=True)
+        for who in ("set", "left")
+    ]
+    assert said[0].stdout.startswith("2 ") and said[0].stdout == said[1].stdout
