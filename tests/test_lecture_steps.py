@@ -22,7 +22,7 @@ from spatial_viz.memory import Memory
 from spatial_viz.pages.choosing import View
 from spatial_viz.pages.talk import beyond, numbers, robust
 from spatial_viz.pages.talk import step as talk_step
-from spatial_viz.pages.talk.step import Talk
+from spatial_viz.pages.talk.step import Talk, looks
 
 STEPS = {step.title: step for step in (*robust.STEPS, *beyond.STEPS)}
 SMALL = TransformGrid(30.0, 3.0, 3.0, (5, 3, 3))
@@ -151,6 +151,26 @@ def test_cards_without_curves_say_where_the_training_got_to(talk: Talk, monkeypa
     page = open_step("Robust optimisation", talk)
     assert "not on the card" in page.info[0].value
     assert "100 %" in page.get("plotly_chart")[0].proto.spec  # the bars of what was measured
+
+
+# --- What is drawn before all is known ------------------------------------------------------------------------------
+
+
+def test_a_step_that_nobody_warmed_looks_at_a_part_of_the_grid_first(talk: Talk) -> None:
+    there = dataclasses.replace(talk, view=dataclasses.replace(talk.view, grid=TransformGrid.paper(32)))
+    first, then = looks(there)
+    few, whole = first(there), then(there)
+    assert few["loss"].size == 99 and whole["loss"].size == 775
+    same = whole["loss"].sel({dim: few[dim] for dim in few["loss"].dims})  # values of the grid itself, ends and all
+    assert same.shape == few["loss"].shape and float(abs(same - few["loss"]).max()) < 1e-5
+    assert few["rotation"].values[[0, -1]].tolist() == [-30, 30]
+    (now,) = looks(there)  # known by now
+    assert now(there) is whole
+    assert len(looks(there, "cifar10/worst-of-10-30")) == 2
+
+
+def test_a_small_grid_is_looked_at_once(talk: Talk) -> None:
+    assert len(looks(talk)) == 1
 
 
 # --- The landscape, flattened; intuitions do not transfer -----------------------------------------------------------

@@ -6,13 +6,14 @@ import functools
 import html
 from typing import Any
 
+import plotly.graph_objects as go
 import streamlit as st
 from streamlit import runtime
 from streamlit.runtime.runtime import RuntimeState
 
 from spatial_viz.explorer.component import lecture_hands, lecture_style
 from spatial_viz.images import data_uri, tensor_to_picture
-from spatial_viz.pages.choosing import View, guarded, progress_bar, remember, theme_of_page
+from spatial_viz.pages.choosing import BARE, View, guarded, progress_bar, remember, theme_of_page
 from spatial_viz.pages.taking import note_picture
 from spatial_viz.pages.talk import beyond, noise, robust, searching, turning
 from spatial_viz.pages.talk.step import Step, Talk, watched
@@ -48,6 +49,7 @@ def page() -> None:
             with _stage(number):
                 demonstration(number, talk)
             _warm_beside(number, talk)
+        _load_plotly()
         st.container(key="lecture-sources").caption(step.sources)
 
 
@@ -79,6 +81,12 @@ def _bar(number: int, full: bool) -> None:
             number, len(STEPS), STEPS[number - 1].title, full, HANDS,
             on_turn=lambda: _turn_to(state[HANDS]["turn"]), on_full=lambda: _fill(state[HANDS]["full"]),
         )  # fmt: skip
+
+
+def _load_plotly() -> None:
+    """A chart that nobody sees: the browser loads Plotly for it before a step needs it."""
+    with st.container(key="lecture-plotly"):
+        st.plotly_chart(go.Figure(layout={"height": 10}), config=BARE, key="lecture-plotly-chart", alt="")
 
 
 def _turn_to(number: Any) -> None:

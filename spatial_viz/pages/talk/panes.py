@@ -13,7 +13,7 @@ from spatial_viz.explorer.component import explorer
 from spatial_viz.explorer.payload import Pane, explorer_payload
 from spatial_viz.pages.choosing import View
 from spatial_viz.pages.posing import answer_at, link_pose, pose_of
-from spatial_viz.pages.talk.step import Talk, classifier_of, landscape_of, picture_of
+from spatial_viz.pages.talk.step import Look, Talk, classifier_of, landscape_of, picture_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,11 +25,11 @@ class Side:
     landscape: xr.Dataset
 
 
-def side_of(talk: Talk, name: str | None, title: str) -> Side:
+def side_of(talk: Talk, name: str | None, title: str, look: Look = landscape_of) -> Side:
     """The talk's picture under a classifier of the same data set."""
     classifier = classifier_of(talk, name)
     view = dataclasses.replace(talk.view, classifier=classifier, image=picture_of(talk, name))
-    return Side(title, view, landscape_of(talk, name))
+    return Side(title, view, look(talk, name))
 
 
 def explorers(sides: Sequence[Side], key: str, pose: dict[str, float] | None = None, shared: bool = True) -> None:

@@ -19,7 +19,19 @@ from spatial_viz.losses import cross_entropy
 from spatial_viz.pages.choosing import plain
 from spatial_viz.pages.talk.numbers import all_groups, bars, results
 from spatial_viz.pages.talk.panes import Side, explorers, side_of
-from spatial_viz.pages.talk.step import Step, Talk, chart, data_of, kept, label_of, missing, partner, pictures
+from spatial_viz.pages.talk.step import (
+    Step,
+    Talk,
+    can_be_searched,
+    chart,
+    data_of,
+    kept,
+    label_of,
+    looks,
+    missing,
+    partner,
+    pictures,
+)
 from spatial_viz.runner import exact_logits
 
 CANDIDATES = 10  # random transforms of a training step
@@ -113,19 +125,23 @@ def _flattened(talk: Talk) -> None:
         )
         bars(talk, published_group(results(), "imagenet"), "flattened-published", height=_of_height(talk, 0.6))
         return
-    sides = [side_of(talk, name, f"{title}: {name}") for title, name in names.items()]
     with st.container(horizontal=True, vertical_alignment="center"):
         shown = st.segmented_control("Shown", SHOWN, default=SHOWN[0], required=True, key="flattened_as",
                                      label_visibility="collapsed")  # fmt: skip
         words = st.container()
-    if shown == SHOWN[1] and all(len(talk.view.grid.values(axis)) > 1 for axis in ("rotation", "dx")):
+    place, surfaces = st.empty(), shown == SHOWN[1] and can_be_searched(talk)
+    if surfaces:
         words.markdown("Height and colour: the highest loss over all shifts up and down.")
-        _surfaces(talk, sides)
-    else:
-        explorers(sides, "flattened")
+    for look in looks(talk, *names.values()):
+        sides = [side_of(talk, name, f"{title}: {name}", look) for title, name in names.items()]
+        with place.container():
+            if surfaces:
+                _surfaces(talk, sides, f"flattened-surfaces-{look.__name__}")
+            else:
+                explorers(sides, f"flattened-{look.__name__}")
 
 
-def _surfaces(talk: Talk, sides: Sequence[Side]) -> None:
+def _surfaces(talk: Talk, sides: Sequence[Side], key: str) -> None:
     """The landscapes over rotation and dx, each at its worst dy, on one scale and under one camera."""
     top = figures.loss_max(*(side.landscape for side in sides))
     drawn = []
@@ -134,7 +150,7 @@ def _surfaces(talk: Talk, sides: Sequence[Side]) -> None:
         near = {axis: 0.82 * value for axis, value in figure.layout.scene.camera.eye.to_plotly_json().items()}
         figure.update_layout(title=None, margin_t=0, height=talk.height - 150, scene_camera_eye=near)
         drawn.append((side.title, enlarged(figure, talk.type_scale)))
-    linked_surfaces(drawn, "flattened-surfaces")
+    linked_surfaces(drawn, key)
 
 
 def _warm_flattened(talk: Talk) -> None:

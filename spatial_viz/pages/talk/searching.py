@@ -24,12 +24,15 @@ from spatial_viz.pages.choosing import ONLY_RESET, plain
 from spatial_viz.pages.talk.step import (
     Step,
     Talk,
+    can_be_searched,
     chart,
     forget,
+    is_kept,
     kept,
     kept_figure,
     label_of,
     landscape_of,
+    looks,
     missing,
     pictures,
 )
@@ -39,17 +42,16 @@ TRIES = 10  # of the audience
 ASCENT = 60  # steps of a path; two thirds of a limit would do to cross it
 PATHS = 12  # at most
 EPSILON = 8 / 255  # of the landscape of noise
+NOISE_PLANE, TIMED = "noise-plane", "timed"  # what answers are kept under
 PAPER = "Engstrom et al., *Exploring the Landscape of Spatial Robustness*, ICML 2019"
 Place = tuple[float, float]  # rotation and dx
 
 
-def _searchable(talk: Talk) -> xr.Dataset | None:
-    """The landscape, where rotation and shift both move; else the page says what to do."""
-    landscape = landscape_of(talk)
-    if landscape.sizes["rotation"] > 1 and landscape.sizes["dx"] > 1:
-        return landscape
-    missing("Nothing to search: let rotation and shift move in the sidebar's spatial limits.")
-    return None
+def _searchable(talk: Talk) -> bool:
+    """Whether there is something to search; else the page says what to do."""
+    if not can_be_searched(talk):
+        missing("Nothing to search: let rotation and shift move in the sidebar's spatial limits.")
+    return can_be_searched(talk)
 
 
 def _warm_landscape(talk: Talk) -> None:
@@ -123,25 +125,29 @@ QUESTION = (
 
 
 def _key_question(talk: Talk) -> None:
-    landscape = _searchable(talk)
-    if landscape is None:
+    if not _searchable(talk):
         return
     tries = _tries.chosen(talk)
     left, right = st.columns([5, 3], gap="large")
     with left:
         _tries.ask(talk, "Try")
-        uncovered = bool(st.session_state.get("uncovered"))
-        draw = search_figures.uncovered_map if uncovered else search_figures.hidden_map
-        figure = draw(landscape, tries, talk.theme)
-        covered = f"A map over rotation and shift right, covered but for {len(tries)} cells that were tried."
-        alt = alt_text(landscape) if uncovered else covered
-        key = f"tries-map-{len(tries)}-{uncovered}"  # mounted anew, so that the same cell can be clicked again
-        chart(talk, figure, key, alt=alt, height=round(0.8 * talk.height),
-              on_select=None if uncovered else _tries.clicked(key, figure))  # fmt: skip
+        place = st.empty()
     with right:
         st.latex(QUESTION)
         st.markdown("Find the network θ whose loss is small on average, even at the **worst** turn and shift of each "
                     "picture.")  # fmt: skip
+    uncovered = bool(st.session_state.get("uncovered"))
+    draw = search_figures.uncovered_map if uncovered else search_figures.hidden_map
+    for look in looks(talk):
+        landscape = look(talk)
+        figure = draw(landscape, tries, talk.theme)
+        covered = f"A map over rotation and shift right, covered but for {len(tries)} cells that were tried."
+        alt = alt_text(landscape) if uncovered else covered
+        # Mounted anew after every try, so that the same cell can be clicked again.
+        key = f"tries-map-{len(tries)}-{uncovered}-{look.__name__}"
+        chart(talk, figure, key, alt=alt, height=round(0.8 * talk.height), place=place,
+              on_select=None if uncovered else _tries.clicked(key, figure))  # fmt: skip
+    with right:
         if tries:
             best, top = search_figures.best_try(landscape, tries), worst_case(landscape).loss
             st.markdown(f"Your best of {len(tries)}: loss **{decimal(best)}**."
@@ -168,31 +174,33 @@ def _climb(talk: Talk, starts: tuple[Place, ...]) -> AttackResult:
 
 
 def _first_order(talk: Talk) -> None:
-    landscape = _searchable(talk)
-    if landscape is None:
+    if not _searchable(talk):
         return
     starts = _starts.chosen(talk, _opening(talk))
     _starts.ask(talk, "Start here")
     opening = tuple(_opening(talk))  # these three climb together, whatever comes later by itself
     together = [opening] if tuple(starts[: len(opening)]) == opening else []
     alone = starts[len(opening) * len(together) :]
-    found = [_climb(talk, each) for each in (*together, *((start,) for start in alone))]
+    asked = [*together, *((start,) for start in alone)]
+    left, right = st.columns([5, 3], gap="medium")
+    place, height = left.empty(), round(0.82 * talk.height)
+    for look in () if all(is_kept(talk, ("climb", each)) for each in together) else looks(talk):
+        figure = search_figures.uncovered_map(look(talk), [], talk.theme)
+        chart(talk, figure, f"starts-map-{look.__name__}", alt=alt_text(look(talk)), height=height, place=place)
+    landscape = landscape_of(talk)
+    found = [_climb(talk, each) for each in asked]
     paths = np.concatenate([each.paths[0].numpy() for each in found if each.paths is not None] or [np.zeros((0, 1, 3))])
     losses = np.concatenate(
         [each.path_losses[0].numpy() for each in found if each.path_losses is not None] or [np.zeros((0, 1))]
     )
-    left, right = st.columns([5, 3], gap="medium")
-    with left:
-        if not starts:
-            figure = search_figures.uncovered_map(landscape, [], talk.theme)
-        else:
-            figure = attack_figures.attack_map(
-                landscape, np.zeros((0, 3)), np.zeros(0, bool), 0, paths, losses, talk.theme
-            )
-        search_figures.add_click_layer(figure, landscape)
-        key = f"starts-map-{len(starts)}"
-        chart(talk, figure, key, alt=f"{alt_text(landscape)} First-order paths from {len(starts)} starts lie on it.",
-              height=round(0.82 * talk.height), on_select=_starts.clicked(key, figure))  # fmt: skip
+    if not starts:
+        figure = search_figures.uncovered_map(landscape, [], talk.theme)
+    else:
+        figure = attack_figures.attack_map(landscape, np.zeros((0, 3)), np.zeros(0, bool), 0, paths, losses, talk.theme)
+    search_figures.add_click_layer(figure, landscape)
+    key = f"starts-map-{len(starts)}"
+    chart(talk, figure, key, alt=f"{alt_text(landscape)} First-order paths from {len(starts)} starts lie on it.",
+          height=height, on_select=_starts.clicked(key, figure), place=place)  # fmt: skip
     with right:
         if not starts:
             st.markdown("Click the map, or call out a start.")
@@ -217,22 +225,28 @@ def _warm_first_order(talk: Talk) -> None:
 def _noise_plane(talk: Talk) -> xr.Dataset:
     """The loss over two directions of noise."""
     view = talk.view
-    return kept(talk, "noise-plane", lambda: noise_landscape(
+    return kept(talk, NOISE_PLANE, lambda: noise_landscape(
         view.classifier, view.image, view.label, EPSILON, progress=talk.progress))  # fmt: skip
 
 
 def _landscapes(talk: Talk) -> None:
-    landscape = _searchable(talk)
-    if landscape is None:
+    if not _searchable(talk):
         return
     columns = st.columns([4, 5, 5])
     for column, words in zip(columns, ("turns and shifts, from above", "turns and shifts, as a surface",
                                        "small noise, as a surface"), strict=True):  # fmt: skip
         column.markdown(f"**{words.capitalize()}**")
-    plane = _noise_plane(talk)
-    top, height = figures.loss_max(plane, landscape), round(0.9 * talk.height)  # one scale for all three
-    chart(talk, figures.heatmap(landscape, "rotation", "dx", theme=talk.theme, value_max=top), "talk-heatmap",
-          alt=alt_text(landscape), height=height, place=columns[0])  # fmt: skip
+    height, from_above = round(0.9 * talk.height), columns[0].empty()
+
+    def draw_map(landscape: xr.Dataset, key: str, top: float | None = None) -> None:
+        figure = figures.heatmap(landscape, "rotation", "dx", theme=talk.theme, value_max=top)
+        chart(talk, figure, key, alt=alt_text(landscape), height=height, place=from_above)
+
+    for look in () if is_kept(talk, NOISE_PLANE) else looks(talk):
+        draw_map(look(talk), f"talk-heatmap-{look.__name__}")
+    landscape, plane = landscape_of(talk), _noise_plane(talk)
+    top = figures.loss_max(plane, landscape)  # one scale for all three
+    draw_map(landscape, "talk-heatmap", top)
     chart(talk, figures.surface(landscape, theme=talk.theme, value_max=top), "talk-surface",
           alt=alt_text(landscape), height=height, config=ONLY_RESET, place=columns[1])  # fmt: skip
     chart(talk, figures.surface(plane, "gradient", "random", theme=talk.theme, value_max=top), "talk-noise-surface",
@@ -258,18 +272,17 @@ def _sweep_here(talk: Talk) -> tuple[xr.Dataset, float]:
 
 
 def _timed(talk: Talk) -> tuple[xr.Dataset, float]:
-    return kept(talk, "timed", lambda: _sweep_here(talk))
+    return kept(talk, TIMED, lambda: _sweep_here(talk))
 
 
 def _exhaustive(talk: Talk) -> None:
-    landscape, seconds = _timed(talk)
-    worst, view = worst_case(landscape), talk.view
     left, right = st.columns([5, 3], gap="large")
-    with left:
-        chart(
-            talk, _filling(talk, landscape), "filling", alt=f"The grid, which fills cell by cell. {alt_text(landscape)}"
-        )
-    with right:
+    view, place = talk.view, right.empty()
+    if not is_kept(talk, TIMED):
+        pictures(talk, [(view.image, "The picture", "to be turned and shifted")], place)
+    landscape, seconds = _timed(talk)
+    worst = worst_case(landscape)
+    with place.container():
         turned = warp(view.image[None], torch.tensor([[worst.rotation, worst.dx, worst.dy]]), view.padding)[0]
         natural = int(landscape["natural_predicted"])
         pictures(talk, [
@@ -281,7 +294,11 @@ def _exhaustive(talk: Talk) -> None:
             f"{_where(landscape)}.  \n{transform_words(worst.rotation, worst.dx, worst.dy).capitalize()}: "
             f"{plain(worst.name)}, loss **{decimal(worst.loss)}**."
         )
-        st.button("Measure again", icon=":material/timer:", key="measure-again", on_click=forget, args=(talk, "timed"))
+        st.button("Measure again", icon=":material/timer:", key="measure-again", on_click=forget, args=(talk, TIMED))
+    with left:  # last, for it takes longest to draw
+        chart(
+            talk, _filling(talk, landscape), "filling", alt=f"The grid, which fills cell by cell. {alt_text(landscape)}"
+        )
 
 
 def _filling(talk: Talk, landscape: xr.Dataset) -> go.Figure:

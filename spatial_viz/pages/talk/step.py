@@ -3,7 +3,8 @@
 A module of this folder exports ``STEPS``; `spatial_viz.pages.lecture` shows them in order. A step draws its one
 demonstration with ``show`` on a page that has already its heading and its sentences. What takes longer than a moment is
 asked for through `landscape_of` and `kept`, and in the same words by ``warm``, which runs on a thread of its own while
-the step before is shown: then ``show`` finds the answers there. ``warm`` must not call Streamlit.
+the step before is shown: then ``show`` finds the answers there. ``warm`` must not call Streamlit. A step that nobody
+warmed draws what it knows already, first of all by `looks`, and replaces that once it knows more.
 
 A step shows no more than fits on a projector below heading and sentences: give `chart` the whole height with
 ``height=talk.height``, or a share of it.
@@ -13,10 +14,12 @@ from __future__ import annotations
 
 import dataclasses
 import html
+import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
 import streamlit as st
 import torch
@@ -25,15 +28,17 @@ from torch import Tensor
 
 from spatial_viz.cache import cached_sweep
 from spatial_viz.classifiers import Classifier, catalogue
-from spatial_viz.figure_style import Theme, enlarged
+from spatial_viz.figure_style import Theme, enlarged, spread
+from spatial_viz.grids import TransformGrid
 from spatial_viz.images import data_uri, tensor_to_picture
 from spatial_viz.memory import Memory
 from spatial_viz.pages import choosing
 from spatial_viz.pages.choosing import BARE, View
 from spatial_viz.runner import Progress, exact_logits
-from spatial_viz.sweeps import pixel_hash
+from spatial_viz.sweeps import pixel_hash, sweep_axes
 
 PROJECTOR = 700  # pixels of a demonstration: less has no room for the largest type
+Look = Callable[..., xr.Dataset]  # as `landscape_of`
 _MEMORY = Memory(256)
 _FIGURES = Memory(8)  # they are large
 
@@ -103,6 +108,44 @@ def landscape_of(talk: Talk, classifier_name: str | None = None) -> xr.Dataset:
         classifier, image, view.label, view.grid.axes(), view.padding, progress=talk.progress))  # fmt: skip
 
 
+def has_landscape(talk: Talk, classifier_name: str | None = None) -> bool:
+    """Whether what `landscape_of` finds is at hand."""
+    return is_kept(talk, ("landscape", classifier_name or talk.view.classifier.name))
+
+
+def can_be_searched(talk: Talk) -> bool:
+    """Whether rotation and shift both move, so that there is a map over them."""
+    return all(len(talk.view.grid.values(axis)) > 1 for axis in ("rotation", "dx"))
+
+
+def looks(talk: Talk, *classifier_names: str | None) -> Sequence[Look]:
+    """Ways to the landscapes under some classifiers (by default the talk's), to be drawn one after the other.
+
+    Where it takes a while until they are known, the first way finds what a few of the grid's transforms tell.
+    """
+    few, all_of_them = (
+        math.prod(map(len, axes.values())) for axes in (_some_of(talk.view.grid), talk.view.grid.axes())
+    )
+    at_hand = all(has_landscape(talk, name) for name in classifier_names or (None,))
+    return (landscape_of,) if at_hand or few > all_of_them / 4 else (_first_look, landscape_of)
+
+
+def _first_look(talk: Talk, classifier_name: str | None = None) -> xr.Dataset:
+    """A landscape that is at hand; else one of only some values of every axis."""
+    if has_landscape(talk, classifier_name):
+        return landscape_of(talk, classifier_name)
+    view, classifier = talk.view, classifier_of(talk, classifier_name)
+    return kept(talk, ("first look", classifier.name), lambda: sweep_axes(
+        classifier, picture_of(talk, classifier_name), view.label, _some_of(view.grid), padding=view.padding
+    ))  # fmt: skip
+
+
+def _some_of(grid: TransformGrid) -> dict[str, np.ndarray]:
+    """Of every axis of the grid the ends and some values between them; 99 of the paper's 775 transforms."""
+    few = {"rotation": 11, "dy": 3, "dx": 3}
+    return {axis: values[spread(len(values) - 1, few[axis])] for axis, values in grid.axes().items()}
+
+
 def data_of(talk: Talk) -> str:
     """The data set of the talk's classifier."""
     return talk.view.classifier.name.split("/")[0]
@@ -138,9 +181,8 @@ def forget(talk: Talk, key: Any) -> None:
     _MEMORY.forget((_question(talk), key))
 
 
-def is_kept(talk: Talk, what: str) -> bool:
-    """Whether an answer is at hand: ``"landscape"`` is that of the talk's own classifier."""
-    key = ("landscape", talk.view.classifier.name) if what == "landscape" else what
+def is_kept(talk: Talk, key: Any) -> bool:
+    """Whether the answer that is kept under ``key`` is at hand."""
     return (_question(talk), key) in _MEMORY
 
 

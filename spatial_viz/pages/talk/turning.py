@@ -18,7 +18,7 @@ from spatial_viz.landscape import label_of as true_class
 from spatial_viz.pages import explore
 from spatial_viz.pages.choosing import plain, remember
 from spatial_viz.pages.talk.numbers import bars, results
-from spatial_viz.pages.talk.step import Step, Talk, data_of, is_kept, landscape_of, missing, partner, pictures
+from spatial_viz.pages.talk.step import Step, Talk, data_of, has_landscape, landscape_of, missing, partner, pictures
 
 WALL, UNKNOWN = "talk-wall", "?"
 SMALL = 64  # pixels; the pictures of the wall are swept beforehand only where that is a matter of seconds
@@ -76,7 +76,7 @@ def _verdict(name: str, right: bool, share: float) -> str:
 
 def _wall(talk: Talk) -> None:
     """All samples, each at its worst as soon as it is swept. A click makes one the talk's picture."""
-    filled = all(is_kept(_of_sample(talk, sample), "landscape") for sample in _samples(talk))
+    filled = all(has_landscape(_of_sample(talk, sample)) for sample in _samples(talk))
     fills = not filled and max(talk.view.classifier.input_size) <= SMALL
     st.fragment(_tiles, run_every=LOOK_AGAIN if fills else None)(talk, filled)
 
@@ -87,7 +87,7 @@ def _tiles(talk: Talk, was_filled: bool) -> None:
     for sample in _samples(talk):
         there = _of_sample(talk, sample)
         image, caption = there.view.image, UNKNOWN
-        if is_kept(there, "landscape"):
+        if has_landscape(there):
             worst = worst_case(landscape_of(there))
             moved = torch.tensor([[worst.rotation, worst.dx, worst.dy]])
             image = warp(image[None], moved, there.view.padding)[0]
