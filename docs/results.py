@@ -32,7 +32,8 @@ from spatial_viz.evaluation.summary import summarise, write_summary
 TARGET = Path(__file__).with_name("results.md")
 HEAD = """# Results
 
-Written by `make results` from `docs/results/*.json` and from the runs in the store; no number here is typed by hand.
+Written by `make results` from `docs/results/*.json`, from the cards of the classifiers in `pretrained/manifest.json`
+and from the runs in the store; no number here is typed by hand.
 Accuracy in per cent, in brackets the 95 % Wilson interval and the number of pictures; a dash where nothing is known. A
 picture counts as robust against an adversary if it is classified correctly as it is and at every transform that the
 adversary tries; "grid" is exact, over every transform of the grid.
@@ -75,8 +76,7 @@ def document(store: Path, shipped: Path) -> str:
     for data, rows in results.groupby("data", sort=False):
         parts += [f"## {data}\n", table(rows), ""]
     measured = results[results["source"] != SOURCES[2]]
-    parts.append("Measured with " + "; ".join(f"grid {grid}" for grid in sorted(set(measured["grid"]))) + ".\n"
-                 if len(measured) else "Nothing is measured yet: `python -m spatial_viz evaluate` does.\n")  # fmt: skip
+    parts.append("Measured with " + "; ".join(f"grid {grid}" for grid in sorted(set(measured["grid"]))) + ".\n")
     parts += [f"Left out: {problem}\n" for problem in problems]
     return "\n".join(parts)
 

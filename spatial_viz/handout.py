@@ -90,7 +90,7 @@ def handout(
         if progress:
             progress(number, len(chosen))
     results, cards = all_results()[0], manifest()
-    _numbers(sheets, (*groups(results, cards), *vote_groups(results, cards)))
+    _numbers(sheets, (*groups(results, cards), *vote_groups(results)))
     _words(sheets)
     return bytes(sheets.output())
 

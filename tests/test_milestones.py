@@ -9,7 +9,7 @@ import pytest
 
 from spatial_viz.classifiers import manifest
 from spatial_viz.evaluation.milestones import groups, measured, recipe_group, vote_groups
-from spatial_viz.evaluation.published import COLUMNS, published, rows_of
+from spatial_viz.evaluation.published import COLUMNS, published, rows_of, rows_of_card
 from spatial_viz.intervals import wilson
 
 GRID = "31,5,5 within ±30°, dx ±3 px, dy ±3 px"
@@ -17,15 +17,26 @@ GRID = "31,5,5 within ±30°, dx ±3 px, dy ±3 px"
 
 def card(recipe: str, natural: float, grid: float, data: str = "cifar10", **more: Any) -> dict[str, Any]:
     return {"name": f"{data}/{recipe}", "data": data, "recipe": recipe, "natural_accuracy": natural,
-            "natural_pictures": 10000, "grid_accuracy": grid, "grid_pictures": 1000,
-            "grid": f"{GRID}, black"} | more  # fmt: skip
+            "natural_pictures": 10000, "grid_accuracy": grid, "grid_pictures": 1000, "grid": f"{GRID}, black",
+            **bounds("natural", natural, 10000), **bounds("grid", grid, 1000)} | more  # fmt: skip
+
+
+def bounds(adversary: str, share: float, count: int) -> dict[str, float]:
+    low, high = wilson(round(share * count), count)
+    return {f"{adversary}_low": low, f"{adversary}_high": high}
 
 
 CARDS = [card("standard", 0.93, 0.15), card("worst-of-10-30", 0.91, 0.64), card("linf-8", 0.84, 0.02)]
 
 
+def told(cards: list[dict[str, Any]]) -> pd.DataFrame:
+    """What cards say, and the published figures."""
+    rows = pd.DataFrame([row for card in cards for row in rows_of_card(card)], columns=list(COLUMNS))
+    return pd.concat([rows.astype(published().dtypes), published()], ignore_index=True)
+
+
 def with_rows(*entries: dict[str, Any], grid: str = GRID, padding: str = "black") -> pd.DataFrame:
-    """The published figures, and those of a report besides."""
+    """What `told` gives, and the results of a report besides."""
     results = []
     for entry in entries:
         low, high = wilson(entry["correct"], entry["n"])
@@ -39,7 +50,7 @@ def with_rows(*entries: dict[str, Any], grid: str = GRID, padding: str = "black"
         "results": results,
     }  # fmt: skip
     rows = pd.DataFrame(rows_of(report, "measured here", "run"), columns=list(COLUMNS))
-    return pd.concat([rows.astype(published().dtypes), published()], ignore_index=True)
+    return pd.concat([rows.astype(published().dtypes), told(CARDS)], ignore_index=True)
 
 
 def shares(group: Any) -> dict[str, float]:
@@ -55,22 +66,23 @@ def test_the_published_figures_are_those_of_the_talk() -> None:
 
 
 def test_what_the_cards_say_is_measured_with_its_interval() -> None:
-    *_, ours = groups(published(), CARDS)
+    *_, ours = groups(told(CARDS), CARDS)
     assert shares(ours) == {"standard: as it is": 0.93, "standard: worst case": 0.15, "worst of ten: worst case": 0.64}
     assert [bar.pictures for bar in ours.bars] == [10000, 1000, 1000]
     assert (ours.bars[1].low, ours.bars[1].high) == wilson(150, 1000)
     assert "10,000" in ours.about and "1,000" in ours.about and not ours.published
-    *_, ours = groups(published(), [*CARDS, card("invariant-30", 0.92, 0.7)])
+    more = [*CARDS, card("invariant-30", 0.92, 0.7)]
+    *_, ours = groups(told(more), more)
     assert list(shares(ours).items())[-1] == ("invariance: worst case", 0.7)
 
 
 def test_a_larger_measurement_takes_the_place_of_the_card() -> None:
     more = with_rows({"classifier": "cifar10/standard", "adversary": "grid", "n": 4000, "correct": 640})
-    known = measured(more, CARDS)
+    known = measured(more)
     row = known[(known["classifier"] == "cifar10/standard") & (known["adversary"] == "grid")]
     assert row["accuracy"].tolist() == [0.16] and row["n"].tolist() == [4000]
     fewer = with_rows({"classifier": "cifar10/standard", "adversary": "grid", "n": 10, "correct": 9})
-    known = measured(fewer, CARDS)
+    known = measured(fewer)
     row = known[(known["classifier"] == "cifar10/standard") & (known["adversary"] == "grid")]
     assert row["accuracy"].tolist() == [0.15]
 
@@ -85,8 +97,8 @@ def test_another_grid_or_padding_is_another_question(other: dict[str, str]) -> N
 
 def test_a_classifier_without_numbers_leaves_no_bar() -> None:
     bare = {"name": "cifar10/standard", "data": "cifar10", "recipe": "standard"}
-    assert [group.title for group in groups(published(), [bare])] == [group.title for group in groups(published(), [])]
-    assert recipe_group(measured(published(), [bare]), bare).bars == ()
+    assert [group.title for group in groups(told([bare]), [bare])] == [group.title for group in groups(published(), [])]
+    assert recipe_group(measured(told([bare])), bare).bars == ()
 
 
 def test_networks_that_nobody_trained_here_have_a_group_of_their_own() -> None:
@@ -101,17 +113,17 @@ def test_networks_that_nobody_trained_here_have_a_group_of_their_own() -> None:
 
 
 def test_votes_are_shown_beside_single_answers_where_both_are_known() -> None:
-    (paper,) = vote_groups(published(), CARDS)
+    (paper,) = vote_groups(told(CARDS))
     assert [bar.share for bar in paper.bars] == [0.53, 0.56]
     voted = {"classifier": "cifar10/standard", "adversary": "grid", "n": 200, "correct": 60, "vote": 10}
-    paper, ours = vote_groups(with_rows(voted), CARDS)
+    paper, ours = vote_groups(with_rows(voted))
     assert shares(ours) == {"one answer: worst case": 0.15, "vote of 10: worst case": 0.3}
     alone = voted | {"classifier": "cifar10/other"}
-    assert len(vote_groups(with_rows(alone), CARDS)) == 1
+    assert len(vote_groups(with_rows(alone))) == 1
 
 
 def test_the_shipped_cards_are_read() -> None:
-    own = next(group for group in groups(published(), manifest()) if group.title.startswith("CIFAR-10, measured"))
-    told = {entry["name"]: entry for entry in manifest()}
-    assert own.bars[0].share == pytest.approx(told["cifar10/standard"]["natural_accuracy"])
+    own = next(group for group in groups(told(manifest()), manifest()) if group.title.startswith("CIFAR-10, measured"))
+    cards = {entry["name"]: entry for entry in manifest()}
+    assert own.bars[0].share == pytest.approx(cards["cifar10/standard"]["natural_accuracy"])
     assert 0 < own.bars[1].share < own.bars[2].share < own.bars[0].share

@@ -13,6 +13,7 @@ from streamlit.testing.v1 import AppTest
 from synthetic import write_run
 
 from docs.results import document, ship
+from spatial_viz.classifiers import manifest
 from spatial_viz.errors import CorruptFile
 from spatial_viz.evaluation.published import (
     COLUMNS,
@@ -57,7 +58,7 @@ def test_measured_shipped_and_published_are_one_table(tmp_path: Path) -> None:
     (shipped / "other.json").write_text('{"schema": 1}')
     (store / "broken").mkdir()
     (store / "broken" / "card.json").write_text("[]")
-    table, problems = all_results(store, shipped)
+    table, problems = all_results(store, shipped, [])
     assert list(table.columns) == list(COLUMNS)
     assert table["source"].value_counts().to_dict() == {
         "measured here": 2, "shipped": 2, "published": len(published())
@@ -76,7 +77,7 @@ def test_the_answer_with_most_pictures_is_drawn(tmp_path: Path) -> None:
     write_run(tmp_path, 20)
     write_run(tmp_path, 60)
     write_run(tmp_path, 40, padding="edge")
-    table, _ = all_results(tmp_path, tmp_path)
+    table, _ = all_results(tmp_path, tmp_path, [])
     known = best_known(table)
     measured = known[known["source"] != "published"]
     assert sorted(measured["n"]) == [40, 40, 60, 60]
@@ -88,7 +89,7 @@ def test_the_answer_with_most_pictures_is_drawn(tmp_path: Path) -> None:
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_the_chart_tells_published_bars_without_colour(theme: str, tmp_path: Path) -> None:
     write_run(tmp_path, 60)
-    table, _ = all_results(tmp_path, tmp_path)
+    table, _ = all_results(tmp_path, tmp_path, [])
     cifar = table[table["data"] == "cifar10"]
     figure = accuracy_figure(cifar, theme)  # type: ignore[arg-type]
     bars = [trace for trace in figure.data if trace.type == "bar"]
@@ -121,17 +122,19 @@ def open_results(monkeypatch: pytest.MonkeyPatch, store: Path, **parameters: str
     return page.run()
 
 
-def test_without_a_run_the_published_figures_and_the_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_a_run_what_is_known_and_the_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     page = open_results(monkeypatch, tmp_path)
     assert not page.exception and not page.error
     assert "evaluate" in page.code[0].value
     assert len(page.get("plotly_chart")) == 1
-    assert set(page.dataframe[0].value["source"]) == {"published: the talk's slides (ICML 2019)"}
+    sources = set(page.dataframe[0].value["source"])
+    assert sources == {"published: the talk's slides (ICML 2019)", "shipped: its card"}
 
 
 def test_filters(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     write_run(tmp_path, 20)
     write_run(tmp_path, 20, padding="reflect")
+    monkeypatch.setattr("spatial_viz.evaluation.published.manifest", lambda: [])
     page = open_results(monkeypatch, tmp_path, results_grid="<b>", results_pictures="none")
     assert not page.exception and not page.error and not page.code
     assert len(page.dataframe[0].value) == 4 + 3
@@ -146,12 +149,15 @@ def test_filters(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     assert len(page.dataframe[0].value) == 4 and not page.exception
 
 
-def test_the_document_is_made_of_the_runs(tmp_path: Path) -> None:
+def test_the_document_is_made_of_the_runs_and_cards(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     empty = document(tmp_path / "none", tmp_path / "none")
-    assert "Nothing is measured yet" in empty and "| 93 |" in empty
+    (row,) = [line for line in empty.splitlines() if line.startswith("| cifar10/standard |")]
+    (card,) = [card for card in manifest() if card["name"] == "cifar10/standard"]
+    assert f"| {100 * card['grid_accuracy']:.2f} (" in row and row.endswith("| shipped |") and "| 93 |" in empty
     store, shipped = tmp_path / "store", tmp_path / "shipped"
     shipped.mkdir()
     folder = write_run(store, 60)
+    monkeypatch.setattr("spatial_viz.evaluation.published.manifest", lambda: [])
     text = document(store, shipped)
     (row,) = [line for line in text.splitlines() if line.startswith("| cifar10/standard |")]
     for entry in report_on(folder).results:
@@ -167,6 +173,6 @@ def test_shipping_a_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     ship(folder, tmp_path)
     (summary,) = tmp_path.glob("*.npz")
     assert read_summary(summary).pixels is not None
-    table, problems = all_results(tmp_path / "none", tmp_path)
+    table, problems = all_results(tmp_path / "none", tmp_path, [])
     assert not problems and (table["source"] == "shipped").sum() == 2
     assert isinstance(table, pd.DataFrame)

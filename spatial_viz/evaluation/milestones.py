@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,6 @@ import pandas as pd
 
 from spatial_viz.evaluation.published import SOURCES, best_known
 from spatial_viz.grids import TransformGrid
-from spatial_viz.intervals import wilson
 
 DATA = {"cifar10": "CIFAR-10", "imagenet": "ImageNet", "mnist": "MNIST"}
 TRAINED = {
@@ -55,12 +54,10 @@ class Group:
     about: str
 
 
-def measured(results: pd.DataFrame, cards: Iterable[dict[str, Any]]) -> pd.DataFrame:
-    """What was measured with the paper's grid and black padding: rows of `published.all_results`, and what the cards
-    of the manifest say; of several answers to one question the one from most pictures."""
-    rows = results[(results["source"] != SOURCES[2]) & (results["padding"] == "black")]
-    told = pd.DataFrame([row for card in cards for row in _rows_of(card)], columns=results.columns)
-    table = pd.concat([rows, told.astype(results.dtypes)], ignore_index=True)
+def measured(results: pd.DataFrame) -> pd.DataFrame:
+    """Those rows of `published.all_results` that were measured with the paper's grid and black padding; of several
+    answers to one question the one from most pictures."""
+    table = results[(results["source"] != SOURCES[2]) & (results["padding"] == "black")]
     paper = ",".join(map(str, TransformGrid().granularity))
     table = table[table["grid"].str.startswith(f"{paper} within ±{TransformGrid().rotation:g}°")]
     known = best_known(table)
@@ -77,7 +74,7 @@ def groups(results: pd.DataFrame, cards: Sequence[dict[str, Any]]) -> tuple[Grou
     cards: of `spatial_viz.classifiers.manifest`.
     """
     found = [published_group(results, data) for data in ("cifar10", "imagenet")]
-    known = measured(results, cards)
+    known = measured(results)
     found += [measured_group(known, cards, data) for data in DATA]
     return tuple(group for group in found if group.bars)
 
@@ -109,7 +106,7 @@ def measured_group(known: pd.DataFrame, cards: Sequence[dict[str, Any]], data: s
     ])  # fmt: skip
 
 
-def vote_groups(results: pd.DataFrame, cards: Sequence[dict[str, Any]]) -> tuple[Group, ...]:
+def vote_groups(results: pd.DataFrame) -> tuple[Group, ...]:
     """The worst case without and with a majority vote: as published, and for each classifier of which both were
     measured."""
     paper = _paper(results, "imagenet")
@@ -117,7 +114,7 @@ def vote_groups(results: pd.DataFrame, cards: Sequence[dict[str, Any]]) -> tuple
     bars = [Bar(_voters(int(row["vote"])), "grid", float(row["accuracy"]))
             for row in paper.sort_values("vote").to_dict("records")]  # fmt: skip
     found = [Group(f"{DATA['imagenet']}, published", True, tuple(bars), _cited(paper))]
-    known = measured(results, cards)
+    known = measured(results)
     grid = known[known["adversary"] == "grid"]
     for name, votes in grid.groupby("classifier", sort=False)["vote"]:
         found.append(_measured_as(f"{name}, measured", [
@@ -141,21 +138,6 @@ def training_words(recipe: str) -> str:
     ('worst of ten', 'of-my-own')
     """
     return TRAINED.get(recipe, recipe)
-
-
-def _rows_of(card: dict[str, Any]) -> list[dict[str, Any]]:
-    """What a card of the manifest says, as rows of the table of results."""
-    rows = []
-    for adversary in ("natural", "grid"):
-        if f"{adversary}_accuracy" not in card:
-            continue
-        share, count = float(card[f"{adversary}_accuracy"]), int(card[f"{adversary}_pictures"])
-        low, high = wilson(round(share * count), count)
-        grid, _, padding = str(card["grid"]).rpartition(", ")
-        rows.append({"classifier": card["name"], "data": card["data"], "adversary": adversary, "vote": 0, "n": count,
-                     "accuracy": share, "low": low, "high": high, "grid": grid, "padding": padding,
-                     "source": SOURCES[1], "citation": "its card", "complete": True})  # fmt: skip
-    return rows
 
 
 def _paper(results: pd.DataFrame, data: str) -> pd.DataFrame:

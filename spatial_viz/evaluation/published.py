@@ -1,4 +1,4 @@
-"""All results there are: runs of the store, runs that ship with the project, and the published figures."""
+"""All results there are: runs of the store, runs and cards that ship with the project, and the published figures."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from spatial_viz.classifiers import manifest
 from spatial_viz.errors import CorruptFile, SpatialVizError
 from spatial_viz.evaluation.plan import ADVERSARIES
 from spatial_viz.evaluation.report import report_on
@@ -67,10 +68,28 @@ def rows_of(report: dict[str, Any], source: str, citation: str) -> list[dict[str
         raise CorruptFile(f"{citation} is no report of evaluate --json ({error})") from error
 
 
-def all_results(store: Path | None = None, shipped: Path | None = None) -> tuple[pd.DataFrame, list[str]]:
+def rows_of_card(card: dict[str, Any]) -> list[dict[str, Any]]:
+    """What a card of the manifest says about its classifier, as rows of the table; it does not count passes."""
+    grid, _, padding = str(card.get("grid", "")).rpartition(", ")
+    shared = {"classifier": card["name"], "data": card["data"], "vote": 0, "grid": grid, "padding": padding,
+              "source": SOURCES[1], "citation": "its card", "complete": True}  # fmt: skip
+    rows = []
+    for adversary in ADVERSARIES:
+        key = adversary.replace("-", "_")
+        if f"{key}_accuracy" in card:
+            told = {"accuracy": card[f"{key}_accuracy"], "n": card[f"{key}_pictures"],
+                    "low": card[f"{key}_low"], "high": card[f"{key}_high"]}  # fmt: skip
+            rows.append(shared | told | {"adversary": adversary})
+    return rows
+
+
+def all_results(
+    store: Path | None = None, shipped: Path | None = None, cards: Iterable[dict[str, Any]] | None = None
+) -> tuple[pd.DataFrame, list[str]]:
     """The table of all results (see `COLUMNS`), and a sentence for every run or file that cannot be read.
 
-    By default the folders of `store_folder` and `shipped_folder`. Measured ones come first, then the published.
+    By default the folders of `store_folder` and `shipped_folder`, and the cards of the manifest. Measured ones come
+    first, then the published.
     """
     rows: list[dict[str, Any]] = []
     problems: list[str] = []
@@ -84,6 +103,8 @@ def all_results(store: Path | None = None, shipped: Path | None = None) -> tuple
             rows += rows_of(_read(path), SOURCES[1], path.name)
         except SpatialVizError as error:
             problems.append(str(error))
+    for card in manifest() if cards is None else cards:
+        rows += rows_of_card(card)
     return pd.concat([_typed(pd.DataFrame(rows)), published()], ignore_index=True), problems
 
 

@@ -34,12 +34,6 @@ def page() -> None:
         return
     for problem in problems:
         st.warning(plain(problem), icon=":material/warning:")
-    if not (results["source"] != SOURCES[2]).any():
-        st.info(
-            "Nothing is measured on this machine yet; the published figures are shown. This command measures:",
-            icon=":material/straighten:",
-        )
-        st.code(MEASURE, language="bash", wrap_lines=True)
     chosen = _filter(results)
     if chosen.empty:
         st.info("No result has all of these properties; choose fewer of them.", icon=":material/filter_alt_off:")
@@ -49,6 +43,9 @@ def page() -> None:
     st.caption(_legend(chosen))
     keeping("accuracies", {"accuracies": "the bars"}, {}, "", key="take-results")
     _table(chosen)
+    if not (results["source"] == SOURCES[0]).any():
+        st.caption("Nothing is measured on this machine yet. This command measures:")
+        st.code(MEASURE, language="bash", wrap_lines=True)
     with st.expander("What do these words mean?"):
         for term, text in {**MEANINGS, "padding": GLOSSARY["padding"]}.items():
             st.markdown(f"**{term.capitalize()}.** {text}")

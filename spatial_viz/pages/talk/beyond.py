@@ -113,7 +113,7 @@ def _ask_ten_times(talk: Talk) -> None:
             f"asked once: **{_verdict(found.alone, label, names)}** ({percent(found.sure)})  \n"
             f"asked ten times: **{_verdict(found.voted, label, names)}** ({plain(tally)})"
         )
-        known = vote_groups(results(), manifest())
+        known = vote_groups(results())
         for number, group in enumerate(known[:2]):
             bars(talk, group, f"vote-{number}", rows=2, height=170 if talk.full_screen else 130)
         if all(group.published for group in known):
@@ -146,7 +146,7 @@ def _transfer(talk: Talk) -> None:
         st.caption(f"No shipped classifier for these pictures was trained on noise, one for {DATA[data]} was (at most "
                    f"{find_recipe(NOISE, data).epsilon:.2g} a pixel): a sample, with limits of its own.")  # fmt: skip
         explorers(sides, "transfer", dict.fromkeys(AXES, 0.0), shared=False)
-    names, known, told = [side.view.classifier.name for side in sides], measured(results(), manifest()), []
+    names, known, told = [side.view.classifier.name for side in sides], measured(results()), []
     for card in manifest():
         if card["name"] in names:
             group = recipe_group(known, card)

@@ -121,7 +121,7 @@ def _warm_worst_cases(talk: Talk) -> None:
 def _groups(talk: Talk) -> tuple[Group | None, Group | None]:
     """What is known of the standard classifier of this data set: measured here, and published."""
     dataset = data_of(talk)
-    known, cards = measured(results(), manifest()), {card["name"]: card for card in manifest()}
+    known, cards = measured(results()), {card["name"]: card for card in manifest()}
     card = cards.get(partner(talk, "standard") or "", {"name": talk.view.classifier.name, "recipe": "standard"})
     ours = recipe_group(known, card)
     theirs = published_group(results(), dataset) if dataset in DATA else None
