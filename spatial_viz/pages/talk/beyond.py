@@ -24,7 +24,7 @@ from spatial_viz.landscape import transform_words, worst_case
 from spatial_viz.pages.choosing import linked_pose, plain
 from spatial_viz.pages.taking import handout_button, left_out, link_parameters
 from spatial_viz.pages.talk.numbers import bars, results
-from spatial_viz.pages.talk.panes import Side, explorers, side_of
+from spatial_viz.pages.talk.panes import Side, compared, explorers, side_of
 from spatial_viz.pages.talk.robust import ROBUST, STANDARD
 from spatial_viz.pages.talk.step import (
     Step,
@@ -134,21 +134,21 @@ def _warm_ballots(talk: Talk) -> None:
 
 
 def _transfer(talk: Talk) -> None:
-    sides = _with_and_without_noise(talk)
-    if not sides:
+    names = _with_and_without_noise(talk)
+    if not names:
         missing(f"No classifier that was trained against ℓ∞ noise is shipped; `train --recipe {NOISE}` makes one.")
         st.markdown(FINDING)
         return
-    data = sides[1].view.classifier.name.split("/")[0]
+    data = names["noise"].split("/")[0]
     if data == data_of(talk):
-        explorers(sides, "transfer")
+        compared(talk, {f"{title}: {name}": name for title, name in names.items()}, "transfer")
     else:
         st.caption(f"No shipped classifier for these pictures was trained on noise, one for {DATA[data]} was (at most "
                    f"{find_recipe(NOISE, data).epsilon:.2g} a pixel): a sample, with limits of its own.")  # fmt: skip
-        explorers(sides, "transfer", dict.fromkeys(AXES, 0.0), shared=False)
-    names, known, told = [side.view.classifier.name for side in sides], measured(results()), []
+        explorers(_borrowed(talk, names), "transfer", dict.fromkeys(AXES, 0.0), shared=False)
+    known, told = measured(results()), []
     for card in manifest():
-        if card["name"] in names:
+        if card["name"] in names.values():
             group = recipe_group(known, card)
             told += [f"{bar.words} {bar.share:.1%} of {bar.pictures:,}" for bar in group.bars]
     if told:
@@ -161,19 +161,21 @@ FINDING = (
 )
 
 
-def _with_and_without_noise(talk: Talk) -> list[Side]:
-    """The standard classifier and the one that was trained against noise: those for the talk's pictures, else, with a
-    sample, those of the first data set that has both; empty where there is none."""
+def _with_and_without_noise(talk: Talk) -> dict[str, str]:
+    """The standard classifier and the one that was trained against noise: those for the talk's pictures, else those of
+    the first data set that has both; empty where there is none."""
     for data in dict.fromkeys((data_of(talk), *SAMPLE_DATASETS)):
         standard, noise = partner(talk, STANDARD, data), partner(talk, NOISE, data)
-        if standard is None or noise is None:
-            continue
-        named = ((standard, f"standard: {standard}"), (noise, f"noise: {noise}"))
-        if data == data_of(talk):
-            return [side_of(talk, name, title) for name, title in named]
-        grid = TransformGrid.paper(classifier_of(talk, noise).input_size)
-        return [_sample_side(talk, name, title, opening_sample(data), grid) for name, title in named]
-    return []
+        if standard is not None and noise is not None:
+            return {"standard": standard, "noise": noise}
+    return {}
+
+
+def _borrowed(talk: Talk, names: dict[str, str]) -> list[Side]:
+    """A sample of the data set of other classifiers, under these."""
+    grid = TransformGrid.paper(classifier_of(talk, names["noise"]).input_size)
+    sample = opening_sample(names["noise"].split("/")[0])
+    return [_sample_side(talk, name, f"{title}: {name}", sample, grid) for title, name in names.items()]
 
 
 def _sample_side(talk: Talk, name: str, title: str, sample: Sample, grid: TransformGrid) -> Side:
@@ -186,7 +188,12 @@ def _sample_side(talk: Talk, name: str, title: str, sample: Sample, grid: Transf
 
 
 def _warm_transfer(talk: Talk) -> None:
-    _with_and_without_noise(talk)
+    names = _with_and_without_noise(talk)
+    if names and names["noise"].split("/")[0] == data_of(talk):
+        for name in names.values():
+            side_of(talk, name, "")
+    elif names:
+        _borrowed(talk, names)
     results()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import streamlit as st
@@ -13,7 +13,7 @@ from spatial_viz.explorer.component import explorer
 from spatial_viz.explorer.payload import Pane, explorer_payload
 from spatial_viz.pages.choosing import View
 from spatial_viz.pages.posing import answer_at, link_pose, pose_of
-from spatial_viz.pages.talk.step import Look, Talk, classifier_of, landscape_of, picture_of
+from spatial_viz.pages.talk.step import Look, Talk, classifier_of, landscape_of, looks, picture_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +30,15 @@ def side_of(talk: Talk, name: str | None, title: str, look: Look = landscape_of)
     classifier = classifier_of(talk, name)
     view = dataclasses.replace(talk.view, classifier=classifier, image=picture_of(talk, name))
     return Side(title, view, look(talk, name))
+
+
+def compared(talk: Talk, names: Mapping[str, str], key: str) -> None:
+    """Explorers of the talk's picture under classifiers (title → name) of the same data set; by a first look at their
+    landscapes, where it takes a while until they are known."""
+    place = st.empty()
+    for look in looks(talk, *names.values()):
+        with place.container():
+            explorers([side_of(talk, name, title, look) for title, name in names.items()], f"{key}-{look.__name__}")
 
 
 def explorers(sides: Sequence[Side], key: str, pose: dict[str, float] | None = None, shared: bool = True) -> None:

@@ -18,7 +18,7 @@ from spatial_viz.lecture_figures import curves_of, learning_curves
 from spatial_viz.losses import cross_entropy
 from spatial_viz.pages.choosing import plain
 from spatial_viz.pages.talk.numbers import all_groups, bars, results
-from spatial_viz.pages.talk.panes import Side, explorers, side_of
+from spatial_viz.pages.talk.panes import Side, compared, side_of
 from spatial_viz.pages.talk.step import (
     Step,
     Talk,
@@ -27,7 +27,6 @@ from spatial_viz.pages.talk.step import (
     data_of,
     kept,
     label_of,
-    looks,
     missing,
     partner,
     pictures,
@@ -116,9 +115,10 @@ def _is_measured(group: Group, dataset: str) -> bool:
 
 
 def _flattened(talk: Talk) -> None:
-    names = {title: partner(talk, recipe) for title, recipe in TRAININGS.items()}
-    absent = [title for title, name in names.items() if name is None]
-    if absent:
+    partners = {title: partner(talk, recipe) for title, recipe in TRAININGS.items()}
+    names = {f"{title}: {name}": name for title, name in partners.items() if name is not None}
+    if len(names) < len(partners):
+        absent = [title for title, name in partners.items() if name is None]
         missing(
             f"No classifier with {' and '.join(absent)} is shipped for these pictures; choose a CIFAR-10 classifier in "
             "the sidebar to see both. What the paper found:"
@@ -129,19 +129,14 @@ def _flattened(talk: Talk) -> None:
         shown = st.segmented_control("Shown", SHOWN, default=SHOWN[0], required=True, key="flattened_as",
                                      label_visibility="collapsed")  # fmt: skip
         words = st.container()
-    place, surfaces = st.empty(), shown == SHOWN[1] and can_be_searched(talk)
-    if surfaces:
+    if shown == SHOWN[1] and can_be_searched(talk):
         words.markdown("Height and colour: the highest loss over all shifts up and down.")
-    for look in looks(talk, *names.values()):
-        sides = [side_of(talk, name, f"{title}: {name}", look) for title, name in names.items()]
-        with place.container():
-            if surfaces:
-                _surfaces(talk, sides, f"flattened-surfaces-{look.__name__}")
-            else:
-                explorers(sides, f"flattened-{look.__name__}")
+        _surfaces(talk, [side_of(talk, name, title) for title, name in names.items()])
+    else:
+        compared(talk, names, "flattened")
 
 
-def _surfaces(talk: Talk, sides: Sequence[Side], key: str) -> None:
+def _surfaces(talk: Talk, sides: Sequence[Side]) -> None:
     """The landscapes over rotation and dx, each at its worst dy, on one scale and under one camera."""
     top = figures.loss_max(*(side.landscape for side in sides))
     drawn = []
@@ -150,7 +145,7 @@ def _surfaces(talk: Talk, sides: Sequence[Side], key: str) -> None:
         near = {axis: 0.82 * value for axis, value in figure.layout.scene.camera.eye.to_plotly_json().items()}
         figure.update_layout(title=None, margin_t=0, height=talk.height - 150, scene_camera_eye=near)
         drawn.append((side.title, enlarged(figure, talk.type_scale)))
-    linked_surfaces(drawn, key)
+    linked_surfaces(drawn, "flattened-surfaces")
 
 
 def _warm_flattened(talk: Talk) -> None:
