@@ -29,7 +29,7 @@ bench: .venv/ready
 pictures: .venv/ready
 	$(BIN)/python -m docs.pictures
 
-# docs/results.md, from docs/results/*.json and the stored runs.
+# docs/results.md, from docs/results/*.json, the cards of the classifiers and the stored runs.
 results: .venv/ready
 	$(BIN)/python -m docs.results
 

@@ -1,7 +1,8 @@
-"""Steps 10 to 16 of the lecture, without a browser."""
+"""Steps 6 to 8 and 10 to 16 of the lecture, without a browser."""
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import html
 import json
@@ -9,6 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from streamlit.testing.v1 import AppTest
@@ -20,7 +22,7 @@ from spatial_viz.grids import TransformGrid
 from spatial_viz.images import load_sample
 from spatial_viz.memory import Memory
 from spatial_viz.pages.choosing import View
-from spatial_viz.pages.talk import beyond, numbers, robust
+from spatial_viz.pages.talk import beyond, numbers, robust, searching
 from spatial_viz.pages.talk import step as talk_step
 from spatial_viz.pages.talk.step import Talk, looks
 
@@ -50,9 +52,9 @@ def talk(standard: Classifier) -> Talk:
 
 def open_step(title: str, talk: Talk, **state: Any) -> AppTest:
     def script(title, talk):  # its text is run elsewhere, without this module's names
-        from spatial_viz.pages.talk import beyond, robust
+        from spatial_viz.pages.talk import beyond, robust, searching
 
-        (step,) = (each for each in (*robust.STEPS, *beyond.STEPS) if each.title == title)
+        (step,) = (each for each in (*searching.STEPS, *robust.STEPS, *beyond.STEPS) if each.title == title)
         step.show(talk)
 
     page = AppTest.from_function(script, default_timeout=240, kwargs={"title": title, "talk": talk})
@@ -167,6 +169,42 @@ def test_a_step_that_nobody_warmed_looks_at_a_part_of_the_grid_first(talk: Talk)
     (now,) = looks(there)  # known by now
     assert now(there) is whole
     assert len(looks(there, "cifar10/worst-of-10-30")) == 2
+
+
+def test_what_is_on_the_disk_needs_no_first_look(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = dataclasses.replace(talk, view=dataclasses.replace(talk.view, grid=TransformGrid.paper(32)))
+    whole = looks(there)[1](there)
+    monkeypatch.setattr(talk_step, "_MEMORY", Memory(64))
+    (only,) = looks(there)
+    assert only(there).equals(whole)
+
+
+@pytest.mark.parametrize("title", ["Can we train better?", "Attempt 1: first-order methods", "The landscape"])
+def test_the_first_look_makes_way(title: str, talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[int] = []
+    sweep_axes = talk_step.sweep_axes
+    monkeypatch.setattr(talk_step, "_some_of", lambda grid: {axis: values[:1] for axis, values in grid.axes().items()}
+                        | {axis: grid.axes()[axis][[0, -1]] for axis in ("rotation", "dx")})  # fmt: skip
+    monkeypatch.setattr(talk_step, "sweep_axes", lambda *a, **k: looked.append(1) or sweep_axes(*a, **k))
+    monkeypatch.setattr(searching, "ASCENT", 2)
+    page = open_step(title, talk)
+    assert not page.exception and not page.error and len(looked) == 1
+    specs = [json.loads(chart.proto.spec) for chart in page.get("plotly_chart")]
+    (shown,) = (trace for spec in specs for trace in spec["data"] if trace["type"] == "heatmap")
+    assert len(np.atleast_1d(trace_values(shown["x"]))) == SMALL.granularity[0]
+
+
+def trace_values(packed: Any) -> Any:
+    """Plotly writes long arrays as base64."""
+    if not isinstance(packed, dict):
+        return packed
+    return np.frombuffer(base64.b64decode(packed["bdata"]), packed["dtype"])
+
+
+def test_the_first_look_at_two_classifiers_makes_way(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(talk_step, "_some_of", lambda grid: {axis: values[:1] for axis, values in grid.axes().items()})
+    page = open_step("The landscape, flattened", talk)
+    assert not page.exception and len(payload(page)["panes"]) == 2
 
 
 def test_a_small_grid_is_looked_at_once(talk: Talk) -> None:

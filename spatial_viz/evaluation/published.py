@@ -16,6 +16,7 @@ from spatial_viz.errors import CorruptFile, SpatialVizError
 from spatial_viz.evaluation.plan import ADVERSARIES
 from spatial_viz.evaluation.report import report_on
 from spatial_viz.evaluation.store import runs_in
+from spatial_viz.intervals import wilson
 
 SOURCES = ("measured here", "shipped", "published")
 COLUMNS = {
@@ -77,9 +78,9 @@ def rows_of_card(card: dict[str, Any]) -> list[dict[str, Any]]:
     for adversary in ADVERSARIES:
         key = adversary.replace("-", "_")
         if f"{key}_accuracy" in card:
-            told = {"accuracy": card[f"{key}_accuracy"], "n": card[f"{key}_pictures"],
-                    "low": card[f"{key}_low"], "high": card[f"{key}_high"]}  # fmt: skip
-            rows.append(shared | told | {"adversary": adversary})
+            share, count = float(card[f"{key}_accuracy"]), int(card[f"{key}_pictures"])
+            low, high = wilson(round(share * count), count)
+            rows.append(shared | {"adversary": adversary, "accuracy": share, "n": count, "low": low, "high": high})
     return rows
 
 

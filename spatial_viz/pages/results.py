@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
+from spatial_viz.classifiers import pretrained_folder
 from spatial_viz.errors import SpatialVizError
 from spatial_viz.evaluation.published import SOURCES, all_results, column_of, shipped_folder, store_folder
 from spatial_viz.evaluation.store import runs_in
@@ -37,15 +38,14 @@ def page() -> None:
     chosen = _filter(results)
     if chosen.empty:
         st.info("No result has all of these properties; choose fewer of them.", icon=":material/filter_alt_off:")
+        _how_to_measure(results)
         return
     figure = accuracy_figure(chosen, theme_of_page())
     st.plotly_chart(figure, theme=None, config=BARE, key="accuracies", alt=figure.layout.meta["alt"])
     st.caption(_legend(chosen))
     keeping("accuracies", {"accuracies": "the bars"}, {}, "", key="take-results")
     _table(chosen)
-    if not (results["source"] == SOURCES[0]).any():
-        st.caption("Nothing is measured on this machine yet. This command measures:")
-        st.code(MEASURE, language="bash", wrap_lines=True)
+    _how_to_measure(results)
     with st.expander("What do these words mean?"):
         for term, text in {**MEANINGS, "padding": GLOSSARY["padding"]}.items():
             st.markdown(f"**{term.capitalize()}.** {text}")
@@ -62,9 +62,16 @@ MEANINGS = {
 }
 
 
+def _how_to_measure(results: pd.DataFrame) -> None:
+    if not (results["source"] == SOURCES[0]).any():
+        st.caption("Nothing is measured on this machine yet. This command measures:")
+        st.code(MEASURE, language="bash", wrap_lines=True)
+
+
 def stamp() -> tuple[tuple[str, float], ...]:
-    """Changes whenever a run or a shipped file does."""
-    places: list[Path] = [*runs_in(store_folder()), *sorted(shipped_folder().glob("*.*"))]
+    """Changes whenever a run, a shipped file or a card does."""
+    cards = pretrained_folder().glob("*.json")
+    places: list[Path] = [*runs_in(store_folder()), *sorted(shipped_folder().glob("*.*")), *cards]
     return tuple((str(place), place.stat().st_mtime) for place in places)
 
 

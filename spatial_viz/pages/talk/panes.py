@@ -34,9 +34,10 @@ def side_of(talk: Talk, name: str | None, title: str, look: Look = landscape_of)
 
 def compared(talk: Talk, names: Mapping[str, str], key: str) -> None:
     """Explorers of the talk's picture under classifiers (title → name) of the same data set; by a first look at their
-    landscapes, where it takes a while until they are known."""
-    place = st.empty()
-    for look in looks(talk, *names.values()):
+    landscapes, where it takes a while until they are known. Who lets go meanwhile has the work begin anew."""
+    ways = looks(talk, *names.values())
+    place = st.empty() if len(ways) > 1 else st  # what is emptied loses the focus and a drag
+    for look in ways:
         with place.container():
             explorers([side_of(talk, name, title, look) for title, name in names.items()], f"{key}-{look.__name__}")
 

@@ -49,9 +49,10 @@ Place = tuple[float, float]  # rotation and dx
 
 def _searchable(talk: Talk) -> bool:
     """Whether there is something to search; else the page says what to do."""
-    if not can_be_searched(talk):
-        missing("Nothing to search: let rotation and shift move in the sidebar's spatial limits.")
-    return can_be_searched(talk)
+    if can_be_searched(talk):
+        return True
+    missing("Nothing to search: let rotation and shift move in the sidebar's spatial limits.")
+    return False
 
 
 def _warm_landscape(talk: Talk) -> None:
@@ -146,7 +147,7 @@ def _key_question(talk: Talk) -> None:
         # Mounted anew after every try, so that the same cell can be clicked again.
         key = f"tries-map-{len(tries)}-{uncovered}-{look.__name__}"
         chart(talk, figure, key, alt=alt, height=round(0.8 * talk.height), place=place,
-              on_select=None if uncovered else _tries.clicked(key, figure))  # fmt: skip
+              on_select=None if uncovered or look is not landscape_of else _tries.clicked(key, figure))  # fmt: skip
     with right:
         if tries:
             best, top = search_figures.best_try(landscape, tries), worst_case(landscape).loss

@@ -26,7 +26,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from spatial_viz.cache import cached_sweep
+from spatial_viz.cache import cached_sweep, known
 from spatial_viz.classifiers import Classifier, catalogue
 from spatial_viz.figure_style import Theme, enlarged, spread
 from spatial_viz.grids import TransformGrid
@@ -123,21 +123,27 @@ def looks(talk: Talk, *classifier_names: str | None) -> Sequence[Look]:
 
     Where it takes a while until they are known, the first way finds what a few of the grid's transforms tell.
     """
-    few, all_of_them = (
-        math.prod(map(len, axes.values())) for axes in (_some_of(talk.view.grid), talk.view.grid.axes())
-    )
-    at_hand = all(has_landscape(talk, name) for name in classifier_names or (None,))
-    return (landscape_of,) if at_hand or few > all_of_them / 4 else (_first_look, landscape_of)
+    few = math.prod(map(len, _some_of(talk.view.grid).values()))
+    at_hand = few > len(talk.view.grid) / 4 or all(_at_hand(talk, name) for name in classifier_names or (None,))
+    return (landscape_of,) if at_hand else (_first_look, landscape_of)
 
 
 def _first_look(talk: Talk, classifier_name: str | None = None) -> xr.Dataset:
     """A landscape that is at hand; else one of only some values of every axis."""
-    if has_landscape(talk, classifier_name):
+    if _at_hand(talk, classifier_name):
         return landscape_of(talk, classifier_name)
     view, classifier = talk.view, classifier_of(talk, classifier_name)
     return kept(talk, ("first look", classifier.name), lambda: sweep_axes(
-        classifier, picture_of(talk, classifier_name), view.label, _some_of(view.grid), padding=view.padding
-    ))  # fmt: skip
+        classifier, picture_of(talk, classifier_name), view.label, _some_of(view.grid), padding=view.padding,
+        progress=talk.progress))  # fmt: skip
+
+
+def _at_hand(talk: Talk, classifier_name: str | None) -> bool:
+    """Whether a landscape is in memory, or on the disk, where `demo` puts those of a lecture."""
+    view, classifier = talk.view, classifier_of(talk, classifier_name)
+    return has_landscape(talk, classifier_name) or known(
+        classifier, picture_of(talk, classifier_name), view.label, view.grid.axes(), view.padding
+    )
 
 
 def _some_of(grid: TransformGrid) -> dict[str, np.ndarray]:
