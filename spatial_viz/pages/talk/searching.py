@@ -186,8 +186,9 @@ def _first_order(talk: Talk) -> None:
     left, right = st.columns([5, 3], gap="medium")
     place, height = left.empty(), round(0.82 * talk.height)
     for look in () if all(is_kept(talk, ("climb", each)) for each in together) else looks(talk):
-        figure = search_figures.uncovered_map(look(talk), [], talk.theme)
-        chart(talk, figure, f"starts-map-{look.__name__}", alt=alt_text(look(talk)), height=height, place=place)
+        seen = look(talk)
+        figure = search_figures.uncovered_map(seen, [], talk.theme)
+        chart(talk, figure, f"starts-map-{look.__name__}", alt=alt_text(seen), height=height, place=place)
     landscape = landscape_of(talk)
     found = [_climb(talk, each) for each in asked]
     paths = np.concatenate([each.paths[0].numpy() for each in found if each.paths is not None] or [np.zeros((0, 1, 3))])
