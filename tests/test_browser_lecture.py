@@ -118,6 +118,21 @@ def test_two_presses_at_once_are_two_steps(hall: Hall) -> None:
     hall.shows(3)
 
 
+@pytest.mark.parametrize("sign", [b'{"screen":{', b'"event":"turn"'])
+def test_what_is_lost_is_sent_again(sign: bytes, hall: Hall) -> None:
+    lost: list[bytes] = []
+
+    def connect(socket: Any) -> None:
+        server = socket.connect_to_server()
+        socket.on_message(lambda sent: lost.append(sent) if sign in sent and not lost else server.send(sent))
+
+    hall.page.route_web_socket(lambda url: "/_stcore/stream" in url, connect)
+    hall.open(1)
+    hall.press("PageDown")
+    hall.shows(2)
+    assert lost
+
+
 def test_arrow_keys_turn_only_while_nothing_has_the_focus(hall: Hall) -> None:
     hall.open(1)
     hall.press("ArrowRight")

@@ -2,13 +2,16 @@
 // "turn" with the number of the step to show, a trigger "full" with whether the lecture shall fill the screen, and a
 // state "screen", the {width, height} of the window in CSS pixels, which comes back in the data once it is known.
 //
+// What is sent in the same moment as something of a fragment makes Streamlit run that fragment alone. So whatever was
+// sent is sent again until the data say that it came.
+//
 // Page Up and Page Down always turn the step, as clickers do; the arrow keys only while nothing has the focus that
 // could want them. Escape leaves what has the focus, and the full screen where nothing has it.
 
 const ROOT = document.documentElement;
 const CHOOSING = "sv-lecture-choosing";
 const RESIZE_MS = 250; // without a change before the size of the window is told
-const PATIENCE_MS = 4000; // after which a step that was asked for and did not come is asked for no more
+const AGAIN_MS = 1000; // after which what was asked for and did not come is asked for again
 const PLOTS = ".js-plotly-plot, canvas, [data-testid=stPlotlyChart], [data-testid=stDataFrame]";
 const CONTROLS =
   "a[href], button, input, select, textarea, summary, [contenteditable=true], [role=slider], [role=combobox], " +
@@ -34,10 +37,9 @@ export function mount(element, firstData, send, tell) {
   const on = (target, type, handler, options = {}) =>
     target.addEventListener(type, handler, { ...options, signal: alive.signal });
   let data = firstData;
-  let wanted = null; // the step that was asked for and is not yet shown
-  let timer = 0;
+  const wanted = { turn: null, full: null }; // what was asked for and is not yet shown
+  let again = 0;
   let resizing = 0;
-  let told = "";
   let plot = false; // whether the pointer touched a plot or a canvas last; a plot may be drawn anew at a touch
   let byPointer = false; // whether the last thing that was operated was operated by a pointer
 
@@ -64,33 +66,39 @@ export function mount(element, firstData, send, tell) {
     } else if (document.fullscreenElement) {
       document.exitFullscreen().catch(() => {});
     }
-    send("full", full);
+    wanted.full = full;
+    ask();
   }
 
   function turn(by) {
-    const step = Math.min(Math.max((wanted ?? data.step) + by, 1), data.count);
-    if (step === (wanted ?? data.step)) return;
-    wanted = step;
-    clearTimeout(timer);
-    timer = setTimeout(() => (wanted = null), PATIENCE_MS);
-    send("turn", step);
+    const now = wanted.turn ?? data.step;
+    const step = Math.min(Math.max(now + by, 1), data.count);
+    if (step === now) return;
+    wanted.turn = step;
+    ask();
   }
 
-  function tellSize() {
-    const screen = { width: window.innerWidth, height: window.innerHeight };
-    if (told === JSON.stringify(screen)) return;
-    told = JSON.stringify(screen);
-    tell("screen", screen);
+  const sizeIsKnown = () => data.screen?.width === window.innerWidth && data.screen?.height === window.innerHeight;
+
+  function ask() {
+    clearTimeout(again);
+    const open = Object.entries(wanted).filter(([, value]) => value !== null);
+    if (!open.length && sizeIsKnown()) return;
+    for (const [name, value] of open) send(name, value);
+    if (!sizeIsKnown()) tell("screen", { width: window.innerWidth, height: window.innerHeight });
+    again = setTimeout(ask, AGAIN_MS);
   }
 
   on(window, "resize", () => {
     clearTimeout(resizing);
-    resizing = setTimeout(tellSize, RESIZE_MS);
+    resizing = setTimeout(ask, RESIZE_MS);
   });
   on(choose, "click", () => choosing(!ROOT.classList.contains(CHOOSING)));
   on(screen, "click", () => fill(!data.full));
   on(document, "fullscreenchange", () => {
-    if (!document.fullscreenElement && data.full) send("full", false);
+    if (document.fullscreenElement || !(wanted.full ?? data.full)) return;
+    wanted.full = false;
+    ask();
   });
   on(document, "pointerdown", (event) => {
     byPointer = true;
@@ -128,8 +136,9 @@ export function mount(element, firstData, send, tell) {
   function update(next) {
     const turned = next.step !== data.step;
     data = next;
-    root.dataset.known = String(data.screen?.width === window.innerWidth && data.screen?.height === window.innerHeight);
-    if (wanted === data.step) wanted = null;
+    root.dataset.known = String(sizeIsKnown());
+    if (wanted.turn === data.step) wanted.turn = null;
+    if (wanted.full === data.full) wanted.full = null;
     screen.textContent = data.full ? "End full screen" : "Full screen";
     screen.setAttribute("aria-pressed", String(data.full));
     if (!data.full) choosing(false);
@@ -143,12 +152,12 @@ export function mount(element, firstData, send, tell) {
 
   choosing(false);
   update(firstData);
-  tellSize();
+  ask();
   return {
     update,
     destroy() {
       alive.abort();
-      clearTimeout(timer);
+      clearTimeout(again);
       clearTimeout(resizing);
       ROOT.classList.remove(CHOOSING);
       root.remove();
