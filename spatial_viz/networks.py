@@ -150,9 +150,11 @@ class WhitenedConvNet(nn.Module):
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "small-resnet": SmallResNet,
     "whitened-convnet": WhitenedConvNet,
+    "light-convnet": partial(WhitenedConvNet, widths=(48, 128, 256), pool_first=True),
     "tiny-convnet": partial(WhitenedConvNet, widths=(24, 48, 96), pool_first=True),
 }
-"""By name; ``tiny-convnet`` is for small grey pictures such as digits."""
+"""By name; ``light-convnet`` is for trainings that ask the network often, ``tiny-convnet`` for small grey pictures such
+as digits."""
 
 
 def build_network(name: str, **options: object) -> nn.Module:

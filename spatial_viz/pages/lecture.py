@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import html
+import time
 from typing import Any
 
 import plotly.graph_objects as go
@@ -16,7 +17,7 @@ from spatial_viz.images import data_uri, tensor_to_picture
 from spatial_viz.pages.choosing import BARE, View, guarded, progress_bar, remember, theme_of_page
 from spatial_viz.pages.taking import note_picture
 from spatial_viz.pages.talk import beyond, noise, robust, searching, turning
-from spatial_viz.pages.talk.step import Step, Talk, watched
+from spatial_viz.pages.talk.step import DRAWING, Step, Talk, leave_cores, watched
 from spatial_viz.refining import Refiner
 from spatial_viz.runner import Progress
 
@@ -143,8 +144,9 @@ def _make_way(number: int, view: View) -> None:
 
 def _warm_beside(number: int, talk: Talk) -> None:
     """Have what this step still lacks worked out, then what the next one needs, then the one before."""
+    beginning = time.monotonic() + DRAWING
     warming = {
-        ("step", each, talk.view.question): functools.partial(_warm, STEPS[each - 1], talk)
+        ("step", each, talk.view.question): functools.partial(_warm, STEPS[each - 1], talk, beginning)
         for each in (number, number + 1, number - 1)
         if 1 <= each <= len(STEPS)
     }
@@ -152,8 +154,8 @@ def _warm_beside(number: int, talk: Talk) -> None:
     st.session_state["refiner"].want(warming)
 
 
-def _warm(step: Step, talk: Talk, progress: Progress) -> None:
-    """On the thread beside the page; an app that ends does not wait for it."""
+def _warm(step: Step, talk: Talk, beginning: float, progress: Progress) -> None:
+    """On the thread beside the page, not before the time ``beginning``; an app that ends does not wait for it."""
 
     def go_on(done: int, total: int) -> None:
         progress(done, total)
@@ -161,6 +163,7 @@ def _warm(step: Step, talk: Talk, progress: Progress) -> None:
             raise _AppEnds
 
     if step.warm:
+        leave_cores(watched(talk, go_on), beginning)
         step.warm(watched(talk, go_on))
 
 

@@ -15,7 +15,8 @@ from __future__ import annotations
 import dataclasses
 import html
 import math
-from collections.abc import Callable, Collection, Sequence
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +38,7 @@ from spatial_viz.pages.choosing import BARE, View
 from spatial_viz.runner import Progress, exact_logits
 from spatial_viz.sweeps import pixel_hash, sweep_axes
 
+DRAWING = 1.0  # seconds in which a browser draws what it has been sent; it does so on the same cores as the app
 PROJECTOR = 700  # pixels of a demonstration: less has no room for the largest type
 Look = Callable[..., xr.Dataset]  # as `landscape_of`
 _MEMORY = Memory(256)
@@ -118,14 +120,30 @@ def can_be_searched(talk: Talk) -> bool:
     return all(len(talk.view.grid.values(axis)) > 1 for axis in ("rotation", "dx"))
 
 
-def looks(talk: Talk, *classifier_names: str | None) -> Sequence[Look]:
+def looks(talk: Talk, *classifier_names: str | None) -> Iterator[Look]:
     """Ways to the landscapes under some classifiers (by default the talk's), to be drawn one after the other.
 
-    Where it takes a while until they are known, the first way finds what a few of the grid's transforms tell.
+    Where it takes a while until they are known, the first way finds what a few of the grid's transforms tell, and the
+    browser has time to draw that.
     """
+    if needs_first_look(talk, *classifier_names):
+        yield _first_look
+        leave_cores(talk, time.monotonic() + DRAWING)
+    yield landscape_of
+
+
+def needs_first_look(talk: Talk, *classifier_names: str | None) -> bool:
+    """Whether it takes a while until the landscapes under some classifiers (by default the talk's) are known."""
     few = math.prod(map(len, _some_of(talk.view.grid).values()))
-    at_hand = few > len(talk.view.grid) / 4 or all(_at_hand(talk, name) for name in classifier_names or (None,))
-    return (landscape_of,) if at_hand else (_first_look, landscape_of)
+    return few <= len(talk.view.grid) / 4 and not all(_at_hand(talk, name) for name in classifier_names or (None,))
+
+
+def leave_cores(talk: Talk, until: float) -> None:
+    """Wait until ``until`` on the clock of `time.monotonic`, so that the browser has the cores of this machine."""
+    while time.monotonic() < until:
+        if talk.progress:
+            talk.progress(0, len(talk.view.grid))
+        time.sleep(0.02)
 
 
 def _first_look(talk: Talk, classifier_name: str | None = None) -> xr.Dataset:
