@@ -217,9 +217,18 @@ def manifest() -> tuple[dict[str, Any], ...]:
     return _manifest(path, path.stat().st_mtime)
 
 
+def dataset_of(name: str) -> str:
+    """The data set that the name of a classifier of the catalogue begins with.
+
+    >>> dataset_of("cifar10/standard")
+    'cifar10'
+    """
+    return name.split("/")[0]
+
+
 def catalogue() -> list[Entry]:
     """Everything the picker offers, the project's own first."""
-    own = [Entry(card["name"], card["name"].split("/")[0], True, "", card) for card in manifest()]
+    own = [Entry(card["name"], dataset_of(card["name"]), True, "", card) for card in manifest()]
     return own + [_imagenet_entry(f"imagenet/{name}") for name in IMAGENET_MODELS]
 
 

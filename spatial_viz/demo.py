@@ -21,12 +21,11 @@ from spatial_viz.exports import landscape_page
 from spatial_viz.frames import draw_way
 from spatial_viz.grids import TransformGrid
 from spatial_viz.handout import Chosen, handout
-from spatial_viz.images import SAMPLE_DATASETS, Sample, load_image, opening_sample, samples
+from spatial_viz.images import SAMPLE_DATASETS, SMALL, Sample, load_image, opening_sample, samples
 from spatial_viz.landscape import worst_case
 from spatial_viz.sharing import only_here
 from spatial_viz.sweeps import display_axes
 
-SMALL = 64  # pixels; of classifiers of such pictures all samples are swept, of others the first one that is shown
 IMAGENET = "imagenet/resnet50"  # the paper's network
 Tell = Callable[[str, int, int], None]
 """Called with (what is being swept, landscapes done, landscapes in all)."""

@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from plotly.colors import unlabel_rgb
 
 from spatial_viz.figure_style import LOSS_SCALE
+from spatial_viz.images import SMALL
 from spatial_viz.slices import Slice
 
 _MATPLOTLIB = find_spec("matplotlib")  # found, not imported, for the fonts that it carries
@@ -121,5 +122,5 @@ def enlarged_picture(picture: Image.Image, side: int) -> Image.Image:
     """A picture so that it just fits a square of ``side`` pixels, in RGB; few pixels stay visible as pixels."""
     scale = side / max(picture.size)
     size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-    method = Image.Resampling.NEAREST if max(picture.size) <= 64 else Image.Resampling.LANCZOS
+    method = Image.Resampling.NEAREST if max(picture.size) <= SMALL else Image.Resampling.LANCZOS
     return picture.convert("RGB").resize(size, method)

@@ -31,6 +31,8 @@ CLASS_NAMES: dict[str, tuple[str, ...]] = {
     "cifar10": ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
     "mnist": tuple("0123456789"),
 }
+SMALL = 64
+"""Pixels of the longer side; a picture up to that size is quickly asked about, and is shown with its pixels visible."""
 MAX_PIXELS = 50_000_000
 """Larger pictures are refused by the size in their header, before anything is decoded."""
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")

@@ -20,7 +20,7 @@ from spatial_viz.classifiers import Classifier
 from spatial_viz.errors import InvalidInput, SpatialVizError
 from spatial_viz.geometry import Padding, check_padding
 from spatial_viz.grids import TransformGrid
-from spatial_viz.images import load_image
+from spatial_viz.images import SMALL, load_image
 from spatial_viz.landscape import DIMS, build_landscape
 from spatial_viz.losses import cross_entropy, logit_margin
 from spatial_viz.runner import Precision, Progress, runner_for
@@ -162,13 +162,13 @@ def pixel_hash(image: Tensor) -> str:
     return hashlib.sha256(repr(tuple(image.shape)).encode() + image.float().contiguous().numpy().tobytes()).hexdigest()
 
 
-# Values of rotation, dy and dx on a display plane, for pictures up to 64 px and for larger ones, which cost more.
+# Values of rotation, dy and dx on a display plane, for pictures up to SMALL and for larger ones, which cost more.
 DISPLAY, DISPLAY_OF_LARGE = (61, 25, 25), (31, 9, 9)
 
 
 def display_axes(grid: TransformGrid, input_size: tuple[int, int], fixed: str, value: float) -> dict[str, np.ndarray]:
     """The axes of a plane that is dense enough to be looked at, at one value of the dimension ``fixed``."""
-    return refined_axes(grid, DISPLAY if max(input_size) <= 64 else DISPLAY_OF_LARGE, **{fixed: value})
+    return refined_axes(grid, DISPLAY if max(input_size) <= SMALL else DISPLAY_OF_LARGE, **{fixed: value})
 
 
 def refined_axes(grid: TransformGrid, counts: Sequence[int], **fixed: float) -> dict[str, np.ndarray]:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from spatial_viz.classifiers import dataset_of
 from spatial_viz.errors import CorruptFile, InvalidInput, MissingFile
 from spatial_viz.evaluation.plan import EvaluationPlan, plan_of
 from spatial_viz.evaluation.store import open_landscapes, read_card, read_table
@@ -72,7 +73,7 @@ class Summary:
         known = self.card["classifiers"][0]["class_names"]
         if str(label) in known:
             return str(known[str(label)])
-        dataset = self.classifier.split("/")[0]
+        dataset = dataset_of(self.classifier)
         if not self.plan.restrict and dataset in (*CLASS_NAMES, "imagenet") and label < len(class_names(dataset)):
             return class_names(dataset)[label]
         return f"class {label}"

@@ -11,7 +11,7 @@
 const ROOT = document.documentElement;
 const CHOOSING = "sv-lecture-choosing";
 const RESIZE_MS = 250; // without a change before the size of the window is told
-const AGAIN_MS = 1000; // after which what was asked for and did not come is asked for again
+const AGAIN_MS = 2500; // after which what did not come is sent again; sooner, a browser that loads Plotly would do so
 const PLOTS = ".js-plotly-plot, canvas, [data-testid=stPlotlyChart], [data-testid=stDataFrame]";
 const CONTROLS =
   "a[href], button, input, select, textarea, summary, [contenteditable=true], [role=slider], [role=combobox], " +

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 import streamlit as st
 
-from spatial_viz.classifiers import Classifier, Entry, catalogue
+from spatial_viz.classifiers import Classifier, Entry, catalogue, dataset_of
 from spatial_viz.defences import MajorityVote
 from spatial_viz.errors import SpatialVizError
 from spatial_viz.explorer.payload import GLOSSARY, MAX_PANES
@@ -106,7 +106,7 @@ def reason_against(first: Classifier, entry: Entry) -> str:
     card = entry.card
     if entry.name == first.name:
         return "it is the first one already"
-    if entry.dataset != first.name.split("/")[0] or tuple(card.get("class_names", first.class_names)) != (
+    if entry.dataset != dataset_of(first.name) or tuple(card.get("class_names", first.class_names)) != (
         first.class_names
     ):
         return "it knows other classes"

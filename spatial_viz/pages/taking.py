@@ -13,7 +13,7 @@ import torch
 import xarray as xr
 
 from spatial_viz.animation import to_gif
-from spatial_viz.classifiers import load_classifier
+from spatial_viz.classifiers import dataset_of, load_classifier
 from spatial_viz.explorer.component import keeping
 from spatial_viz.explorer.payload import Pane
 from spatial_viz.exports import Draw, explorer_page
@@ -135,10 +135,11 @@ def note_picture(view: View) -> None:
 def handout_button(view: View, link: str) -> None:
     """The lecture on paper, with the pictures that it has shown; ``link`` is "" where nobody else can open it."""
     classifier = view.classifier
-    names = usual_classifiers(classifier.name.split("/")[0])
+    dataset = dataset_of(classifier.name)
+    names = usual_classifiers(dataset)
     names = names if classifier.name in names else [classifier.name, *names]
     shown = [each for each in st.session_state.get("talk_pictures", {}).values()
-             if each.classifier.name.split("/")[0] == classifier.name.split("/")[0]] or [view]  # fmt: skip
+             if dataset_of(each.classifier.name) == dataset] or [view]  # fmt: skip
 
     def make() -> bytes:
         models = [classifier if name == classifier.name else load_classifier(name) for name in names]

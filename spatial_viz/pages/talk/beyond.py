@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from spatial_viz.cache import cached_sweep
-from spatial_viz.classifiers import manifest
+from spatial_viz.classifiers import dataset_of, manifest
 from spatial_viz.defences import MajorityVote
 from spatial_viz.evaluation.milestones import DATA, measured, published_group, recipe_group, vote_groups
 from spatial_viz.figure_style import percent
@@ -139,7 +139,7 @@ def _transfer(talk: Talk) -> None:
         missing(f"No classifier that was trained against ℓ∞ noise is shipped; `train --recipe {NOISE}` makes one.")
         st.markdown(FINDING)
         return
-    data = names["noise"].split("/")[0]
+    data = dataset_of(names["noise"])
     if data == data_of(talk):
         compared(talk, {f"{title}: {name}": name for title, name in names.items()}, "transfer")
     else:
@@ -174,7 +174,7 @@ def _with_and_without_noise(talk: Talk) -> dict[str, str]:
 def _borrowed(talk: Talk, names: dict[str, str]) -> list[Side]:
     """A sample of the data set of other classifiers, under these."""
     grid = TransformGrid.paper(classifier_of(talk, names["noise"]).input_size)
-    sample = opening_sample(names["noise"].split("/")[0])
+    sample = opening_sample(dataset_of(names["noise"]))
     return [_sample_side(talk, name, f"{title}: {name}", sample, grid) for title, name in names.items()]
 
 
@@ -189,7 +189,7 @@ def _sample_side(talk: Talk, name: str, title: str, sample: Sample, grid: Transf
 
 def _warm_transfer(talk: Talk) -> None:
     names = _with_and_without_noise(talk)
-    if names and names["noise"].split("/")[0] == data_of(talk):
+    if names and dataset_of(names["noise"]) == data_of(talk):
         for name in names.values():
             side_of(talk, name, "")
     elif names:
@@ -210,7 +210,7 @@ def _broken(talk: Talk) -> Side | None:
     name = _robust(talk)
     classifier, view = classifier_of(talk, name), talk.view
     mine = side_of(talk, name, "").view.image
-    dataset = name.split("/")[0]
+    dataset = dataset_of(name)
     sample = kept(talk, ("hunt", name), lambda: breaking_sample(
         classifier, dataset, view.grid, view.padding, talk.progress, mine))  # fmt: skip
     if sample is None:

@@ -28,10 +28,10 @@ import xarray as xr
 from torch import Tensor
 
 from spatial_viz.cache import cached_sweep, known
-from spatial_viz.classifiers import Classifier, catalogue
+from spatial_viz.classifiers import Classifier, catalogue, dataset_of
 from spatial_viz.figure_style import Theme, enlarged, spread
 from spatial_viz.grids import TransformGrid
-from spatial_viz.images import data_uri, tensor_to_picture
+from spatial_viz.images import SMALL, data_uri, tensor_to_picture
 from spatial_viz.memory import Memory
 from spatial_viz.pages import choosing
 from spatial_viz.pages.choosing import BARE, View
@@ -172,7 +172,7 @@ def _some_of(grid: TransformGrid) -> dict[str, np.ndarray]:
 
 def data_of(talk: Talk) -> str:
     """The data set of the talk's classifier."""
-    return talk.view.classifier.name.split("/")[0]
+    return dataset_of(talk.view.classifier.name)
 
 
 def partner(talk: Talk, recipe: str, dataset: str | None = None) -> str | None:
@@ -245,7 +245,7 @@ def pictures(
     """
     parts = []
     for number, (image, title, words) in enumerate(shown):
-        few = " class='sv-few'" if max(image.shape[-2:]) <= 64 else ""
+        few = " class='sv-few'" if max(image.shape[-2:]) <= SMALL else ""
         parts.append(
             f"<figure{' class=sv-framed' if number in framed else ''}>"
             f"<img{few} src='{data_uri(tensor_to_picture(image))}' alt='{html.escape(f'{title}: {words}')}'>"
