@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks.app import CHROMIUM, chromium
 from benchmarks.browser import PATIENCE
-from spatial_viz.classifiers import manifest
+from spatial_viz.classifiers import dataset_of, manifest
 from spatial_viz.exports import to_html
 from spatial_viz.intervals import wilson
 from spatial_viz.lecture_figures import curves_of, learning_curves
@@ -93,7 +93,7 @@ def curves_by_data(cards: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Se
     """The learning curves of the cards that have one, by data set."""
     found: dict[str, dict[str, Sequence[Mapping[str, Any]]]] = {}
     for name, curve in curves_of(cards).items():
-        found.setdefault(name.split("/")[0], {})[name] = curve
+        found.setdefault(dataset_of(name), {})[name] = curve
     return found
 
 

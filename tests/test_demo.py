@@ -15,7 +15,7 @@ import torch
 from test_cli import run
 
 from spatial_viz import cache, classifiers, demo
-from spatial_viz.classifiers import Classifier, catalogue, load_classifier
+from spatial_viz.classifiers import Classifier, catalogue, dataset_of, load_classifier
 from spatial_viz.demo import no_network, prepare
 from spatial_viz.errors import CorruptFile
 from spatial_viz.grids import TransformGrid
@@ -85,7 +85,7 @@ def _the_lecture_finds_its_landscapes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choosing, "_classifier", load_classifier)
     for name in shipped():
         monkeypatch.setattr(talk_step, "_MEMORY", Memory(512))
-        classifier, dataset = load_classifier(name), name.split("/")[0]
+        classifier, dataset = load_classifier(name), dataset_of(name)
         sample = opening_sample(dataset)
         image, grid = classifier.prepare(load_image(sample.path)), TransformGrid.paper(classifier.picture_size)
         title = f"{class_names(dataset)[sample.label]} ({sample.name})"

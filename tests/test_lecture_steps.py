@@ -7,6 +7,7 @@ import dataclasses
 import html
 import json
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from spatial_viz.memory import Memory
 from spatial_viz.pages.choosing import View
 from spatial_viz.pages.talk import beyond, numbers, robust, searching
 from spatial_viz.pages.talk import step as talk_step
-from spatial_viz.pages.talk.step import Talk, looks
+from spatial_viz.pages.talk.step import Talk, leave_cores, looks
 
 STEPS = {step.title: step for step in (*robust.STEPS, *beyond.STEPS)}
 SMALL = TransformGrid(30.0, 3.0, 3.0, (5, 3, 3))
@@ -36,6 +37,7 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPATIAL_VIZ_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("SPATIAL_VIZ_STORE", str(tmp_path / "store"))
     monkeypatch.setattr(talk_step, "_MEMORY", Memory(64))
+    monkeypatch.setattr(talk_step, "DRAWING", 0.0)
     monkeypatch.setattr(numbers, "_RESULTS", Memory(2))
 
 
@@ -206,6 +208,24 @@ def test_the_first_look_at_two_classifiers_makes_way(talk: Talk, monkeypatch: py
     monkeypatch.setattr(talk_step, "_some_of", lambda grid: {axis: values[:1] for axis, values in grid.axes().items()})
     page = open_step("The landscape, flattened", talk)
     assert not page.exception and len(payload(page)["panes"]) == 2
+
+
+def test_the_browser_has_the_cores_until_nobody_waits_or_it_is_needless(talk: Talk) -> None:
+    class NotWanted(Exception): ...
+
+    told: list[tuple[int, int]] = []
+
+    def progress(done: int, total: int) -> None:
+        told.append((done, total))
+        if len(told) == 3:
+            raise NotWanted
+
+    there = dataclasses.replace(talk, progress=progress)
+    leave_cores(there, time.monotonic() - 1)
+    leave_cores(there, time.monotonic() + 1000, needless=lambda: len(told) == 2)
+    with pytest.raises(NotWanted):
+        leave_cores(there, time.monotonic() + 1000)
+    assert told == [(0, len(SMALL))] * 3
 
 
 def test_a_small_grid_is_looked_at_once(talk: Talk) -> None:

@@ -2,8 +2,8 @@
 // "turn" with the number of the step to show, a trigger "full" with whether the lecture shall fill the screen, and a
 // state "screen", the {width, height} of the window in CSS pixels, which comes back in the data once it is known.
 //
-// What is sent in the same moment as something of a fragment makes Streamlit run that fragment alone. So whatever was
-// sent is sent again until the data say that it came.
+// What is sent in the same moment as something of a fragment makes Streamlit run that fragment alone, and the page does
+// not follow. So what has not come after a while is sent once more.
 //
 // Page Up and Page Down always turn the step, as clickers do; the arrow keys only while nothing has the focus that
 // could want them. Escape leaves what has the focus, and the full screen where nothing has it.
@@ -11,7 +11,7 @@
 const ROOT = document.documentElement;
 const CHOOSING = "sv-lecture-choosing";
 const RESIZE_MS = 250; // without a change before the size of the window is told
-const AGAIN_MS = 2500; // after which what did not come is sent again; sooner, a browser that loads Plotly would do so
+const AGAIN_MS = 2500; // before that; a browser that is busy loading Plotly does not hear sooner what has come
 const PLOTS = ".js-plotly-plot, canvas, [data-testid=stPlotlyChart], [data-testid=stDataFrame]";
 const CONTROLS =
   "a[href], button, input, select, textarea, summary, [contenteditable=true], [role=slider], [role=combobox], " +
@@ -54,6 +54,8 @@ export function mount(element, firstData, send, tell) {
   root.append(choose, screen, live);
   element.append(root);
 
+  const isFull = () => wanted.full ?? data.full; // or will be
+
   const choosing = (open) => {
     ROOT.classList.toggle(CHOOSING, open);
     choose.setAttribute("aria-expanded", String(open));
@@ -80,13 +82,24 @@ export function mount(element, firstData, send, tell) {
 
   const sizeIsKnown = () => data.screen?.width === window.innerWidth && data.screen?.height === window.innerHeight;
 
-  function ask() {
-    clearTimeout(again);
-    const open = Object.entries(wanted).filter(([, value]) => value !== null);
-    if (!open.length && sizeIsKnown()) return;
-    for (const [name, value] of open) send(name, value);
+  const forget = () => Object.assign(wanted, { turn: null, full: null });
+
+  function sendAll() {
+    for (const [name, value] of Object.entries(wanted)) {
+      if (value !== null) send(name, value);
+    }
     if (!sizeIsKnown()) tell("screen", { width: window.innerWidth, height: window.innerHeight });
-    again = setTimeout(ask, AGAIN_MS);
+  }
+
+  function ask() {
+    const { step } = data;
+    sendAll();
+    clearTimeout(again);
+    again = setTimeout(() => {
+      if (data.step !== step) forget(); // whoever turned since then wanted something else
+      sendAll();
+      again = setTimeout(forget, AGAIN_MS);
+    }, AGAIN_MS);
   }
 
   on(window, "resize", () => {
@@ -94,9 +107,9 @@ export function mount(element, firstData, send, tell) {
     resizing = setTimeout(ask, RESIZE_MS);
   });
   on(choose, "click", () => choosing(!ROOT.classList.contains(CHOOSING)));
-  on(screen, "click", () => fill(!data.full));
+  on(screen, "click", () => fill(!isFull()));
   on(document, "fullscreenchange", () => {
-    if (document.fullscreenElement || !(wanted.full ?? data.full)) return;
+    if (document.fullscreenElement || !isFull()) return;
     wanted.full = false;
     ask();
   });
@@ -128,7 +141,7 @@ export function mount(element, firstData, send, tell) {
       held?.blur();
     } else if (ROOT.classList.contains(CHOOSING)) {
       choosing(false);
-    } else if (data.full) {
+    } else if (isFull()) {
       fill(false);
     }
   });

@@ -144,9 +144,11 @@ def _make_way(number: int, view: View) -> None:
 
 def _warm_beside(number: int, talk: Talk) -> None:
     """Have what this step still lacks worked out, then what the next one needs, then the one before."""
-    beginning = time.monotonic() + DRAWING
+    later = time.monotonic() + DRAWING
     warming = {
-        ("step", each, talk.view.question): functools.partial(_warm, STEPS[each - 1], talk, beginning)
+        ("step", each, talk.view.question): functools.partial(
+            _warm, STEPS[each - 1], talk, 0.0 if each == number else later
+        )
         for each in (number, number + 1, number - 1)
         if 1 <= each <= len(STEPS)
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ from spatial_viz.explorer.component import explorer
 from spatial_viz.explorer.payload import Pane, explorer_payload
 from spatial_viz.pages.choosing import View
 from spatial_viz.pages.posing import answer_at, link_pose, pose_of
-from spatial_viz.pages.talk.step import Look, Talk, classifier_of, landscape_of, looks, needs_first_look, picture_of
+from spatial_viz.pages.talk.step import Look, Talk, classifier_of, landscape_of, looks, picture_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,10 +35,11 @@ def side_of(talk: Talk, name: str | None, title: str, look: Look = landscape_of)
 
 def compared(talk: Talk, names: Mapping[str, str], key: str) -> None:
     """Explorers of the talk's picture under classifiers (title → name) of the same data set; by a first look at their
-    landscapes, where it takes a while until they are known. Who lets go meanwhile has the work begin anew."""
-    # What is emptied loses the focus and a drag.
-    place = st.empty() if needs_first_look(talk, *names.values()) else st
-    for look in looks(talk, *names.values()):
+    landscapes, where it takes a while until they are known. Who lets go meanwhile is answered after that."""
+    ways = looks(talk, *names.values())
+    first = next(ways)
+    place = st if first is landscape_of else st.empty()  # what is emptied loses the focus and a drag
+    for look in itertools.chain([first], ways):
         with place.container():
             explorers([side_of(talk, name, title, look) for title, name in names.items()], f"{key}-{look.__name__}")
 

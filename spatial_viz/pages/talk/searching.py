@@ -137,7 +137,10 @@ def _key_question(talk: Talk) -> None:
         st.latex(QUESTION)
         st.markdown("Find the network θ whose loss is small on average, even at the **worst** turn and shift of each "
                     "picture.")  # fmt: skip
-    uncovered = bool(st.session_state.get("uncovered"))
+        words = st.empty()
+        uncovered = st.toggle("Uncover the map", key="uncovered")
+    if not tries:
+        words.markdown(f"You have {TRIES} tries: click the map, or call out an angle and a shift.")
     draw = search_figures.uncovered_map if uncovered else search_figures.hidden_map
     for look in looks(talk):
         landscape = look(talk)
@@ -148,14 +151,10 @@ def _key_question(talk: Talk) -> None:
         key = f"tries-map-{len(tries)}-{uncovered}-{look.__name__}"
         chart(talk, figure, key, alt=alt, height=round(0.8 * talk.height), place=place,
               on_select=None if uncovered or look is not landscape_of else _tries.clicked(key, figure))  # fmt: skip
-    with right:
-        if tries:
-            best, top = search_figures.best_try(landscape, tries), worst_case(landscape).loss
-            st.markdown(f"Your best of {len(tries)}: loss **{decimal(best)}**."
-                        + (f" The worst there is: **{decimal(top)}**." if uncovered else ""))  # fmt: skip
-        else:
-            st.markdown(f"You have {TRIES} tries: click the map, or call out an angle and a shift.")
-        st.toggle("Uncover the map", key="uncovered")
+    if tries:
+        best, top = search_figures.best_try(landscape, tries), worst_case(landscape).loss
+        words.markdown(f"Your best of {len(tries)}: loss **{decimal(best)}**."
+                       + (f" The worst there is: **{decimal(top)}**." if uncovered else ""))  # fmt: skip
 
 
 # --- By gradient ----------------------------------------------------------------------------------------------------

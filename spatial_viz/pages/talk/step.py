@@ -126,21 +126,18 @@ def looks(talk: Talk, *classifier_names: str | None) -> Iterator[Look]:
     Where it takes a while until they are known, the first way finds what a few of the grid's transforms tell, and the
     browser has time to draw that.
     """
-    if needs_first_look(talk, *classifier_names):
+    names = classifier_names or (None,)
+    few = math.prod(map(len, _some_of(talk.view.grid).values()))
+    if few <= len(talk.view.grid) / 4 and not all(_at_hand(talk, name) for name in names):
         yield _first_look
-        leave_cores(talk, time.monotonic() + DRAWING)
+        leave_cores(talk, time.monotonic() + DRAWING, lambda: all(has_landscape(talk, name) for name in names))
     yield landscape_of
 
 
-def needs_first_look(talk: Talk, *classifier_names: str | None) -> bool:
-    """Whether it takes a while until the landscapes under some classifiers (by default the talk's) are known."""
-    few = math.prod(map(len, _some_of(talk.view.grid).values()))
-    return few <= len(talk.view.grid) / 4 and not all(_at_hand(talk, name) for name in classifier_names or (None,))
-
-
-def leave_cores(talk: Talk, until: float) -> None:
-    """Wait until ``until`` on the clock of `time.monotonic`, so that the browser has the cores of this machine."""
-    while time.monotonic() < until:
+def leave_cores(talk: Talk, until: float, needless: Callable[[], bool] = lambda: False) -> None:
+    """Wait until ``until`` on the clock of `time.monotonic`, so that the browser has the cores of this machine; no
+    longer once that is ``needless``."""
+    while time.monotonic() < until and not needless():
         if talk.progress:
             talk.progress(0, len(talk.view.grid))
         time.sleep(0.02)
