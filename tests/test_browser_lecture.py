@@ -74,6 +74,15 @@ def enter(browser: Any, app: str, **settings: Any) -> tuple[Hall, Any]:
     return hall, context
 
 
+def serious(hall: Hall, step: int) -> list[str]:
+    """What axe finds in a step that is serious."""
+    return [
+        f"{STEPS[step - 1].title}: {problem['id']}: {[node['html'][:160] for node in problem['nodes']]}"
+        for problem in Axe().run(hall.page).response["violations"]
+        if problem["impact"] in ("serious", "critical")
+    ]
+
+
 def _strange(url: str) -> bool:
     parts = urlsplit(url)
     return parts.scheme not in ("data", "blob", "about") and parts.hostname not in ("localhost", "127.0.0.1")
@@ -88,11 +97,13 @@ def hall(app: str, browser: Any) -> Iterator[Hall]:
     context.close()
 
 
-def test_the_whole_talk_by_keyboard(hall: Hall) -> None:
+def test_the_whole_talk_by_keyboard_and_axe_finds_nothing_serious(hall: Hall) -> None:
     hall.open(1)
+    found = serious(hall, 1)
     for step in range(2, COUNT + 1):
         hall.press("PageDown")
         hall.shows(step)
+        found += serious(hall, step)
         hall.page.wait_for_function(f"() => /[?&]step={step}(&|$)/.test(location.search)", timeout=PATIENCE)
     hall.press("PageDown")  # there is no step behind the last
     hall.stays(COUNT)
@@ -101,6 +112,7 @@ def test_the_whole_talk_by_keyboard(hall: Hall) -> None:
         hall.shows(step)
     hall.press("PageUp")
     hall.stays(1)
+    assert found == []
 
 
 def test_a_link_opens_each_step(hall: Hall) -> None:
@@ -263,18 +275,15 @@ def test_the_projector_needs_no_scrolling_and_axe_finds_nothing_serious(
     hall, context = enter(browser, app, viewport={"width": 1920, "height": 1080}, color_scheme=scheme)
     hall.open(1, f"{more}&full={full}")
     found = []
-    for step in STEPS:
-        hall.shows(STEPS.index(step) + 1)
+    for step in range(1, COUNT + 1):
+        hall.shows(step)
         hall.page.wait_for_timeout(500)
         hidden = hall.page.locator("[data-testid=stMain]").evaluate(
             "(node) => [node.scrollHeight - node.clientHeight, node.scrollWidth - node.clientWidth]"
         )
         if max(hidden) > 0:
-            found.append(f"{step.title}: {hidden} pixels are out of sight")
-        for problem in Axe().run(hall.page).response["violations"]:
-            if problem["impact"] in ("serious", "critical"):
-                places = [node["html"][:160] for node in problem["nodes"]]
-                found.append(f"{step.title}: {problem['id']}: {places}")
+            found.append(f"{STEPS[step - 1].title}: {hidden} pixels are out of sight")
+        found += serious(hall, step)
         hall.press("PageDown")
     assert found == []
     context.close()

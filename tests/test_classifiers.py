@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from spatial_viz import classifiers
-from spatial_viz.classifiers import Classifier, catalogue, load_classifier, manifest, pretrained_folder
+from spatial_viz.classifiers import Classifier, catalogue, dataset_of, load_classifier, manifest, pretrained_folder
 from spatial_viz.errors import CorruptFile, InvalidInput, MissingFile
 from spatial_viz.images import load_image, load_sample, samples
 from spatial_viz.networks import SmallResNet, build_network, count_parameters, fold_batch_norm
@@ -28,7 +28,7 @@ MEGABYTE = 2**20
 @pytest.mark.parametrize("name", OWN)
 def test_shipped_classifiers_know_their_samples(name: str) -> None:
     classifier = load_classifier(name)
-    dataset = name.split("/")[0]
+    dataset = dataset_of(name)
     right = 0
     for sample in samples(dataset):
         image, label = load_sample(dataset, sample.index)
