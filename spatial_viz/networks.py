@@ -17,13 +17,33 @@ from torch import Tensor, nn
 from spatial_viz.errors import InvalidInput, did_you_mean
 
 
-class ConvUnit(nn.Sequential):
-    """3×3 convolution, batch norm, ReLU; ``pool`` halves the resolution by 2×2 maxima."""
+@torch.fx.wrap
+def overlapping_maxima(x: Tensor) -> Tensor:
+    """Maxima of all 2×2 windows, also those that reach over the edge by one: N×C×H×W → N×C×(H+1)×(W+1)."""
+    if torch.is_grad_enabled():
+        return F.max_pool2d(x, 2, stride=1, padding=1)
+    # The same values, on a CPU in a fifth of the time; its gradients would take five times as long.
+    x = torch.cat((x[:, :, :1], torch.maximum(x[:, :, :-1], x[:, :, 1:]), x[:, :, -1:]), 2)
+    return torch.cat((x[..., :1], torch.maximum(x[..., :-1], x[..., 1:]), x[..., -1:]), 3)
 
-    def __init__(self, channels_in: int, channels_out: int, pool: bool = False) -> None:
+
+class MaxBlurPool(nn.Module):
+    """Halves the resolution without aliasing: maxima of overlapping windows, each output the mean of 3×3 of them.
+
+    Source: Zhang, *Making convolutional networks shift-invariant again*, ICML 2019.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.avg_pool2d(overlapping_maxima(x), 3, stride=2)
+
+
+class ConvUnit(nn.Sequential):
+    """3×3 convolution, ``pool`` if there is one, batch norm, ReLU."""
+
+    def __init__(self, channels_in: int, channels_out: int, pool: nn.Module | None = None) -> None:
         layers: list[nn.Module] = [nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=False)]
-        if pool:
-            layers.append(nn.MaxPool2d(2))
+        if pool is not None:
+            layers.append(pool)
         layers += [nn.BatchNorm2d(channels_out), nn.ReLU(inplace=True)]
         super().__init__(*layers)
 
@@ -49,6 +69,7 @@ class SmallResNet(nn.Module):
     channels: colour channels of the pictures, 1 or 3.
     widths: channels of the stem and of the three stages, each of which halves the resolution.
     scale: factor on the logits; keeps the softmax soft early in training.
+    blur: whether a stage halves the resolution by `MaxBlurPool` or by plain 2×2 maxima.
 
     ``forward`` maps N×channels×H×W (already normalised) to N×classes logits.
     """
@@ -59,16 +80,18 @@ class SmallResNet(nn.Module):
         channels: int = 3,
         widths: tuple[int, int, int, int] = (32, 64, 128, 256),
         scale: float = 0.125,
+        blur: bool = False,
     ) -> None:
         super().__init__()
         stem, one, two, three = widths
+        pool = MaxBlurPool if blur else partial(nn.MaxPool2d, 2)
         self.features = nn.Sequential(
             ConvUnit(channels, stem),
-            ConvUnit(stem, one, pool=True),
+            ConvUnit(stem, one, pool()),
             ResidualPair(one),
-            ConvUnit(one, two, pool=True),
+            ConvUnit(one, two, pool()),
             ResidualPair(two),
-            ConvUnit(two, three, pool=True),
+            ConvUnit(two, three, pool()),
             ResidualPair(three),
         )
         self.head = nn.Linear(three, classes, bias=False)
@@ -149,6 +172,7 @@ class WhitenedConvNet(nn.Module):
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "small-resnet": SmallResNet,
+    "blurpool-resnet": partial(SmallResNet, blur=True),
     "whitened-convnet": WhitenedConvNet,
     "light-convnet": partial(WhitenedConvNet, widths=(48, 128, 256), pool_first=True),
     "tiny-convnet": partial(WhitenedConvNet, widths=(24, 48, 96), pool_first=True),

@@ -19,7 +19,14 @@ from spatial_viz import classifiers
 from spatial_viz.classifiers import Classifier, catalogue, dataset_of, load_classifier, manifest, pretrained_folder
 from spatial_viz.errors import CorruptFile, InvalidInput, MissingFile
 from spatial_viz.images import load_image, load_sample, samples
-from spatial_viz.networks import SmallResNet, build_network, count_parameters, fold_batch_norm
+from spatial_viz.networks import (
+    MaxBlurPool,
+    SmallResNet,
+    build_network,
+    count_parameters,
+    fold_batch_norm,
+    overlapping_maxima,
+)
 
 OWN = [card["name"] for card in manifest()]
 MEGABYTE = 2**20
@@ -188,9 +195,10 @@ def test_the_hash_follows_weights_and_normalisation() -> None:
     assert make(0) != make(0, mean=0.4)
 
 
-def test_folding_batch_norm_changes_nothing_but_speed() -> None:
+@pytest.mark.parametrize("blur", [False, True])
+def test_folding_batch_norm_changes_nothing_but_speed(blur: bool) -> None:
     torch.manual_seed(0)
-    network = SmallResNet(widths=(8, 8, 8, 8))
+    network = SmallResNet(widths=(8, 8, 8, 8), blur=blur)
     network.train()
     with torch.no_grad():
         for _ in range(5):
@@ -201,6 +209,36 @@ def test_folding_batch_norm_changes_nothing_but_speed() -> None:
     assert sum(isinstance(m, nn.BatchNorm2d) for m in folded.modules()) < sum(
         isinstance(m, nn.BatchNorm2d) for m in network.modules()
     )
+
+
+@pytest.mark.parametrize("size", [(4, 4), (7, 5), (1, 1)])
+def test_overlapping_maxima_are_the_same_with_and_without_gradients(size: tuple[int, int]) -> None:
+    image = torch.randn(2, 3, *size)
+    expected = overlapping_maxima(image)
+    assert expected.shape == (2, 3, size[0] + 1, size[1] + 1)
+    with torch.no_grad():
+        assert torch.equal(overlapping_maxima(image), expected)
+
+
+def test_a_folded_network_with_blur_still_has_gradients() -> None:
+    folded = fold_batch_norm(build_network("blurpool-resnet"))
+    image = torch.rand(1, 3, 32, 32, requires_grad=True)
+    folded(image).sum().backward()  # type: ignore[no-untyped-call]
+    assert image.grad is not None and image.grad.abs().sum() > 0
+
+
+def test_blurred_pooling_neither_leans_to_a_side_nor_aliases() -> None:
+    torch.manual_seed(0)
+    image = torch.rand(1, 3, 32, 32)
+    torch.testing.assert_close(MaxBlurPool()(image.flip(-1)), MaxBlurPool()(image).flip(-1))
+    assert MaxBlurPool()(image).shape == (1, 3, 16, 16)
+
+    def moves(pool: nn.Module) -> float:
+        """How far a shift by one pixel changes the output, as a share of its spread over the picture."""
+        difference = pool(image.roll(1, -1)) - pool(image)
+        return float(difference.std() / pool(image).std())
+
+    assert moves(MaxBlurPool()) < 0.8 * moves(nn.MaxPool2d(2))
 
 
 def test_a_network_that_cannot_be_traced_is_used_as_it_is() -> None:

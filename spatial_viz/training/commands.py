@@ -28,7 +28,7 @@ def train(
         bool, typer.Option(help="Whether a picture means the same in the mirror; digits never do.")
     ] = TrainingPlan.mirrored,
     network: Annotated[
-        str, typer.Option(help="whitened-convnet, small-resnet, light-convnet or tiny-convnet.")
+        str, typer.Option(help="small-resnet, blurpool-resnet, whitened-convnet, light-convnet or tiny-convnet.")
     ] = TrainingPlan.network,
     epochs: Annotated[int, typer.Option(min=1)] = TrainingPlan.epochs,
     batch: Annotated[int, typer.Option(min=2, help="Pictures of a step, of all processes.")] = TrainingPlan.batch,
