@@ -211,11 +211,11 @@ def test_folding_batch_norm_changes_nothing_but_speed(blur: bool) -> None:
     )
 
 
-@pytest.mark.parametrize("size", [(4, 4), (7, 5), (1, 1)])
+@pytest.mark.parametrize("size", [(4, 4), (7, 5), (2, 2)])
 def test_overlapping_maxima_are_the_same_with_and_without_gradients(size: tuple[int, int]) -> None:
     image = torch.randn(2, 3, *size)
     expected = overlapping_maxima(image)
-    assert expected.shape == (2, 3, size[0] + 1, size[1] + 1)
+    assert expected.shape == (2, 3, size[0] - 1, size[1] - 1)
     with torch.no_grad():
         assert torch.equal(overlapping_maxima(image), expected)
 
