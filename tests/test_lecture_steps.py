@@ -166,7 +166,8 @@ def test_a_step_that_nobody_warmed_looks_at_a_part_of_the_grid_first(talk: Talk)
     few, whole = first(there), then(there)
     assert few["loss"].size == 99 and whole["loss"].size == 775
     same = whole["loss"].sel({dim: few[dim] for dim in few["loss"].dims})  # values of the grid itself, ends and all
-    assert same.shape == few["loss"].shape and float(abs(same - few["loss"]).max()) < 1e-5
+    assert same.shape == few["loss"].shape and float(abs(same - few["loss"]).max()) < 0.02  # bf16 moves losses
+    assert bool((whole["misclassified"].sel({dim: few[dim] for dim in few["loss"].dims}) == few["misclassified"]).all())
     assert few["rotation"].values[[0, -1]].tolist() == [-30, 30]
     (now,) = looks(there)  # known by now
     assert now(there) is whole
