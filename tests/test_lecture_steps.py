@@ -165,9 +165,9 @@ def test_a_step_that_nobody_warmed_looks_at_a_part_of_the_grid_first(talk: Talk)
     first, then = looks(there)
     few, whole = first(there), then(there)
     assert few["loss"].size == 99 and whole["loss"].size == 775
-    same = whole["loss"].sel({dim: few[dim] for dim in few["loss"].dims})  # values of the grid itself, ends and all
-    assert same.shape == few["loss"].shape and float(abs(same - few["loss"]).max()) < 0.02  # bf16 moves losses
-    assert bool((whole["misclassified"].sel({dim: few[dim] for dim in few["loss"].dims}) == few["misclassified"]).all())
+    same = whole.sel({dim: few[dim] for dim in few["loss"].dims})  # values of the grid itself, ends and all
+    assert same["loss"].shape == few["loss"].shape and bool((same["predicted"] == few["predicted"]).all())
+    assert float(abs(same["loss"] - few["loss"]).max()) < 0.02  # as much as bf16 moves a loss, where it is fast
     assert few["rotation"].values[[0, -1]].tolist() == [-30, 30]
     (now,) = looks(there)  # known by now
     assert now(there) is whole
