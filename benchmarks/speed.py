@@ -24,10 +24,10 @@ from torch import Tensor
 
 from spatial_viz.classifiers import Classifier, load_classifier
 from spatial_viz.grids import TransformGrid
-from spatial_viz.images import load_sample, samples
 from spatial_viz.landscape import misclassified
 from spatial_viz.networks import fold_batch_norm
 from spatial_viz.runner import DTYPES, fast_at_bf16, runner_for, warm_up
+from spatial_viz.samples import load_sample, samples
 from spatial_viz.sweeps import sweep
 
 BATCHES = (16, 32, 64, 128, 256, 512)

@@ -12,12 +12,13 @@ if TYPE_CHECKING:
     from spatial_viz.figures import heatmap, surface, worst_case_figure
     from spatial_viz.geometry import warp
     from spatial_viz.grids import TransformGrid
-    from spatial_viz.images import load_image, load_sample
+    from spatial_viz.images import load_image
     from spatial_viz.landscape import worst_case
+    from spatial_viz.samples import load_sample
     from spatial_viz.sweeps import sweep
 
 _HOME = {
-    "Classifier": "classifiers", "load_classifier": "classifiers", "load_sample": "images", "load_image": "images",
+    "Classifier": "classifiers", "load_classifier": "classifiers", "load_sample": "samples", "load_image": "images",
     "TransformGrid": "grids", "warp": "geometry", "sweep": "sweeps", "worst_case": "landscape",
     "evaluate": "evaluation.run", "EvaluationPlan": "evaluation.plan",
     "heatmap": "figures", "surface": "figures", "worst_case_figure": "figures",

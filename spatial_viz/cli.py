@@ -64,10 +64,11 @@ def sweep(
     as_json: JsonOption = False,
 ) -> None:
     """Sweep one picture over the grid and report its worst case."""
-    from spatial_viz import cache, images, landscape, sweeps
+    from spatial_viz import cache, landscape, sweeps
     from spatial_viz.animation import check_ending, save_animation
     from spatial_viz.frames import draw_way
     from spatial_viz.runner import warm_up
+    from spatial_viz.samples import called
 
     for path in (out, figure, animation):
         if path is not None and not path.resolve().parent.is_dir():
@@ -85,9 +86,9 @@ def sweep(
     if out is not None:
         landscape.save(swept, out)
     if figure is not None:
-        _write_figures(figure, image, swept, images.called(picture))
+        _write_figures(figure, image, swept, called(picture))
     if animation is not None:
-        save_animation(animation, draw_way(model, image, swept, picture=images.called(picture)))
+        save_animation(animation, draw_way(model, image, swept, picture=called(picture)))
     card = landscape.card_of(swept)
     result = {"schema": 1, **landscape.summary(swept), "seconds": round(seconds, 4)}
     result |= {"device": card["device"], "precision": card["precision"]}
@@ -250,8 +251,8 @@ def models(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
 @app.command()
 def samples(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
     """List the labelled pictures that are at hand without a network."""
-    from spatial_viz.images import class_names
-    from spatial_viz.images import samples as listed
+    from spatial_viz.samples import class_names
+    from spatial_viz.samples import samples as listed
 
     rows = [
         {"name": f"sample:{entry.name}", "label": entry.label, "class": class_names(entry.dataset)[entry.label]}
@@ -280,9 +281,9 @@ def _question(
     granularity: str,
 ) -> tuple[Any, Any, int | None, Any]:
     """The classifier, the prepared picture, its label where there is one, and the grid."""
-    from spatial_viz import images
     from spatial_viz.classifiers import load_classifier
     from spatial_viz.grids import TransformGrid
+    from spatial_viz.samples import class_names, named_picture
 
     model = load_classifier(classifier)
     paper = TransformGrid.paper(model.picture_size)
@@ -292,8 +293,8 @@ def _question(
         paper.dy if translation is None else translation,
         parse_granularity(granularity),
     )
-    source, sample = images.named_picture(picture)
-    if sample and label is None and model.class_names == images.class_names(sample.dataset):
+    source, sample = named_picture(picture)
+    if sample and label is None and model.class_names == class_names(sample.dataset):
         label = str(sample.label)
     return model, model.prepare(source), None if label is None else model.label_index(label), grid
 

@@ -11,7 +11,8 @@ from PIL import Image
 from torch.utils.data import Dataset
 
 from spatial_viz.errors import InvalidInput, MissingFile, did_you_mean
-from spatial_viz.images import CLASS_NAMES, load_image, reason, upright_size
+from spatial_viz.images import load_image, reason, upright_size
+from spatial_viz.samples import CLASS_NAMES
 
 Sample = TypeVar("Sample")
 DATASETS = ("cifar10", "mnist", "imagenette", "imagenet", "folder")

@@ -21,8 +21,9 @@ from spatial_viz.exports import landscape_page
 from spatial_viz.frames import draw_way
 from spatial_viz.grids import TransformGrid
 from spatial_viz.handout import Chosen, handout
-from spatial_viz.images import SAMPLE_DATASETS, SMALL, Sample, load_image, opening_sample, samples
+from spatial_viz.images import SMALL, load_image
 from spatial_viz.landscape import worst_case
+from spatial_viz.samples import SAMPLE_DATASETS, Sample, opening_sample, samples
 from spatial_viz.sharing import only_here
 from spatial_viz.sweeps import display_axes
 

@@ -11,8 +11,9 @@ from spatial_viz.classifiers import Classifier
 from spatial_viz.evaluation.exact import break_pictures
 from spatial_viz.geometry import Padding
 from spatial_viz.grids import TransformGrid
-from spatial_viz.images import Sample, load_image, samples
+from spatial_viz.images import load_image
 from spatial_viz.runner import Progress, runner_for
+from spatial_viz.samples import Sample, samples
 
 EXTREMES = (3, 3, 3)  # tried first: the limits and the middle of each axis, which break most pictures
 

@@ -72,13 +72,13 @@ def handout(
         raise InvalidInput(f"cannot write {out}: there is no folder {out.resolve().parent}")
     from tqdm import tqdm
 
-    from spatial_viz import images
     from spatial_viz.classifiers import load_classifier
     from spatial_viz.files import replace
     from spatial_viz.geometry import check_padding
     from spatial_viz.grids import TransformGrid
     from spatial_viz.handout import Chosen, usual_classifiers
     from spatial_viz.handout import handout as written
+    from spatial_viz.samples import called, class_names, named_picture
 
     check_padding(padding)
     names = usual_classifiers("cifar10") if classifier is None else [name.strip() for name in classifier.split(",")]
@@ -92,10 +92,10 @@ def handout(
     )
     chosen = []
     for text in picture:
-        source, sample = images.named_picture(text)
-        known = sample is not None and models[0].class_names == images.class_names(sample.dataset)
+        source, sample = named_picture(text)
+        known = sample is not None and models[0].class_names == class_names(sample.dataset)
         label = sample.label if sample is not None and known else None
-        name = images.called(text) if label is None else f"{models[0].class_names[label]} ({images.called(text)})"
+        name = called(text) if label is None else f"{models[0].class_names[label]} ({called(text)})"
         chosen.append(Chosen(models[0].prepare(source), label, name))
     with tqdm(total=len(chosen), unit="picture", disable=not sys.stderr.isatty(), leave=False) as bar:
         pdf = written(

@@ -14,8 +14,8 @@ from spatial_viz.evaluation.plan import EvaluationPlan, settings_of
 from spatial_viz.evaluation.report import card_of_classifier
 from spatial_viz.evaluation.shards import ShardResult, columns_of
 from spatial_viz.evaluation.store import Run
-from spatial_viz.images import CLASS_NAMES
 from spatial_viz.landscape import severity_order
+from spatial_viz.samples import CLASS_NAMES
 
 NAMES = CLASS_NAMES["cifar10"]
 

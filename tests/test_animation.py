@@ -176,7 +176,7 @@ def test_a_large_animation_keeps_fewer_frames(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_real_picture_stays_below_two_megabytes() -> None:
     from spatial_viz.classifiers import load_classifier
-    from spatial_viz.images import load_sample
+    from spatial_viz.samples import load_sample
 
     classifier = load_classifier("cifar10/standard")
     image, label = load_sample("cifar10", 6)

@@ -166,7 +166,7 @@ def test_a_vote_can_be_drawn_again_and_swept(monkeypatch: pytest.MonkeyPatch, tm
 def test_bad_uploads_are_one_sentence(case: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from test_images import png_header
 
-    from spatial_viz.images import samples
+    from spatial_viz.samples import samples
 
     content = {
         "truncated": samples("cifar10")[0].path.read_bytes()[:200],

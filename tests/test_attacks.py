@@ -18,10 +18,10 @@ from spatial_viz.classifiers import Classifier, load_classifier
 from spatial_viz.errors import InvalidInput, SpatialVizError
 from spatial_viz.geometry import warp
 from spatial_viz.grids import TransformGrid
-from spatial_viz.images import load_sample
 from spatial_viz.landscape import severity_order
 from spatial_viz.losses import cross_entropy, logit_margin
 from spatial_viz.queries import AttackResult, Criterion, Goal, Query, misclassified
+from spatial_viz.samples import load_sample
 
 LIMITS = TransformGrid(30, 3, 3)
 SMALL = (7, 3, 3)

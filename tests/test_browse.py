@@ -22,7 +22,8 @@ from spatial_viz.evaluation.plan import EvaluationPlan
 from spatial_viz.evaluation.summary import read_summary, summarise, write_summary
 from spatial_viz.geometry import warp
 from spatial_viz.grids import TransformGrid
-from spatial_viz.images import CLASS_NAMES, tensor_to_picture
+from spatial_viz.images import tensor_to_picture
+from spatial_viz.samples import CLASS_NAMES
 
 FULL = EvaluationPlan(("natural", "grid"), full=True, shard=40)
 

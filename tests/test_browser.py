@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from spatial_viz.images import samples
+from spatial_viz.samples import samples
 
 pytestmark = pytest.mark.browser
 PATIENCE = 30_000  # milliseconds; the machine may be busy with other tests

@@ -16,7 +16,8 @@ from spatial_viz.classifiers import load_classifier
 from spatial_viz.compare_figures import comparison_rows
 from spatial_viz.defences import MajorityVote, vote_shares
 from spatial_viz.grids import TransformGrid
-from spatial_viz.images import load_image, opening_sample
+from spatial_viz.images import load_image
+from spatial_viz.samples import opening_sample
 from spatial_viz.sweeps import sweep
 
 pytestmark = pytest.mark.browser

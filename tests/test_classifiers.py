@@ -18,7 +18,7 @@ from torch import nn
 from spatial_viz import classifiers
 from spatial_viz.classifiers import Classifier, catalogue, dataset_of, load_classifier, manifest, pretrained_folder
 from spatial_viz.errors import CorruptFile, InvalidInput, MissingFile
-from spatial_viz.images import load_image, load_sample, samples
+from spatial_viz.images import load_image
 from spatial_viz.networks import (
     MaxBlurPool,
     SmallResNet,
@@ -27,6 +27,7 @@ from spatial_viz.networks import (
     fold_batch_norm,
     overlapping_maxima,
 )
+from spatial_viz.samples import load_sample, samples
 
 OWN = [card["name"] for card in manifest()]
 MEGABYTE = 2**20

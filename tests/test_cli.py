@@ -16,9 +16,9 @@ from safetensors.torch import save_file
 from spatial_viz.classifiers import load_classifier, manifest
 from spatial_viz.cli import main
 from spatial_viz.grids import TransformGrid
-from spatial_viz.images import find_sample, load_sample
 from spatial_viz.landscape import load, summary
 from spatial_viz.networks import build_network
+from spatial_viz.samples import find_sample, load_sample
 from spatial_viz.sweeps import sweep
 
 SMALL = ["--granularity", "3,3,3"]
@@ -151,7 +151,7 @@ def test_bad_arguments_end_with_2_and_one_sentence(arguments: list[str], message
 def test_bad_pictures(case: str, monkeypatch, capsys, tmp_path: Path) -> None:
     from test_images import png_header
 
-    from spatial_viz.images import samples
+    from spatial_viz.samples import samples
 
     path = tmp_path / "picture.png"
     content = {

@@ -14,7 +14,8 @@ from spatial_viz.errors import InvalidInput, MissingFile, SpatialVizError
 from spatial_viz.evaluation.plan import EvaluationPlan
 from spatial_viz.evaluation.run import evaluate
 from spatial_viz.evaluation.store import runs_in
-from spatial_viz.images import class_names, load_image, samples
+from spatial_viz.images import load_image
+from spatial_viz.samples import class_names, samples
 
 PLAN = EvaluationPlan(("natural", "worst-of-10", "grid"), (5, 3, 3), shard=1)
 

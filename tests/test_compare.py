@@ -23,8 +23,9 @@ from spatial_viz.defences import MajorityVote, vote_shares
 from spatial_viz.errors import InvalidInput
 from spatial_viz.figures import heatmap, surface
 from spatial_viz.grids import TransformGrid
-from spatial_viz.images import CLASS_NAMES, find_sample, load_image, opening_sample
+from spatial_viz.images import load_image
 from spatial_viz.landscape import misclassified, transform_words, worst_case
+from spatial_viz.samples import CLASS_NAMES, find_sample, opening_sample
 from spatial_viz.sweeps import sweep
 
 GRID = TransformGrid(30.0, 3.0, 3.0, (7, 5, 3))

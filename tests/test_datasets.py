@@ -16,7 +16,7 @@ from torchvision import datasets
 
 from spatial_viz.datasets import PictureFolder, class_folders, first_per_class, load_dataset
 from spatial_viz.errors import InvalidInput, MissingFile, PictureError
-from spatial_viz.images import CLASS_NAMES
+from spatial_viz.samples import CLASS_NAMES
 
 
 def fill(root: Path, **classes: tuple[str, ...]) -> Path:

@@ -17,8 +17,8 @@ from spatial_viz.defences import VOTERS, BlackCanvas, MajorityVote, vote_shares
 from spatial_viz.errors import InvalidInput
 from spatial_viz.geometry import warp
 from spatial_viz.grids import TransformGrid
-from spatial_viz.images import load_sample
 from spatial_viz.landscape import load, save, summary, worst_case
+from spatial_viz.samples import load_sample
 from spatial_viz.sweeps import sweep
 
 LIMITS = TransformGrid(30, 3, 3)

@@ -19,9 +19,10 @@ from spatial_viz.classifiers import Classifier, catalogue, dataset_of, load_clas
 from spatial_viz.demo import no_network, prepare
 from spatial_viz.errors import CorruptFile
 from spatial_viz.grids import TransformGrid
-from spatial_viz.images import class_names, load_image, opening_sample
+from spatial_viz.images import load_image
 from spatial_viz.landscape import worst_case
 from spatial_viz.memory import Memory
+from spatial_viz.samples import class_names, opening_sample
 
 
 def tiny(card: dict[str, Any]) -> Classifier:

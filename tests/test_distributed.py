@@ -22,8 +22,8 @@ from two_processes import CUT, PLANS
 from spatial_viz.errors import InvalidInput
 from spatial_viz.geometry import warp
 from spatial_viz.grids import TransformGrid, draw_transforms
-from spatial_viz.images import CLASS_NAMES
 from spatial_viz.networks import WhitenedConvNet, build_network
+from spatial_viz.samples import CLASS_NAMES
 from spatial_viz.training import adversaries, steps
 from spatial_viz.training.data import augment, split_validation, to_images
 from spatial_viz.training.distributed import Team, join

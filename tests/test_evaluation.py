@@ -32,10 +32,11 @@ from spatial_viz.evaluation.report import report_on
 from spatial_viz.evaluation.run import Progress, evaluate
 from spatial_viz.evaluation.store import open_landscapes, read_table, runs_in
 from spatial_viz.grids import TransformGrid
-from spatial_viz.images import class_names, load_image, samples, tensor_to_picture
+from spatial_viz.images import load_image, tensor_to_picture
 from spatial_viz.intervals import wilson
 from spatial_viz.landscape import misclassified, worst_case
 from spatial_viz.runner import runner_for
+from spatial_viz.samples import class_names, samples
 from spatial_viz.sweeps import sweep
 
 GRID = TransformGrid(30, 3, 3, (7, 3, 3))

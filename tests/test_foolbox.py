@@ -12,8 +12,8 @@ from torch import Tensor
 
 from spatial_viz.geometry import warp
 from spatial_viz.grids import TransformGrid
-from spatial_viz.images import CLASS_NAMES
 from spatial_viz.runner import runner_for
+from spatial_viz.samples import CLASS_NAMES
 
 GRANULARITY = (7, 3, 3)
 

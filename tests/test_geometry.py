@@ -12,7 +12,7 @@ from torchvision.transforms import functional as tv
 
 from spatial_viz.errors import InvalidInput
 from spatial_viz.geometry import warp
-from spatial_viz.images import load_sample
+from spatial_viz.samples import load_sample
 
 TRANSFORMS = [(0, 0, 0), (30, 0, 0), (-17, 1.5, -3), (12.5, -2.25, 0.5), (90, 1, 2), (-180, 0, 0), (4, 40, 0)]
 

@@ -16,8 +16,8 @@ from spatial_viz.classifiers import Classifier, load_classifier, manifest
 from spatial_viz.errors import InvalidInput
 from spatial_viz.grids import TransformGrid
 from spatial_viz.handout import Chosen, handout, usual_classifiers
-from spatial_viz.images import load_sample
 from spatial_viz.landscape import transform_words, worst_case
+from spatial_viz.samples import load_sample
 from spatial_viz.sweeps import sweep
 from spatial_viz.version import VERSION
 

@@ -11,7 +11,8 @@ from spatial_viz.classifiers import Classifier
 from spatial_viz.errors import InvalidInput
 from spatial_viz.grids import TransformGrid
 from spatial_viz.hunting import breaking_sample
-from spatial_viz.images import Sample, load_image, tensor_to_picture
+from spatial_viz.images import load_image, tensor_to_picture
+from spatial_viz.samples import Sample
 
 TURNS = TransformGrid(30.0, 0.0, 0.0, (5, 1, 1))
 # How far to the right of the centre a blob is, and its class. A blob far to the right is turned into the other class.

@@ -160,9 +160,9 @@ def test_a_guess_comes_before_the_answer(monkeypatch: pytest.MonkeyPatch, tmp_pa
 def test_warming_calls_no_streamlit_and_leaves_nothing_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Warmed on a thread of its own, each step then asks no network about the things that it keeps."""
     from spatial_viz.grids import TransformGrid
-    from spatial_viz.images import load_sample
     from spatial_viz.pages.choosing import View, _classifier
     from spatial_viz.pages.talk.step import Talk
+    from spatial_viz.samples import load_sample
 
     monkeypatch.setenv("SPATIAL_VIZ_CACHE", str(tmp_path))
     image, label = load_sample("cifar10", 3)

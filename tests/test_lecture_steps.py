@@ -20,12 +20,12 @@ from spatial_viz.classifiers import Classifier, load_classifier
 from spatial_viz.defences import MajorityVote
 from spatial_viz.geometry import warp
 from spatial_viz.grids import TransformGrid
-from spatial_viz.images import load_sample
 from spatial_viz.memory import Memory
 from spatial_viz.pages.choosing import View
 from spatial_viz.pages.talk import beyond, numbers, robust, searching
 from spatial_viz.pages.talk import step as talk_step
 from spatial_viz.pages.talk.step import Talk, leave_cores, looks
+from spatial_viz.samples import load_sample
 
 STEPS = {step.title: step for step in (*robust.STEPS, *beyond.STEPS)}
 SMALL = TransformGrid(30.0, 3.0, 3.0, (5, 3, 3))

@@ -11,9 +11,9 @@ import torch
 from spatial_viz.classifiers import load_classifier
 from spatial_viz.errors import InvalidInput
 from spatial_viz.figures import alt_text, heatmap, surface
-from spatial_viz.images import load_sample
 from spatial_viz.losses import cross_entropy
 from spatial_viz.noise import noise_landscape
+from spatial_viz.samples import load_sample
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,8 @@ from spatial_viz.classifiers import load_classifier, manifest
 from spatial_viz.errors import InvalidInput
 from spatial_viz.evaluation.plan import EvaluationPlan
 from spatial_viz.evaluation.run import evaluate
-from spatial_viz.images import CLASS_NAMES
 from spatial_viz.intervals import wilson
+from spatial_viz.samples import CLASS_NAMES
 from spatial_viz.training import publish
 from spatial_viz.training.data import read
 from spatial_viz.training.loop import train

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from spatial_viz.classifiers import Classifier
 from spatial_viz.grids import TransformGrid
-from spatial_viz.images import CLASS_NAMES
 from spatial_viz.landscape import WorstCase, misclassified, summary, worst_case
 from spatial_viz.runner import calibrate, exact_logits, fast_at_bf16, pick_device, runner_for
+from spatial_viz.samples import CLASS_NAMES
 from spatial_viz.sweeps import sweep
 
 COUNT = 500 if os.environ.get("CI") == "true" else 60

@@ -187,9 +187,9 @@ def test_the_handout_has_the_pictures_that_the_lecture_showed(monkeypatch: pytes
 
     from spatial_viz.classifiers import load_classifier
     from spatial_viz.grids import TransformGrid
-    from spatial_viz.images import load_sample
     from spatial_viz.pages import taking
     from spatial_viz.pages.choosing import View
+    from spatial_viz.samples import load_sample
 
     monkeypatch.setenv("SPATIAL_VIZ_CACHE", str(tmp_path))
     asked: dict[str, Any] = {}

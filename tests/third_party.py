@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spatial_viz.classifiers import Classifier
-from spatial_viz.images import CLASS_NAMES
+from spatial_viz.samples import CLASS_NAMES
 
 
 class Block(nn.Module):

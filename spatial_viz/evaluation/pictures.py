@@ -19,7 +19,7 @@ from torch import Tensor
 from spatial_viz.classifiers import Classifier
 from spatial_viz.datasets import DATASETS, first_per_class, load_dataset
 from spatial_viz.errors import InvalidInput, MissingFile, PictureError, SpatialVizError
-from spatial_viz.images import CLASS_NAMES, class_names
+from spatial_viz.samples import CLASS_NAMES, class_names
 
 IMAGENET_CLASSES = 1000
 

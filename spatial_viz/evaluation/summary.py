@@ -22,7 +22,7 @@ from spatial_viz.evaluation.plan import EvaluationPlan, plan_of
 from spatial_viz.evaluation.store import open_landscapes, read_card, read_table
 from spatial_viz.files import replace as replace_file
 from spatial_viz.grids import AXES, TransformGrid
-from spatial_viz.images import CLASS_NAMES, class_names
+from spatial_viz.samples import CLASS_NAMES, class_names
 
 SCHEMA = 1
 VERDICTS = ("robust", "broken", "wrong as it is")

@@ -20,8 +20,9 @@ from spatial_viz.explorer.payload import GLOSSARY
 from spatial_viz.figure_style import Theme
 from spatial_viz.geometry import PADDINGS, Padding
 from spatial_viz.grids import TransformGrid
-from spatial_viz.images import class_names, data_uri, load_image, opening_sample, samples
+from spatial_viz.images import data_uri, load_image
 from spatial_viz.runner import Progress
+from spatial_viz.samples import class_names, opening_sample, samples
 
 GRANULARITIES = ("31,5,5", "11,3,3", "61,9,9")  # the paper's first; as the command line writes them
 HEAD_HEIGHT = 48  # pixels, of a page's heading, or of the progress bar in its place

@@ -17,7 +17,8 @@ from spatial_viz.datasets import PictureFolder
 from spatial_viz.errors import InvalidInput, PictureError
 from spatial_viz.evaluation.pictures import Pictures, choose, is_folder
 from spatial_viz.grids import keyed_uniform
-from spatial_viz.images import CLASS_NAMES, fit, picture_to_tensor
+from spatial_viz.images import fit, picture_to_tensor
+from spatial_viz.samples import CLASS_NAMES
 
 NOT_MIRRORED = ("mnist",)
 """Data sets whose pictures mean something else in the mirror."""

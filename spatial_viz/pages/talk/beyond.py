@@ -19,7 +19,7 @@ from spatial_viz.figure_style import percent
 from spatial_viz.geometry import warp
 from spatial_viz.grids import AXES, TransformGrid
 from spatial_viz.hunting import breaking_sample
-from spatial_viz.images import SAMPLE_DATASETS, Sample, class_names, load_image, opening_sample
+from spatial_viz.images import load_image
 from spatial_viz.landscape import transform_words, worst_case
 from spatial_viz.pages.choosing import linked_pose, plain
 from spatial_viz.pages.taking import handout_button, left_out, link_parameters
@@ -39,6 +39,7 @@ from spatial_viz.pages.talk.step import (
     pictures,
 )
 from spatial_viz.runner import exact_logits
+from spatial_viz.samples import SAMPLE_DATASETS, Sample, class_names, opening_sample
 from spatial_viz.sharing import own_address, qr_code, reachable, with_parameters
 from spatial_viz.training.recipes import find_recipe
 

@@ -12,13 +12,14 @@ from spatial_viz.evaluation.milestones import DATA, Group, measured, published_g
 from spatial_viz.explorer.component import wall
 from spatial_viz.figure_style import failure_words, percent
 from spatial_viz.geometry import warp
-from spatial_viz.images import SMALL, Sample, class_names, data_uri, load_image, samples, tensor_to_picture
+from spatial_viz.images import SMALL, data_uri, load_image, tensor_to_picture
 from spatial_viz.landscape import class_name, transform_words, worst_case
 from spatial_viz.landscape import label_of as true_class
 from spatial_viz.pages import explore
 from spatial_viz.pages.choosing import plain, remember
 from spatial_viz.pages.talk.numbers import bars, results
 from spatial_viz.pages.talk.step import Step, Talk, data_of, has_landscape, landscape_of, missing, partner, pictures
+from spatial_viz.samples import Sample, class_names, samples
 
 WALL, UNKNOWN = "talk-wall", "?"
 LOOK_AGAIN = 2.0  # seconds, while the wall fills
