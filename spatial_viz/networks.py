@@ -1,7 +1,7 @@
 """Network architectures that this project trains. No weights here: see ``pretrained/``.
 
-Everything is a plain chain of convolution, batch norm and activation, so that batch norm folds into the
-convolutions for evaluation (`spatial_viz.networks.fold_batch_norm`).
+Everything is a plain chain of convolution, batch norm and activation, so that batch norm, unless a pool stands before
+it, folds into the convolution for evaluation (`spatial_viz.networks.fold_batch_norm`).
 """
 
 from __future__ import annotations
@@ -17,20 +17,22 @@ from torch import Tensor, nn
 from spatial_viz.errors import InvalidInput, did_you_mean
 
 
-@torch.fx.wrap
+@torch.fx.wrap  # a trace would keep the way that it happened to take
 def overlapping_maxima(x: Tensor) -> Tensor:
     """Maxima of all 2×2 windows: N×C×H×W → N×C×(H-1)×(W-1)."""
     if torch.is_grad_enabled():
         return F.max_pool2d(x, 2, stride=1)
-    # The same values, on a CPU in a fifth of the time; its gradients would take four times as long.
+    # The same values: faster on a CPU, and slower to differentiate.
     x = torch.maximum(x[:, :, :-1], x[:, :, 1:])
     return torch.maximum(x[..., :-1], x[..., 1:])
 
 
 class MaxBlurPool(nn.Module):
-    """Halves the resolution with little aliasing: maxima of overlapping windows, each output the mean of 3×3 of them.
+    """Halves the resolution with little aliasing, N×C×H×W → N×C×⌊H/2⌋×⌊W/2⌋: maxima of overlapping windows, and of
+    these the means of 3×3, at the border of those that are there.
 
-    Source: Zhang, *Making convolutional networks shift-invariant again*, ICML 2019.
+    Source: after Zhang, *Making convolutional networks shift-invariant again*, ICML 2019, whose filters are binomial
+    and stand behind the ReLU, not before it.
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -177,8 +179,8 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "light-convnet": partial(WhitenedConvNet, widths=(48, 128, 256), pool_first=True),
     "tiny-convnet": partial(WhitenedConvNet, widths=(24, 48, 96), pool_first=True),
 }
-"""By name; ``light-convnet`` is for trainings that ask the network often, ``tiny-convnet`` for small grey pictures such
-as digits."""
+"""By name; ``blurpool-resnet`` is for robustness against turns and shifts, ``light-convnet`` for trainings that ask the
+network often, ``tiny-convnet`` for small grey pictures such as digits."""
 
 
 def build_network(name: str, **options: object) -> nn.Module:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import pickle
 import shutil
@@ -36,12 +37,13 @@ MEGABYTE = 2**20
 @pytest.mark.parametrize("name", OWN)
 def test_shipped_classifiers_know_their_samples(name: str) -> None:
     classifier = load_classifier(name)
+    expected = 20 * next(card for card in manifest() if card["name"] == name)["natural_accuracy"]
     dataset = dataset_of(name)
     right = 0
     for sample in samples(dataset):
         image, label = load_sample(dataset, sample.index)
         right += int(classifier.logits(classifier.prepare(image)[None]).argmax()) == label
-    assert right >= 17  # of 20
+    assert right >= expected - 2  # of 20
 
 
 @pytest.mark.parametrize("name", OWN)
@@ -221,18 +223,33 @@ def test_overlapping_maxima_are_the_same_with_and_without_gradients(size: tuple[
         assert torch.equal(overlapping_maxima(image), expected)
 
 
-def test_a_folded_network_with_blur_still_has_gradients() -> None:
+def test_a_folded_network_with_blur_chooses_its_way_when_it_is_asked() -> None:
+    """Tracing must not decide for good whether the maxima are those for gradients."""
     folded = fold_batch_norm(build_network("blurpool-resnet"))
+    assert any(node.target is overlapping_maxima for node in folded.graph.nodes)  # type: ignore[union-attr]
     image = torch.rand(1, 3, 32, 32, requires_grad=True)
     folded(image).sum().backward()  # type: ignore[no-untyped-call]
     assert image.grad is not None and image.grad.abs().sum() > 0
 
 
-def test_blurred_pooling_neither_leans_to_a_side_nor_aliases() -> None:
+def test_blurred_pooling_is_the_mean_of_overlapping_maxima() -> None:
+    image = torch.randn(1, 1, 4, 6)
+    expected = torch.zeros(2, 3)
+    for down, across in itertools.product(range(2), range(3)):
+        rows = [row for row in range(2 * down - 1, 2 * down + 2) if 0 <= row < 3]
+        columns = [column for column in range(2 * across - 1, 2 * across + 2) if 0 <= column < 5]
+        maxima = [image[0, 0, row : row + 2, column : column + 2].max() for row in rows for column in columns]
+        expected[down, across] = torch.stack(maxima).mean()
+    torch.testing.assert_close(MaxBlurPool()(image)[0, 0], expected)
+
+
+def test_blurred_pooling_halves_and_aliases_less() -> None:
     torch.manual_seed(0)
+    for side in (32, 14, 7):
+        image = torch.rand(1, 3, side, side)
+        assert MaxBlurPool()(image).shape == nn.MaxPool2d(2)(image).shape
     image = torch.rand(1, 3, 32, 32)
     torch.testing.assert_close(MaxBlurPool()(image.flip(-1)), MaxBlurPool()(image).flip(-1))
-    assert MaxBlurPool()(image).shape == (1, 3, 16, 16)
 
     def moves(pool: nn.Module) -> float:
         """How far a shift by one pixel changes the output, as a share of its spread over the picture."""

@@ -365,8 +365,8 @@ def test_who_sets_the_number_of_threads_changes_no_digit() -> None:
     code = """
 import sys, torch
 from spatial_viz.classifiers import load_classifier
-from spatial_viz.images import load_sample
 from spatial_viz.runner import runner_for
+from spatial_viz.samples import load_sample
 if sys.argv[1] == "set":
     torch.set_num_threads(2)
 image, _ = load_sample("cifar10", 0)

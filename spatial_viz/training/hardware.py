@@ -8,9 +8,11 @@ from pathlib import Path
 
 import torch
 
+from spatial_viz.runner import fast_at_bf16
+
 
 def hardware(device: torch.device, processes: int = 1) -> str:
-    """Model and number of the processors, such as ``"AMD EPYC, 2 threads"`` or ``"2 × NVIDIA H100"``."""
+    """Model and number of the processors, such as ``"AMD EPYC, 2 threads"`` or ``"2 × NVIDIA H100, bf16"``."""
     if device.type == "cuda":
         each = torch.cuda.get_device_name(device)
     elif device.type == "mps":
@@ -18,7 +20,8 @@ def hardware(device: torch.device, processes: int = 1) -> str:
     else:
         threads = torch.get_num_threads()
         each = f"{_cpu()}, {threads} thread{'s' if threads > 1 else ''}"
-    return each if processes == 1 else f"{processes} × {each}"
+    several = each if processes == 1 else f"{processes} × {each}"
+    return f"{several}, bf16" if fast_at_bf16(device) else several
 
 
 def _cpu() -> str:
