@@ -65,7 +65,7 @@ def test_what_the_cards_say_is_measured_with_its_interval() -> None:
     assert shares(ours) == {"standard: as it is": 0.93, "standard: worst case": 0.15, "worst of ten: worst case": 0.64}
     assert [bar.pictures for bar in ours.bars] == [10000, 1000, 1000]
     assert (ours.bars[1].low, ours.bars[1].high) == wilson(150, 1000)
-    assert "10,000" in ours.about and "1,000" in ours.about and not ours.published
+    assert ours.about == "test pictures, as it is: 10,000; worst case: 1,000" and not ours.published
     more = [*CARDS, card("invariant-30", 0.92, 0.7)]
     *_, ours = groups(told(more), more)
     assert list(shares(ours).items())[-1] == ("invariance: worst case", 0.7)
@@ -80,6 +80,8 @@ def test_a_larger_measurement_takes_the_place_of_the_card() -> None:
     known = measured(fewer)
     row = known[(known["classifier"] == "cifar10/standard") & (known["adversary"] == "grid")]
     assert row["accuracy"].tolist() == [0.15]
+    *_, ours = groups(more, CARDS)
+    assert ours.about.endswith("worst case: 4,000 (standard), 1,000 (worst of ten)")
 
 
 @pytest.mark.parametrize("other", [{"grid": "11,3,3 within ±30°, dx ±3 px, dy ±3 px"}, {"padding": "reflect"},

@@ -154,11 +154,15 @@ def _bars(known: pd.DataFrame, name: str, adversary: str, training: str, vote: i
 
 
 def _measured_as(title: str, bars: Sequence[Bar]) -> Group:
-    """``about`` says how many pictures each kind of accuracy is from."""
-    counts: dict[str, set[int]] = {}
+    """``about`` says how many pictures each accuracy is from."""
+    counts: dict[str, dict[int, list[str]]] = {}
     for bar in bars:
-        counts.setdefault("as it is" if bar.adversary == "natural" else "worst case", set()).add(bar.pictures or 0)
-    told = [f"{kind}: {' or '.join(f'{count:,}' for count in sorted(each))}" for kind, each in counts.items()]
+        kind = "as it is" if bar.adversary == "natural" else "worst case"
+        counts.setdefault(kind, {}).setdefault(bar.pictures or 0, []).append(bar.training)
+    told = []
+    for kind, trainings in counts.items():
+        which = [f"{n:,}" + (f" ({', '.join(names)})" if len(trainings) > 1 else "") for n, names in trainings.items()]
+        told.append(f"{kind}: {', '.join(which)}")
     return Group(title, False, tuple(bars), f"test pictures, {'; '.join(told)}")
 
 
