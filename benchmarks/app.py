@@ -26,12 +26,14 @@ ARGUMENTS = [
 
 @contextlib.contextmanager
 def running_app(home: Path) -> Iterator[str]:
-    """The address of an app as a visitor meets it: ``home`` is its HOME, with a cache of its own and its log."""
+    """The address of an app as a visitor meets it: ``home`` is its HOME, with a cache and a store of its own and its
+    log."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
     url, written = f"http://localhost:{port}", home / "app.log"
-    environment = os.environ | {"HOME": str(home), "SPATIAL_VIZ_CACHE": str(home / "landscapes")}
+    environment = os.environ | {"HOME": str(home), "SPATIAL_VIZ_CACHE": str(home / "landscapes"),
+                                "SPATIAL_VIZ_STORE": str(home / "runs")}  # fmt: skip
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless=true", f"--server.port={port}"]
     with open(written, "w") as log:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)

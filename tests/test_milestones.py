@@ -30,7 +30,9 @@ def told(cards: list[dict[str, Any]]) -> pd.DataFrame:
     return pd.concat([rows.astype(published().dtypes), published()], ignore_index=True)
 
 
-def with_rows(*entries: dict[str, Any], grid: str = GRID, padding: str = "black") -> pd.DataFrame:
+def with_rows(
+    *entries: dict[str, Any], grid: str = GRID, padding: str = "black", complete: bool = True
+) -> pd.DataFrame:
     """What `told` gives, and the results of a report besides."""
     results = []
     for entry in entries:
@@ -40,7 +42,7 @@ def with_rows(*entries: dict[str, Any], grid: str = GRID, padding: str = "black"
     names = {entry["classifier"] for entry in entries}
     report = {
         "schema": 1,
-        "run": {"classifiers": [{"name": name, "grid": grid} for name in names], "complete": True,
+        "run": {"classifiers": [{"name": name, "grid": grid} for name in names], "complete": complete,
                 "data": {"name": "cifar10", "split": "test"}, "plan": {"padding": padding}},
         "results": results,
     }  # fmt: skip
@@ -82,6 +84,15 @@ def test_a_larger_measurement_takes_the_place_of_the_card() -> None:
     assert row["accuracy"].tolist() == [0.15]
     *_, ours = groups(more, CARDS)
     assert ours.about.endswith("worst case: 4,000 (standard), 1,000 (worst of ten)")
+
+
+def test_a_run_that_is_not_complete_is_no_measurement() -> None:
+    """Its pictures are the first of the data set: all of them airplanes, perhaps."""
+    begun = with_rows(
+        {"classifier": "cifar10/standard", "adversary": "grid", "n": 4000, "correct": 640}, complete=False
+    )
+    assert shares(groups(begun, CARDS)[2])["standard: worst case"] == 0.15
+    assert groups(begun, CARDS) == groups(told(CARDS), CARDS)
 
 
 @pytest.mark.parametrize("other", [{"grid": "11,3,3 within ±30°, dx ±3 px, dy ±3 px"}, {"padding": "reflect"},

@@ -84,6 +84,9 @@ def test_the_answer_with_most_pictures_is_drawn(tmp_path: Path) -> None:
     names = set(series_names(measured, False))
     assert names == {"cifar10/standard, black", "cifar10/standard, edge"}
     assert columns_in(table)[0] == "natural" and columns_in(table)[-1] == "grid, vote of 10"
+    largest = table["n"] == 60
+    begun = best_known(table.assign(complete=~largest))
+    assert sorted(begun.loc[begun["source"] != "published", "n"]) == [20, 20, 40, 40]
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

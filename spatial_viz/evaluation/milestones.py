@@ -55,9 +55,9 @@ class Group:
 
 
 def measured(results: pd.DataFrame) -> pd.DataFrame:
-    """Those rows of `published.all_results` that were measured with the paper's grid and black padding; of several
-    answers to one question the one from most pictures."""
-    table = results[(results["source"] != SOURCES[2]) & (results["padding"] == "black")]
+    """Those rows of `published.all_results` that complete runs measured with the paper's grid and black padding; of
+    several answers to one question the one from most pictures."""
+    table = results[(results["source"] != SOURCES[2]) & (results["padding"] == "black") & results["complete"]]
     paper = ",".join(map(str, TransformGrid().granularity))
     table = table[table["grid"].str.startswith(f"{paper} within ±{TransformGrid().rotation:g}°")]
     known = best_known(table)

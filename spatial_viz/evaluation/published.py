@@ -126,13 +126,17 @@ def columns_in(results: pd.DataFrame) -> list[str]:
 
 
 def best_known(results: pd.DataFrame) -> pd.DataFrame:
-    """Of several results for the same question, the one with the most pictures; one measured here before a shipped."""
+    """Of several results for the same question, the one with the most pictures; one measured here before a shipped.
+
+    Those of a run that is not complete count only where there is no other: its pictures are the first of the data set,
+    perhaps all of a few classes.
+    """
     question = ["classifier", "data", "adversary", "vote", "grid", "padding"]
     measured = results["source"] != SOURCES[2]
     ranked = results.assign(
         kind=measured, column=[column_of(*pair) for pair in zip(results["adversary"], results["vote"], strict=True)],
         rank=results["source"].map(SOURCES.index), pictures=results["n"].fillna(0),
-    ).sort_values(["pictures", "rank"], ascending=[False, True], kind="stable")  # fmt: skip
+    ).sort_values(["complete", "pictures", "rank"], ascending=[False, False, True], kind="stable")  # fmt: skip
     kept = ranked.drop_duplicates([*question, "kind"]).sort_index()
     return kept.drop(columns=["kind", "rank", "pictures"])
 
