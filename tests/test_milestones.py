@@ -67,7 +67,7 @@ def test_what_the_cards_say_is_measured_with_its_interval() -> None:
     assert shares(ours) == {"standard: as it is": 0.93, "standard: worst case": 0.15, "worst of ten: worst case": 0.64}
     assert [bar.pictures for bar in ours.bars] == [10000, 1000, 1000]
     assert (ours.bars[1].low, ours.bars[1].high) == wilson(150, 1000)
-    assert ours.about == "test pictures, as it is: 10,000; worst case: 1,000" and not ours.published
+    assert ours.about == "test pictures: 10,000 (as it is), 1,000 (worst case)" and not ours.published
     more = [*CARDS, card("invariant-30", 0.92, 0.7)]
     *_, ours = groups(told(more), more)
     assert list(shares(ours).items())[-1] == ("invariance: worst case", 0.7)
@@ -83,7 +83,12 @@ def test_a_larger_measurement_takes_the_place_of_the_card() -> None:
     row = known[(known["classifier"] == "cifar10/standard") & (known["adversary"] == "grid")]
     assert row["accuracy"].tolist() == [0.15]
     *_, ours = groups(more, CARDS)
-    assert ours.about.endswith("worst case: 4,000 (standard), 1,000 (worst of ten)")
+    assert ours.about == (
+        "test pictures: 10,000 (standard: as it is), 4,000 (standard: worst case), 1,000 (worst of ten: worst case)"
+    )
+    all_of_them = with_rows({"classifier": "cifar10/standard", "adversary": "grid", "n": 10000, "correct": 1600})
+    *_, ours = groups(all_of_them, CARDS)
+    assert ours.about == "test pictures: 10,000 (standard), 1,000 (worst of ten)"
 
 
 def test_a_run_that_is_not_complete_is_no_measurement() -> None:

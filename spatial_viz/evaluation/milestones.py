@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,9 +39,13 @@ class Bar:
     high: float | None = None
 
     @property
+    def kind(self) -> str:
+        return "as it is" if self.adversary == "natural" else "worst case"
+
+    @property
     def words(self) -> str:
         """``"standard: worst case"``."""
-        return f"{self.training}: {'as it is' if self.adversary == 'natural' else 'worst case'}"
+        return f"{self.training}: {self.kind}"
 
 
 @dataclass(frozen=True)
@@ -154,16 +158,18 @@ def _bars(known: pd.DataFrame, name: str, adversary: str, training: str, vote: i
 
 
 def _measured_as(title: str, bars: Sequence[Bar]) -> Group:
-    """``about`` says how many pictures each accuracy is from."""
-    counts: dict[str, dict[int, list[str]]] = {}
-    for bar in bars:
-        kind = "as it is" if bar.adversary == "natural" else "worst case"
-        counts.setdefault(kind, {}).setdefault(bar.pictures or 0, []).append(bar.training)
-    told = []
-    for kind, trainings in counts.items():
-        which = [f"{n:,}" + (f" ({', '.join(names)})" if len(trainings) > 1 else "") for n, names in trainings.items()]
-        told.append(f"{kind}: {', '.join(which)}")
-    return Group(title, False, tuple(bars), f"test pictures, {'; '.join(told)}")
+    """``about`` says how many pictures each accuracy is from, in the fewest words that tell them apart."""
+    ways: tuple[Callable[[Bar], str], ...] = (lambda bar: bar.kind, lambda bar: bar.training, lambda bar: bar.words)
+    for way in ways:
+        counts = {(way(bar), bar.pictures or 0): None for bar in bars}  # in this order, each once
+        if len({name for name, _ in counts}) == len(counts):  # one number of pictures for each name
+            break
+    sizes = dict.fromkeys(count for _, count in counts)
+    told = ", ".join(
+        f"{size:,}" + (f" ({', '.join(name for name, count in counts if count == size)})" if len(sizes) > 1 else "")
+        for size in sizes
+    )
+    return Group(title, False, tuple(bars), f"test pictures: {told}")
 
 
 def _voters(vote: int) -> str:
