@@ -45,6 +45,13 @@ def severity(result: AttackResult, picture: int) -> tuple[bool, float]:
     return bool(result.success[picture]), float(result.losses[picture])
 
 
+def never_behind(result: AttackResult, other: AttackResult, picture: int) -> None:
+    """But for rounding, which is another in another batch."""
+    success, loss = severity(other, picture)
+    assert severity(result, picture)[0] >= success
+    assert severity(result, picture) >= (success, loss - 1e-5)
+
+
 def named(attack: Attack) -> str:
     return attack.name
 
@@ -102,7 +109,7 @@ def test_a_larger_k_is_never_behind_a_smaller(standard: Classifier, pictures: tu
     results = [WorstOfK(k=k)(standard, images, labels, LIMITS, 1) for k in (1, 2, 5, 20, 60)]
     for smaller, larger in pairwise(results):
         for picture in range(len(images)):
-            assert severity(larger, picture) >= severity(smaller, picture)
+            never_behind(larger, smaller, picture)
 
 
 def test_refine_is_never_behind_grid(standard: Classifier, pictures: tuple[Tensor, Tensor]) -> None:
@@ -110,8 +117,7 @@ def test_refine_is_never_behind_grid(standard: Classifier, pictures: tuple[Tenso
     grid = GridSearch(granularity=SMALL)(standard, images, labels, LIMITS)
     refined = Refine(granularity=SMALL, top=3, steps=6)(standard, images, labels, LIMITS)
     for picture in range(len(images)):
-        assert severity(refined, picture)[0] >= severity(grid, picture)[0]
-        assert severity(refined, picture) >= (severity(grid, picture)[0], severity(grid, picture)[1] - 1e-5)
+        never_behind(refined, grid, picture)
     assert any(severity(refined, n)[1] > severity(grid, n)[1] + 1e-3 for n in range(len(images)))
 
 
