@@ -347,10 +347,18 @@ def test_voters_are_drawn_again_and_other_poses_asked_about(talk: Talk) -> None:
     assert "not moved at all" in page.markdown[0].value
 
 
-def test_published_votes_are_shown_and_what_is_not_measured_is_said(talk: Talk) -> None:
+def test_votes_are_shown_as_published_and_as_measured(talk: Talk) -> None:
     page = open_step("Ask ten times", talk)
-    assert [json.loads(chart.proto.spec)["data"][3]["x"] for chart in page.get("plotly_chart")] == [[0.56]]
-    assert "has not measured a vote" in page.info[0].value
+    published, ours = (json.loads(chart.proto.spec)["data"][3]["x"] for chart in page.get("plotly_chart"))
+    assert published == [0.56] and 0.15 < ours[0] < 0.3 and not page.info
+    assert "1,000 \\(vote of 10" in page.caption[1].value
+
+
+def test_a_vote_that_nobody_measured_is_said_to_be_missing(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = beyond.results()
+    monkeypatch.setattr(beyond, "results", lambda: known[(known["vote"] == 0) | (known["source"] == "published")])
+    page = open_step("Ask ten times", talk)
+    assert len(page.get("plotly_chart")) == 1 and "has not measured a vote" in page.info[0].value
 
 
 # --- Room for improvement -------------------------------------------------------------------------------------------

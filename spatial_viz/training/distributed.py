@@ -7,6 +7,7 @@ are averaged after every step, so all processes hold the same network at any mom
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -115,5 +116,7 @@ def join(device: str = "auto") -> Iterator[Team]:
     dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
     try:
         yield Team(chosen, dist.get_rank(), size)
+        dist.barrier()  # nobody leaves while another still writes
     finally:
+        gc.collect()  # a wrapped network holds the group, whose threads must have ended when the process does
         dist.destroy_process_group()
