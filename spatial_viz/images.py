@@ -20,8 +20,6 @@ from torch import Tensor
 
 from spatial_viz.errors import InvalidInput, PictureError
 
-# torchvision is imported inside the functions that need it: it doubles the time that importing this module takes.
-
 SMALL = 64
 """Pixels of the longer side; a picture up to that size is quickly asked about, and is shown with its pixels visible."""
 MAX_PIXELS = 50_000_000
