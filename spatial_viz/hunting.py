@@ -41,7 +41,7 @@ def breaking_sample(
     known = samples(dataset)
     images = torch.stack([classifier.prepare(load_image(sample.path)) for sample in known])
     labels, every = torch.tensor([sample.label for sample in known]), torch.arange(len(known))
-    runner = runner_for(classifier, "auto", "fp32")
+    runner = runner_for(classifier)
     right = runner.exact(images, None, padding, every).argmax(1) == labels
     if besides is not None:
         right &= (images != besides).flatten(1).any(1)

@@ -50,6 +50,7 @@ class Runner:
         self.precision = precision
         self.margin_error = margin_error if precision == "bf16" else None
         self.name = classifier.name
+        self.passes_per_query = classifier.passes_per_query
         self.mean, self.std = classifier.mean, classifier.std  # not the classifier: it could never be freed
         self.batch: dict[str, int] = {}
         self._copies = threading.local()
@@ -95,6 +96,14 @@ class Runner:
             # bf16 is further off here than it ever was in the calibration: nothing of it is to be trusted.
         logits = self._pass("fp32", image, transforms, padding, progress, pictures)
         return logits, torch.ones(len(logits), dtype=torch.bool)
+
+    def decide(
+        self, images: Tensor, transforms: Tensor, padding: Padding, pictures: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """As `logits` with ``pictures``, where nothing but the largest logit of a row matters unless the row was
+        computed in fp32; and how many forward passes each of the N rows took."""
+        logits, exact = self.logits(images, transforms, padding, pictures=pictures)
+        return logits, exact, torch.full((len(logits),), self.passes_per_query)
 
     def approximate(
         self,

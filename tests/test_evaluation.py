@@ -23,14 +23,17 @@ from torch import Tensor, nn
 
 from spatial_viz.attacks import WorstOfK
 from spatial_viz.classifiers import Classifier, load_classifier
+from spatial_viz.defences import MajorityVote
 from spatial_viz.errors import CorruptFile, InvalidInput, MissingFile, PictureError, SpatialVizError
 from spatial_viz.evaluation import store as stores
+from spatial_viz.evaluation.ballots import VoteRunner
 from spatial_viz.evaluation.exact import break_pictures, extremes_first
 from spatial_viz.evaluation.pictures import choose, class_map, imagenet_wnids
 from spatial_viz.evaluation.plan import EvaluationPlan
 from spatial_viz.evaluation.report import report_on
 from spatial_viz.evaluation.run import Progress, evaluate
 from spatial_viz.evaluation.store import open_landscapes, read_table, runs_in
+from spatial_viz.geometry import warp
 from spatial_viz.grids import TransformGrid
 from spatial_viz.images import load_image, tensor_to_picture
 from spatial_viz.intervals import wilson
@@ -151,8 +154,46 @@ def test_a_vote_costs_its_votes(toy_classifier: Classifier, folder: Path) -> Non
     report = evaluate(toy_classifier, str(folder), replace(PLAN, vote=3), indices=range(6))
     natural, _, worst, grid = report.results
     assert natural.vote == 3 and natural.classifier == "toy"
-    assert (natural.passes, worst.passes) == (6 * 3, 6 * 5 * 3) and grid.passes % 3 == 0
-    assert grid.passes_full == 6 * 63 * 3
+    assert (natural.passes, worst.passes) == (6 * 3, 6 * 5 * 3) and grid.passes < grid.passes_full == 6 * 63 * 3
+
+
+@pytest.mark.parametrize("votes", [1, 2, 5, 10])
+@pytest.mark.parametrize("redraw", [False, True])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_no_more_voters_are_asked_than_it_takes(votes: int, redraw: bool, precision: str) -> None:
+    """Of every question by hand, from all the ballots: the class, and after which one no other could win any more."""
+    alone = load_classifier("cifar10/standard")
+    vote = MajorityVote(alone, votes=votes, seed=4, redraw=redraw)
+    images = torch.stack([alone.prepare(load_image(sample.path)) for sample in samples("cifar10")[:5]])
+    pictures, moves = torch.arange(5).repeat(6), TransformGrid.paper(32).draw(30, 3)
+    decided, exact, passes = VoteRunner(vote, "cpu", precision).decide(images, moves, "black", pictures)
+    seen = warp(images[pictures], moves)
+    cast, ties = vote.ballots(seen)[1].argmax(2), 0
+    for row, ballots in enumerate(cast.tolist()):
+        counts = [
+            sorted((ballots[:asked].count(name) for name in range(10)), reverse=True) for asked in range(votes + 1)
+        ]
+        settled = [count[0] - count[1] > votes - asked for asked, count in enumerate(counts)]
+        assert passes[row] == (settled.index(True) if any(settled) else votes)
+        assert exact[row] == (not any(settled))
+        ties += not any(settled)
+    assert torch.equal(decided.argmax(1), vote.logits(seen).argmax(1))
+    torch.testing.assert_close(decided[exact], vote.logits(seen)[exact])
+    assert ties > 0 if votes == 2 else passes.sum() < 30 * votes or votes == 1
+
+
+def test_a_voter_that_returns_nan_is_named(toy_classifier: Classifier) -> None:
+    class Sometimes(Centroid):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.where((x[:, 0, :, 26:].sum((1, 2)) > 5)[:, None], torch.nan, super().forward(x))
+
+    broken = Classifier(Sometimes(), class_names=["left", "right"], input_size=toy_classifier.input_size, mean=(0.0,),
+                        std=(1.0,), name="broken")  # fmt: skip
+    runner = VoteRunner(MajorityVote(broken, GRID, 3), "cpu", "auto")
+    with pytest.raises(SpatialVizError, match=r"broken, vote of 3.*picture 7"):
+        break_pictures(
+            runner, blob(9, 0)[None], torch.ones(1).long(), GRID, "black", torch.ones(1) > 0, torch.tensor([7])
+        )
 
 
 def test_first_order_leaves_out_what_is_wrong_already(toy_classifier: Classifier, folder: Path) -> None:
@@ -396,7 +437,7 @@ def test_bf16_changes_no_verdict() -> None:
         break_pictures(runner_for(classifier, "cpu", precision), images, labels, grid, "black", standing, numbers)
         for precision in ("fp32", "bf16")
     )
-    assert torch.equal(one.robust, other.robust) and torch.equal(one.tried, other.tried)
+    assert torch.equal(one.robust, other.robust) and torch.equal(one.passes, other.passes)
     assert torch.equal(one.transforms.nan_to_num(-1), other.transforms.nan_to_num(-1))
     torch.testing.assert_close(one.losses, other.losses, equal_nan=True, atol=1e-5, rtol=1e-5)
     assert torch.equal(one.predicted, other.predicted) and 0 < int(one.robust.sum()) < 8

@@ -18,7 +18,7 @@ ORDER = """
     queries attacks
     defences noise cache refining captions figure_style slices surfaces side_by_side figures attack_figures
     compare_figures
-    evaluation.plan evaluation.pictures evaluation.exact evaluation.shards evaluation.work
+    evaluation.plan evaluation.pictures evaluation.ballots evaluation.exact evaluation.shards evaluation.work
     evaluation.store evaluation.report evaluation.cluster evaluation.run
     evaluation.summary evaluation.published evaluation.milestones evaluation.finding result_figures browse_figures
     norms search_figures lecture_figures hunting

@@ -26,13 +26,13 @@ ROWS = 512
 @dataclass
 class Broken:
     """Per picture, all N long: whether no transform of the grid breaks it, the first that did (NaN: none), the
-    cross-entropy and the class there, and how many transforms were tried."""
+    cross-entropy and the class there, and how many forward passes the search took."""
 
     robust: Tensor
     transforms: Tensor
     losses: Tensor
     predicted: Tensor
-    tried: Tensor
+    passes: Tensor
 
 
 def break_pictures(
@@ -69,11 +69,11 @@ def break_pictures(
         now, table = table.tensor_split([-(-at_once // len(alive))])
         pictures = alive.repeat(len(now))  # transform by transform, so that every batch mixes pictures
         transforms = now.repeat_interleave(len(alive), 0)
-        logits, exact = runner.logits(images, transforms, padding, pictures=pictures)
+        logits, exact, passes = runner.decide(images, transforms, padding, pictures)
         check_finite(logits, transforms, runner.name, indices[pictures])
         predicted = logits.argmax(1)
         wrong = (predicted != labels[pictures]).reshape(len(now), -1)
-        found.tried[alive] += len(now)
+        found.passes[alive] += passes.reshape(len(now), -1).sum(0)
         fallen = wrong.any(0).nonzero()[:, 0]
         if len(fallen):
             rows = wrong[:, fallen].int().argmax(0) * len(alive) + fallen  # the first transform, in the order tried

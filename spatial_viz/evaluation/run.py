@@ -14,13 +14,14 @@ import torch
 
 from spatial_viz.classifiers import Classifier, load_classifier
 from spatial_viz.errors import InvalidInput
+from spatial_viz.evaluation.ballots import grid_runner
 from spatial_viz.evaluation.pictures import choose
 from spatial_viz.evaluation.plan import EvaluationPlan, settings_of
 from spatial_viz.evaluation.report import Report, card_of_classifier, report_on
 from spatial_viz.evaluation.shards import ShardResult
 from spatial_viz.evaluation.store import Run
 from spatial_viz.evaluation.work import Asked, Job, Worker
-from spatial_viz.runner import pick_device, runner_for
+from spatial_viz.runner import pick_device
 from spatial_viz.version import VERSION
 
 Told = Callable[["Progress"], None]
@@ -97,7 +98,7 @@ def evaluate(
 def _card(worker: Worker, split: str) -> dict[str, Any]:
     pictures, plan = worker.pictures, worker.plan
     chosen = pick_device(worker.device)
-    runners = [runner_for(asked.classifier, worker.device, plan.precision) for asked in worker.asked]
+    runners = [grid_runner(asked.classifier, plan, worker.device) for asked in worker.asked]
     return {
         "classifiers": [
             card_of_classifier(asked.classifier, asked.name, plan, [asked.classes[label] for label in pictures.labels])

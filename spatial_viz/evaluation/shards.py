@@ -13,6 +13,7 @@ import xarray as xr
 
 from spatial_viz.attacks import FirstOrder, WorstOfK
 from spatial_viz.classifiers import Classifier
+from spatial_viz.evaluation.ballots import grid_runner
 from spatial_viz.evaluation.exact import break_pictures
 from spatial_viz.evaluation.pictures import Shard
 from spatial_viz.evaluation.plan import EvaluationPlan, draws_of
@@ -80,9 +81,9 @@ def evaluate_shard(
             landscapes = _sweep_all(columns, classifier, shard, plan, device, correct, report)
         else:
             tell = None if report is None else lambda standing: report(standing, len(images))
-            runner = runner_for(classifier, device, plan.precision)
+            runner = grid_runner(classifier, plan, device)
             broken = break_pictures(runner, images, labels, grid, plan.padding, correct, shard.indices, tell)
-            _put(columns, name, broken.robust, broken.tried * per_query)
+            _put(columns, name, broken.robust, broken.passes)
             _where(columns, "breaking", broken.transforms.numpy(), broken.losses.numpy(), broken.predicted.numpy())
     return ShardResult(_typed(columns, plan), landscapes, shard.unreadable)
 
