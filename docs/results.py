@@ -28,6 +28,7 @@ from spatial_viz.evaluation.published import (
 from spatial_viz.evaluation.report import report_on
 from spatial_viz.evaluation.store import runs_in
 from spatial_viz.evaluation.summary import summarise, write_summary
+from spatial_viz.training.publish import improve_cards
 
 TARGET = Path(__file__).with_name("results.md")
 HEAD = """# Results
@@ -56,8 +57,12 @@ def main() -> None:
 
 
 def ship(folder: Path, target: Path) -> None:
-    """Its report as JSON and, of a run with landscapes, a summary per classifier."""
-    report = report_on(folder).to_json()
+    """Its report as JSON and, of a run with landscapes, a summary per classifier; cards that knew fewer pictures are
+    brought up to date."""
+    found = report_on(folder)
+    for name in improve_cards(found):
+        print(f"the card of {name} says what was found on {found.run['data']['pictures']:,} pictures")
+    report = found.to_json()
     text = json.dumps(report, indent=1, ensure_ascii=False)
     (target / f"{folder.name}.json").write_text(text + "\n", encoding="utf-8")
     if not report["run"]["plan"]["full"]:

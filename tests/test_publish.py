@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from test_cli import run as run_command
 from toy_training import add_small_networks, plan, toy_folder
 
 from spatial_viz import classifiers
-from spatial_viz.classifiers import load_classifier, manifest
+from spatial_viz.classifiers import Classifier, load_classifier, manifest
 from spatial_viz.errors import InvalidInput
 from spatial_viz.evaluation.plan import EvaluationPlan
 from spatial_viz.evaluation.run import evaluate
@@ -85,3 +86,36 @@ def test_own_pictures_need_some_that_the_training_did_not_see_and_a_name_of_thei
     (shipped / "manifest.json").write_text(json.dumps({"models": [other]}))
     with pytest.raises(InvalidInput, match=r"leaves/standard was trained on /other/leaves and not on .*; rename"):
         publish.publish(run)
+
+
+def test_a_run_over_more_pictures_brings_the_card_up_to_date(
+    shipped: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    add_small_networks(monkeypatch)
+    root = toy_folder(tmp_path / "data", CLASS_NAMES["cifar10"], train=12, test=4)
+    run = tmp_path / "run"
+    train(plan(data="cifar10", recipe="augment-30", validation=20, epochs=1), read("cifar10", root, "train"), run)
+    publish.publish(run, root, pictures=10)
+    (card,) = manifest()
+    asked = EvaluationPlan(("natural", "random", "grid"), shard=7)
+    classifier = load_classifier("cifar10/augment-30")
+
+    def improved(**changes: Any) -> list[str]:
+        chosen = {"limit": None, "plan": asked, "classifiers": classifier} | changes
+        return publish.improve_cards(evaluate(data="cifar10", root=root, **chosen))
+
+    other = Classifier(
+        classifier.network, class_names=classifier.class_names, input_size=(32, 32), name=classifier.name
+    )
+    for same in ({"limit": 10}, {"plan": replace(asked, vote=2)}, {"plan": replace(asked, padding="edge")},
+                 {"plan": replace(asked, granularity=(3, 3, 3))}, {"classifiers": other}):  # fmt: skip
+        assert not improved(**same) and manifest() == (card,)
+    assert improved() == ["cifar10/augment-30"]
+    (now,) = manifest()
+    report = evaluate(classifier, "cifar10", asked, root=root)
+    for result in report.results[1:]:
+        assert card[f"{result.adversary}_pictures"] == 10 and now[f"{result.adversary}_pictures"] == result.n == 40
+        assert now[f"{result.adversary}_accuracy"] == pytest.approx(result.accuracy, abs=1e-6)
+        assert now[f"{result.adversary}_low"] == pytest.approx(result.low, abs=1e-6)
+    same = {key for key in card if not key.startswith(("random", "grid_"))}
+    assert all(now[key] == card[key] for key in same) and "worst_of_10_pictures" in same

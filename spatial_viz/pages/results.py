@@ -131,7 +131,7 @@ def _table(results: pd.DataFrame) -> None:
             "classifier": results["classifier"],
             "data set": results["data"],
             "adversary": [column_of(*pair) for pair in zip(results["adversary"], results["vote"], strict=True)],
-            "accuracy": results["accuracy"],
+            "accuracy": 100 * results["accuracy"],
             "95 % interval": intervals,
             "pictures": results["n"],
             "source": [f"{kind}: {where}" for kind, where in zip(results["source"], results["citation"], strict=True)],
@@ -140,8 +140,9 @@ def _table(results: pd.DataFrame) -> None:
             "padding": results["padding"],
         }
     )
-    percent = st.column_config.NumberColumn(format="percent")
-    st.dataframe(shown, hide_index=True, key="results-table", column_config={"accuracy": percent},
+    formats = {"accuracy": "%.1f%%", "pictures": "localized"}
+    columns = {name: st.column_config.NumberColumn(format=format) for name, format in formats.items()}
+    st.dataframe(shown, hide_index=True, key="results-table", column_config=columns,
                  alt="All results shown in the chart, one a row.")  # fmt: skip
     st.download_button("Results (CSV)", results.to_csv(index=False, lineterminator="\n"), "results.csv", "text/csv",
                        on_click="ignore", icon=":material/download:")  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from spatial_viz.classifiers import load_classifier, manifest, pretrained_folder
 from spatial_viz.errors import InvalidInput
 from spatial_viz.evaluation.pictures import choose, is_folder
 from spatial_viz.evaluation.plan import EvaluationPlan
-from spatial_viz.evaluation.report import Report
+from spatial_viz.evaluation.report import Accuracy, Report
 from spatial_viz.evaluation.run import evaluate
 from spatial_viz.files import replace
 from spatial_viz.grids import TransformGrid
@@ -75,23 +76,58 @@ def publish(run: Path, root: Path | None = None, pictures: int = 1000) -> dict[s
     spread = torch.linspace(0, len(validation) - 1, CALIBRATION_PICTURES).long()  # over all classes
     held_out = to_images(validation.pictures[spread]).contiguous()
     card["margin_error"] = classifier.margin_error = round(calibrate(classifier, held_out, draws) + 5e-4, 3)
-    card |= _accuracies(evaluate(classifier, plan.data, EvaluationPlan(("natural",)), root=root))
+    card |= _accuracies(evaluate(classifier, plan.data, EvaluationPlan(("natural",)), root=root).results)
     tried = EvaluationPlan(("random", "worst-of-10", "grid"))
-    card |= _accuracies(evaluate(classifier, plan.data, tried, root=root, limit=pictures))
+    report = evaluate(classifier, plan.data, tried, root=root, limit=pictures)
+    card |= {"grid": _grid_in(report.run, name), **_accuracies(report.results)}
     _write(card)
     return card
 
 
-def _accuracies(report: Report) -> dict[str, Any]:
+def improve_cards(report: Report) -> list[str]:
+    """Put what a run found on more test pictures than a card knows into that card; the names of the cards changed.
+
+    Only the answer to the same question counts: a complete run, of the weights that ship, each asked by itself, over
+    the grid and with the padding of the card.
+    """
+    run, plan = report.run, report.run["plan"]
+    if not run["complete"] or run["unreadable"] or run["data"]["split"] != "test" or plan["vote"] or plan["restrict"]:
+        return []
+    hashes = {entry["name"]: entry["hash"] for entry in run["classifiers"]}
+    changed = []
+    for card in _cards():
+        name = card["name"]
+        if card["data"] != run["data"]["name"] or hashes.get(name) != load_classifier(name).hash:
+            continue
+        more = [result for result in report.results
+                if result.classifier == name and result.n > card.get(f"{_key(result)}_pictures", 0)]  # fmt: skip
+        if more and _grid_in(run, name) == card["grid"]:
+            _write(card | _accuracies(more))
+            changed.append(name)
+    return changed
+
+
+def _grid_in(run: dict[str, Any], name: str) -> str:
+    """In words, the grid and the padding on which a run asked a classifier."""
+    (grid,) = (entry["grid"] for entry in run["classifiers"] if entry["name"] == name)
+    return f"{grid}, {run['plan']['padding']}"
+
+
+def _key(result: Accuracy) -> str:
+    """What the adversary is called on a card."""
+    return result.adversary.replace("-", "_")
+
+
+def _accuracies(results: Iterable[Accuracy]) -> dict[str, Any]:
     """Of each adversary the number of ``pictures``, the ``accuracy`` and its 95 % Wilson interval from ``low`` to
-    ``high``; and the grid in words."""
+    ``high``."""
     told: dict[str, Any] = {}
-    for result in report.results:
-        name = result.adversary.replace("-", "_")
+    for result in results:
+        name = _key(result)
         shares = {"accuracy": result.accuracy, "low": result.low, "high": result.high}
         told[f"{name}_pictures"] = result.n
         told |= {f"{name}_{what}": round(share, 6) for what, share in shares.items()}
-    return told | {"grid": f"{report.run['classifiers'][0]['grid']}, {report.run['plan']['padding']}"}
+    return told
 
 
 def _learning_curve(run: Path) -> list[dict[str, Any]]:
