@@ -20,11 +20,12 @@ import torch
 
 from benchmarks.speed import bare_forward, foolbox_attack, heading, ratio, row, seconds
 from spatial_viz.classifiers import load_classifier
+from spatial_viz.devices import fast_batch
 from spatial_viz.evaluation.pictures import choose, class_map, decode
 from spatial_viz.evaluation.plan import EvaluationPlan
 from spatial_viz.evaluation.run import evaluate
 from spatial_viz.grids import TransformGrid
-from spatial_viz.runner import fast_batch, runner_for, warm_up
+from spatial_viz.runner import runner_for, warm_up
 
 PICTURES = 256
 GRID = EvaluationPlan(("grid",), shard=PICTURES)

@@ -23,10 +23,11 @@ import torch
 from torch import Tensor
 
 from spatial_viz.classifiers import Classifier, load_classifier
+from spatial_viz.devices import fast_at_bf16
 from spatial_viz.grids import TransformGrid
 from spatial_viz.landscape import misclassified
 from spatial_viz.networks import fold_batch_norm
-from spatial_viz.runner import DTYPES, fast_at_bf16, runner_for, warm_up
+from spatial_viz.runner import DTYPES, runner_for, warm_up
 from spatial_viz.samples import load_sample, samples
 from spatial_viz.sweeps import sweep
 

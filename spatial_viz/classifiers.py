@@ -44,7 +44,7 @@ class Classifier:
     name: as shown, for instance ``cifar10/standard``.
     resize: length of the short side before the centre crop to ``input_size``; None: the crop covers the picture.
     interpolation: of that resize, ``bilinear`` or ``bicubic``.
-    margin_error: how far bf16 may move the gap between two logits, see `spatial_viz.sweeps.calibrate`; None: not known,
+    margin_error: how far bf16 may move the gap between two logits, see `spatial_viz.runner.calibrate`; None: not known,
         hence everything in fp32.
 
     Raises

@@ -13,7 +13,7 @@ import copy
 import ctypes
 import math
 import threading
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Literal
@@ -23,10 +23,11 @@ import torch
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
+from spatial_viz.bounds import close_calls, could_be_worst, largest_move
 from spatial_viz.classifiers import Classifier, normalise
+from spatial_viz.devices import fast_at_bf16, fast_batch, pick_device
 from spatial_viz.errors import InvalidInput, SpatialVizError
 from spatial_viz.geometry import Padding, warp
-from spatial_viz.losses import cross_entropy
 from spatial_viz.networks import fold_batch_norm
 
 Precision = Literal["auto", "bf16", "fp32"]
@@ -89,7 +90,7 @@ class Runner:
             doubtful = close_calls(logits, bound) | (transforms == 0).all(1)  # and the unmoved picture
             moved = self._again(doubtful.nonzero()[:, 0], logits, exact, image, transforms, padding, pictures)
             if label is not None and moved <= bound:
-                for rows in _could_be_worst(logits, exact, label, bound):
+                for rows in could_be_worst(logits, exact, label, bound):
                     moved = max(moved, self._again(rows, logits, exact, image, transforms, padding, pictures))
             if moved <= bound:
                 return logits, exact
@@ -333,38 +334,6 @@ def runner_for(classifier: Classifier, device: str = "auto", precision: Precisio
     return runners[key]
 
 
-def pick_device(device: str = "auto") -> torch.device:
-    """CUDA, then Apple's, then the CPU; or the device named."""
-    if device == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        chosen = torch.device(device)
-    except RuntimeError as error:
-        raise InvalidInput(f"unknown device {device!r}; use auto, cpu, cuda or mps") from error
-    usable = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if not usable.get(chosen.type, False):
-        raise InvalidInput(f"there is no {device} on this machine; use auto or cpu")
-    return chosen
-
-
-def fast_at_bf16(device: torch.device) -> bool:
-    """Whether bf16 is computed by hardware; elsewhere it is emulated and slower than fp32."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    return device.type == "cpu" and (torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
-
-
-def fast_batch(device: torch.device, precision: str, size: tuple[int, int]) -> int:
-    """The batch that is fast, not the largest that fits: on a CPU the activations should stay in the cache.
-
-    For a CPU measured at 32×32 (``make bench`` tries all), and scaled with the number of pixels.
-    """
-    at_32 = 2048 if device.type != "cpu" else (128 if precision == "bf16" else 32)
-    return max(4, int(at_32 * 32 * 32 / (size[0] * size[1]))) if min(size) else 1
-
-
 def _folded_safely(network: nn.Module, shape: tuple[int, int, int]) -> nn.Module:
     """The network with batch norm folded, unless that changes its answers, as where two norms share a convolution."""
     folded = fold_batch_norm(network)
@@ -378,36 +347,6 @@ def _folded_safely(network: nn.Module, shape: tuple[int, int, int]) -> nn.Module
         return network  # whoever asks it will see
     same = torch.allclose(one, other, rtol=1e-3, atol=1e-3 * float(one.abs().amax().clamp(min=1)))
     return folded if same else network
-
-
-def close_calls(logits: Tensor, margin_error: float) -> Tensor:
-    """True for rows whose two best classes are so close that bf16 might have swapped them; N×K → N."""
-    best = logits.topk(2, dim=1).values
-    return (best[:, 0] - best[:, 1]) <= margin_error
-
-
-def _could_be_worst(logits: Tensor, exact: Tensor, label: int, margin_error: float) -> Iterator[Tensor]:
-    """Rows to compute again, a few at a time, until no approximate row can hold the highest loss.
-
-    The loss is log(1 + S) with S = Σ exp(z_j - z_label). If no gap is off by more than ``margin_error``, the true
-    loss is at most log(1 + S·exp(margin_error)). Between steps the caller replaces these rows of ``logits`` and sets
-    ``exact``.
-    """
-    labels = torch.full((len(logits),), label)
-    candidates = logits.argmax(1) != label  # certain: the close calls have been computed again
-    if not candidates.any():
-        candidates[:] = True
-    step = 8  # the first few mostly settle it
-    while True:
-        loss = cross_entropy(logits, labels)
-        highest = torch.log1p(torch.expm1(loss.double()) * math.exp(margin_error))
-        open_rows = candidates & ~exact
-        proven = loss[candidates & exact].max() if (candidates & exact).any() else torch.tensor(-math.inf)
-        rows = (open_rows & (highest >= proven)).nonzero()[:, 0]
-        if not len(rows):
-            return
-        yield rows[loss[rows].argsort(descending=True)][:step]
-        step *= 2
 
 
 def warm_up(classifier: Classifier, device: str = "auto", precision: Precision = "auto") -> None:
@@ -441,9 +380,3 @@ def calibrate(classifier: Classifier, images: Tensor, transforms: Tensor, device
         true = fast.exact(image, transforms, "black")
         largest = max(largest, largest_move(approximate, true))
     return 1.5 * largest
-
-
-def largest_move(approximate: Tensor, true: Tensor) -> float:
-    """By how much the gap between any two logits of a row differs at most: the spread of the row's errors."""
-    error = approximate - true
-    return float((error.amax(1) - error.amin(1)).max())

@@ -14,7 +14,7 @@ PACKAGE = ROOT / "spatial_viz"
 # A module imports only what stands above it.
 ORDER = """
     version errors parsing files sharing memory intervals geometry grids images samples datasets networks classifiers
-    losses landscape runner sweeps
+    losses bounds landscape devices runner sweeps
     queries attacks
     defences noise cache refining captions figure_style slices surfaces side_by_side figures attack_figures
     compare_figures

@@ -14,9 +14,10 @@ from third_party import resnet20
 from torch import Tensor
 
 from spatial_viz.classifiers import Classifier
+from spatial_viz.devices import fast_at_bf16, pick_device
 from spatial_viz.grids import TransformGrid
 from spatial_viz.landscape import WorstCase, misclassified, summary, worst_case
-from spatial_viz.runner import calibrate, exact_logits, fast_at_bf16, pick_device, runner_for
+from spatial_viz.runner import calibrate, exact_logits, runner_for
 from spatial_viz.samples import CLASS_NAMES
 from spatial_viz.sweeps import sweep
 

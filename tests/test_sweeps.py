@@ -18,14 +18,16 @@ from conftest import ROOT, Centroid, blob, toy_logit
 from PIL import Image
 from torch import Tensor, nn
 
+from spatial_viz.bounds import close_calls
 from spatial_viz.cache import cached_sweep
 from spatial_viz.classifiers import Classifier
+from spatial_viz.devices import fast_at_bf16, pick_device
 from spatial_viz.errors import InvalidInput, SpatialVizError
 from spatial_viz.geometry import warp
 from spatial_viz.grids import TransformGrid
 from spatial_viz.landscape import DIMS, card_of, misclassified, worst_case
 from spatial_viz.losses import cross_entropy, logit_margin
-from spatial_viz.runner import Runner, calibrate, close_calls, exact_logits, fast_at_bf16, pick_device, runner_for
+from spatial_viz.runner import Runner, calibrate, exact_logits, runner_for
 from spatial_viz.samples import load_sample
 from spatial_viz.sweeps import refined_axes, sweep, sweep_axes
 

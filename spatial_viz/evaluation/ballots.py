@@ -10,9 +10,10 @@ from torch import Tensor
 
 from spatial_viz.classifiers import Classifier
 from spatial_viz.defences import MajorityVote, VotingNetwork
+from spatial_viz.devices import fast_batch
 from spatial_viz.evaluation.plan import EvaluationPlan
 from spatial_viz.geometry import Padding, warp
-from spatial_viz.runner import Precision, Runner, fast_batch, runner_for
+from spatial_viz.runner import Precision, Runner, runner_for
 
 BATCHES = 4  # that are asked about at once: full ones even when most of the votes are settled
 

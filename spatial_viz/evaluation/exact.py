@@ -13,10 +13,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from spatial_viz.devices import fast_batch
 from spatial_viz.geometry import Padding
 from spatial_viz.grids import TransformGrid
 from spatial_viz.losses import cross_entropy
-from spatial_viz.runner import Runner, fast_batch
+from spatial_viz.runner import Runner
 from spatial_viz.sweeps import check_finite
 
 ROWS = 512

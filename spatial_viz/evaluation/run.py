@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from spatial_viz.classifiers import Classifier, load_classifier
+from spatial_viz.devices import pick_device
 from spatial_viz.errors import InvalidInput
 from spatial_viz.evaluation.ballots import grid_runner
 from spatial_viz.evaluation.pictures import choose
@@ -21,7 +22,6 @@ from spatial_viz.evaluation.report import Report, card_of_classifier, report_on
 from spatial_viz.evaluation.shards import ShardResult
 from spatial_viz.evaluation.store import Run
 from spatial_viz.evaluation.work import Asked, Job, Worker
-from spatial_viz.runner import pick_device
 from spatial_viz.version import VERSION
 
 Told = Callable[["Progress"], None]

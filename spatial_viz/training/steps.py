@@ -12,10 +12,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from spatial_viz.devices import fast_at_bf16
 from spatial_viz.errors import InvalidInput, MissingFile
 from spatial_viz.grids import TransformGrid, draw_transforms, paper_shift
 from spatial_viz.networks import WhitenedConvNet, build_network, load_weights
-from spatial_viz.runner import fast_at_bf16
 from spatial_viz.training.adversaries import worst_candidate, worst_noise
 from spatial_viz.training.data import PictureSet, augment, to_images
 from spatial_viz.training.distributed import Team

@@ -1,0 +1,39 @@
+"""What a network can run on, and what is fast there."""
+
+from __future__ import annotations
+
+import torch
+
+from spatial_viz.errors import InvalidInput
+
+
+def pick_device(device: str = "auto") -> torch.device:
+    """CUDA, then Apple's, then the CPU; or the device named."""
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+    except RuntimeError as error:
+        raise InvalidInput(f"unknown device {device!r}; use auto, cpu, cuda or mps") from error
+    usable = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if not usable.get(chosen.type, False):
+        raise InvalidInput(f"there is no {device} on this machine; use auto or cpu")
+    return chosen
+
+
+def fast_at_bf16(device: torch.device) -> bool:
+    """Whether bf16 is computed by hardware; elsewhere it is emulated and slower than fp32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "cpu" and (torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
+
+
+def fast_batch(device: torch.device, precision: str, size: tuple[int, int]) -> int:
+    """The batch that is fast, not the largest that fits: on a CPU the activations should stay in the cache.
+
+    For a CPU measured at 32×32 (``make bench`` tries all), and scaled with the number of pixels.
+    """
+    at_32 = 2048 if device.type != "cpu" else (128 if precision == "bf16" else 32)
+    return max(4, int(at_32 * 32 * 32 / (size[0] * size[1]))) if min(size) else 1
