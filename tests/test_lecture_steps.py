@@ -24,7 +24,7 @@ from spatial_viz.memory import Memory
 from spatial_viz.pages.choosing import View
 from spatial_viz.pages.talk import beyond, numbers, robust, searching
 from spatial_viz.pages.talk import step as talk_step
-from spatial_viz.pages.talk.step import Talk, leave_cores, looks
+from spatial_viz.pages.talk.step import Talk, leave_cores, looks, under
 from spatial_viz.runner import runner_for
 from spatial_viz.samples import load_sample
 
@@ -173,7 +173,7 @@ def test_a_step_that_nobody_warmed_looks_at_a_part_of_the_grid_first(talk: Talk)
     assert few["rotation"].values[[0, -1]].tolist() == [-30, 30]
     (now,) = looks(there)  # known by now
     assert now(there) is whole
-    assert len(list(looks(there, "cifar10/worst-of-10-30"))) == 2
+    assert len(list(looks(there, under(there, "cifar10/worst-of-10-30")))) == 2
 
 
 def test_what_is_on_the_disk_needs_no_first_look(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,10 +207,16 @@ def trace_values(packed: Any) -> Any:
     return np.frombuffer(base64.b64decode(packed["bdata"]), packed["dtype"])
 
 
-def test_the_first_look_at_two_classifiers_makes_way(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("title", ["The landscape, flattened", "Room for improvement"])
+def test_the_first_look_at_two_landscapes_makes_way(title: str, talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(talk_step, "_some_of", lambda grid: {axis: values[:1] for axis, values in grid.axes().items()})
-    page = open_step("The landscape, flattened", talk)
-    assert not page.exception and len(payload(page)["panes"]) == 2
+    looked: list[int] = []
+    sweep_axes = talk_step.sweep_axes
+    monkeypatch.setattr(talk_step, "sweep_axes", lambda *a, **k: looked.append(1) or sweep_axes(*a, **k))
+    page = open_step(title, talk)
+    panes = payload(page)["panes"]
+    assert not page.exception and len(looked) == len(panes) == 2
+    assert all(len(pane["axes"]["rotation"]) == SMALL.granularity[0] for pane in panes)
 
 
 def test_the_browser_has_the_cores_until_nobody_waits_or_it_is_needless(talk: Talk) -> None:

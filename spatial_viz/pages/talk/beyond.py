@@ -11,7 +11,6 @@ import streamlit as st
 import torch
 from torch import Tensor
 
-from spatial_viz.cache import cached_sweep
 from spatial_viz.classifiers import dataset_of, manifest
 from spatial_viz.defences import MajorityVote
 from spatial_viz.evaluation.milestones import DATA, measured, published_group, recipe_group, vote_groups
@@ -19,27 +18,27 @@ from spatial_viz.figure_style import percent
 from spatial_viz.geometry import warp
 from spatial_viz.grids import AXES, TransformGrid
 from spatial_viz.hunting import breaking_sample
-from spatial_viz.images import load_image
 from spatial_viz.landscape import transform_words, worst_case
 from spatial_viz.pages.choosing import linked_pose, plain
 from spatial_viz.pages.taking import handout_button, left_out, link_parameters
 from spatial_viz.pages.talk.numbers import bars, results
-from spatial_viz.pages.talk.panes import Side, compared, explorers, side_of
+from spatial_viz.pages.talk.panes import Side, compared
 from spatial_viz.pages.talk.robust import ROBUST, STANDARD
 from spatial_viz.pages.talk.step import (
     Step,
     Talk,
-    classifier_of,
     data_of,
     kept,
     label_of,
     landscape_of,
     missing,
+    of_sample,
     partner,
     pictures,
+    under,
 )
 from spatial_viz.runner import exact_logits
-from spatial_viz.samples import SAMPLE_DATASETS, Sample, class_names, opening_sample
+from spatial_viz.samples import SAMPLE_DATASETS, class_names, opening_sample
 from spatial_viz.sharing import own_address, qr_code, reachable, with_parameters
 from spatial_viz.training.recipes import find_recipe
 
@@ -142,11 +141,12 @@ def _transfer(talk: Talk) -> None:
         return
     data = dataset_of(names["noise"])
     if data == data_of(talk):
-        compared(talk, {f"{title}: {name}": name for title, name in names.items()}, "transfer")
+        compared({f"{title}: {name}": under(talk, name) for title, name in names.items()}, "transfer")
     else:
         st.caption(f"No shipped classifier for these pictures was trained on noise, one for {DATA[data]} was (at most "
                    f"{find_recipe(NOISE, data).epsilon:.2g} a pixel): a sample, with limits of its own.")  # fmt: skip
-        explorers(_borrowed(talk, names), "transfer", dict.fromkeys(AXES, 0.0), shared=False)
+        borrowed = {f"{title}: {name}": _borrowed(talk, name) for title, name in names.items()}
+        compared(borrowed, "transfer", lambda _: dict.fromkeys(AXES, 0.0), shared=False)
     known, told = measured(results()), []
     for card in manifest():
         if card["name"] in names.values():
@@ -172,71 +172,62 @@ def _with_and_without_noise(talk: Talk) -> dict[str, str]:
     return {}
 
 
-def _borrowed(talk: Talk, names: dict[str, str]) -> list[Side]:
-    """A sample of the data set of other classifiers, under these."""
-    grid = TransformGrid.paper(classifier_of(talk, names["noise"]).input_size)
-    sample = opening_sample(dataset_of(names["noise"]))
-    return [_sample_side(talk, name, f"{title}: {name}", sample, grid) for title, name in names.items()]
-
-
-def _sample_side(talk: Talk, name: str, title: str, sample: Sample, grid: TransformGrid) -> Side:
-    """A sample in the place of the talk's picture, under a classifier for it."""
-    classifier = classifier_of(talk, name)
-    image = classifier.prepare(load_image(sample.path))
-    view = dataclasses.replace(talk.view, classifier=classifier, image=image, label=sample.label, grid=grid)
-    return Side(title, view, kept(talk, ("sample", name, sample.name, grid), lambda: cached_sweep(
-        classifier, image, sample.label, grid.axes(), view.padding, progress=talk.progress)))  # fmt: skip
+def _borrowed(talk: Talk, name: str) -> Talk:
+    """The talk under a classifier of another data set, about a sample of that, within the paper's limits for it."""
+    there = of_sample(under(talk, name), opening_sample(dataset_of(name)))
+    grid = TransformGrid.paper(there.view.classifier.input_size)
+    return dataclasses.replace(there, view=dataclasses.replace(there.view, grid=grid))
 
 
 def _warm_transfer(talk: Talk) -> None:
-    names = _with_and_without_noise(talk)
-    if names and dataset_of(names["noise"]) == data_of(talk):
-        for name in names.values():
-            side_of(talk, name, "")
-    elif names:
-        _borrowed(talk, names)
+    for name in _with_and_without_noise(talk).values():
+        landscape_of(under(talk, name) if dataset_of(name) == data_of(talk) else _borrowed(talk, name))
     results()
 
 
 # --- Room for improvement -------------------------------------------------------------------------------------------
 
 
-def _robust(talk: Talk) -> str:
-    """The robust classifier for the talk's pictures; the talk's own where none is shipped."""
-    return partner(talk, ROBUST) or talk.view.classifier.name
+def _yours(talk: Talk) -> Talk:
+    """The talk under the robust classifier for its pictures; under its own where none is shipped."""
+    name = partner(talk, ROBUST)
+    return talk if name is None else under(talk, name)
 
 
-def _broken(talk: Talk) -> Side | None:
-    """A sample that is not the talk's picture and that breaks the robust classifier; None where all survive."""
-    name = _robust(talk)
-    classifier, view = classifier_of(talk, name), talk.view
-    mine = side_of(talk, name, "").view.image
-    dataset = dataset_of(name)
-    sample = kept(talk, ("hunt", name), lambda: breaking_sample(
-        classifier, dataset, view.grid, view.padding, talk.progress, mine))  # fmt: skip
+def _found(yours: Talk) -> tuple[str, Talk] | None:
+    """A sample that is not the talk's picture and that breaks its classifier, with a title; None where all survive."""
+    view, dataset = yours.view, data_of(yours)
+    sample = kept(yours, "hunt", lambda: breaking_sample(
+        view.classifier, dataset, view.grid, view.padding, yours.progress, view.image))  # fmt: skip
     if sample is None:
         return None
-    title = f"found: {class_names(dataset)[sample.label]} ({sample.name})"
-    return _sample_side(talk, name, title, sample, view.grid)
+    return f"found: {class_names(dataset)[sample.label]} ({sample.name})", of_sample(yours, sample)
 
 
 def _hunt(talk: Talk) -> None:
-    name = _robust(talk)
+    yours = _yours(talk)
+    name = yours.view.classifier.name
     if partner(talk, ROBUST) is None:
         missing(f"No robust classifier is shipped for these pictures; the hunt is for what breaks {plain(name)}.")
-    found, mine = _broken(talk), side_of(talk, name, f"yours: {talk.view.title}")
-    sides, pose = [mine], None
+    found, title = _found(yours), f"yours: {talk.view.title}"
     if found is None:
         st.markdown("Every sample that is right as it is survives the whole grid: the hunt is all yours.")
+        compared({title: yours}, "hunt")
     else:
-        worst = worst_case(found.landscape)
-        sides, pose = [found, *sides], {axis: getattr(worst, axis) for axis in AXES}
-    explorers(sides, "hunt", pose)
+        compared(dict([found, (title, yours)]), "hunt", _at_worst)
+
+
+def _at_worst(side: Side) -> dict[str, float]:
+    worst = worst_case(side.landscape)
+    return {axis: getattr(worst, axis) for axis in AXES}
 
 
 def _warm_hunt(talk: Talk) -> None:
-    _broken(talk)
-    side_of(talk, _robust(talk), "")
+    yours = _yours(talk)
+    landscape_of(yours)
+    found = _found(yours)
+    if found is not None:
+        landscape_of(found[1])
 
 
 # --- What to take home ----------------------------------------------------------------------------------------------

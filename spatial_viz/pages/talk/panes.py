@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import streamlit as st
@@ -14,7 +14,7 @@ from spatial_viz.explorer.component import explorer
 from spatial_viz.explorer.payload import Pane, explorer_payload
 from spatial_viz.pages.choosing import View
 from spatial_viz.pages.posing import answer_at, link_pose, pose_of
-from spatial_viz.pages.talk.step import Look, Talk, classifier_of, landscape_of, looks, picture_of
+from spatial_viz.pages.talk.step import Look, Talk, landscape_of, looks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,27 +26,33 @@ class Side:
     landscape: xr.Dataset
 
 
-def side_of(talk: Talk, name: str | None, title: str, look: Look = landscape_of) -> Side:
-    """The talk's picture under a classifier of the same data set."""
-    classifier = classifier_of(talk, name)
-    view = dataclasses.replace(talk.view, classifier=classifier, image=picture_of(talk, name))
-    return Side(title, view, look(talk, name))
+def sides_of(talks: Mapping[str, Talk], look: Look = landscape_of) -> list[Side]:
+    """What some talks are about, by their titles."""
+    return [Side(title, talk.view, look(talk)) for title, talk in talks.items()]
 
 
-def compared(talk: Talk, names: Mapping[str, str], key: str) -> None:
-    """Explorers of the talk's picture under classifiers (title → name) of the same data set; by a first look at their
-    landscapes, where it takes a while until they are known. Who lets go meanwhile is answered after that."""
-    ways = looks(talk, *names.values())
+def compared(
+    talks: Mapping[str, Talk],
+    key: str,
+    opens_at: Callable[[Side], dict[str, float]] | None = None,
+    shared: bool = True,
+) -> None:
+    """Explorers of what some talks on one grid are about, by their titles; by a first look at their landscapes, where
+    it takes a while until they are known. Who lets go meanwhile is answered after that.
+
+    ``opens_at`` tells their pose from the first of them; by default it is the one that all pages share. A pose let go
+    of is shared, too, unless it is not ``shared`` because it has other limits.
+    """
+    ways = looks(*talks.values())
     first = next(ways)
     place = st if first is landscape_of else st.empty()  # what is emptied loses the focus and a drag
     for look in itertools.chain([first], ways):
+        sides = sides_of(talks, look)
         with place.container():
-            explorers([side_of(talk, name, title, look) for title, name in names.items()], f"{key}-{look.__name__}")
+            _explorers(sides, f"{key}-{look.__name__}", opens_at and opens_at(sides[0]), shared)
 
 
-def explorers(sides: Sequence[Side], key: str, pose: dict[str, float] | None = None, shared: bool = True) -> None:
-    """Draw them. They open at ``pose``, by default at the one that all pages share; a pose let go of is shared, too,
-    unless it is not ``shared`` because it has other limits."""
+def _explorers(sides: Sequence[Side], key: str, pose: dict[str, float] | None, shared: bool) -> None:
     state, grid = st.session_state, sides[0].view.grid
     question = tuple(side.view.question for side in sides)
     if state.get(f"{key}-question") != question:

@@ -18,7 +18,7 @@ from spatial_viz.lecture_figures import curves_of, learning_curves
 from spatial_viz.losses import cross_entropy
 from spatial_viz.pages.choosing import plain
 from spatial_viz.pages.talk.numbers import all_groups, bars, results
-from spatial_viz.pages.talk.panes import Side, compared, side_of
+from spatial_viz.pages.talk.panes import Side, compared, sides_of
 from spatial_viz.pages.talk.step import (
     Step,
     Talk,
@@ -27,9 +27,11 @@ from spatial_viz.pages.talk.step import (
     data_of,
     kept,
     label_of,
+    landscape_of,
     missing,
     partner,
     pictures,
+    under,
 )
 from spatial_viz.runner import exact_logits
 
@@ -129,11 +131,12 @@ def _flattened(talk: Talk) -> None:
         shown = st.segmented_control("Shown", SHOWN, default=SHOWN[0], required=True, key="flattened_as",
                                      label_visibility="collapsed")  # fmt: skip
         words = st.container()
+    talks = {title: under(talk, name) for title, name in names.items()}
     if shown == SHOWN[1] and can_be_searched(talk):
         words.markdown("Height and colour: the highest loss over all shifts up and down.")
-        _surfaces(talk, [side_of(talk, name, title) for title, name in names.items()])
+        _surfaces(talk, sides_of(talks))
     else:
-        compared(talk, names, "flattened")
+        compared(talks, "flattened")
 
 
 def _surfaces(talk: Talk, sides: Sequence[Side]) -> None:
@@ -152,7 +155,7 @@ def _warm_flattened(talk: Talk) -> None:
     for recipe in TRAININGS.values():
         name = partner(talk, recipe)
         if name is not None:
-            side_of(talk, name, "")
+            landscape_of(under(talk, name))
 
 
 # --- The numbers ----------------------------------------------------------------------------------------------------

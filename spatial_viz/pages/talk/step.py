@@ -31,16 +31,16 @@ from spatial_viz.cache import cached_sweep, known
 from spatial_viz.classifiers import Classifier, catalogue, dataset_of
 from spatial_viz.figure_style import Theme, enlarged, spread
 from spatial_viz.grids import TransformGrid
-from spatial_viz.images import SMALL, data_uri, tensor_to_picture
+from spatial_viz.images import SMALL, data_uri, load_image, tensor_to_picture
 from spatial_viz.memory import Memory
 from spatial_viz.pages import choosing
 from spatial_viz.pages.choosing import BARE, View
 from spatial_viz.runner import Progress, exact_logits
+from spatial_viz.samples import Sample
 from spatial_viz.sweeps import pixel_hash, sweep_axes
 
 DRAWING = 1.0  # seconds in which a browser draws what it has been sent; it does so on the same cores as the app
 PROJECTOR = 700  # pixels of a demonstration: less has no room for the largest type
-Look = Callable[..., xr.Dataset]  # as `landscape_of`
 _MEMORY = Memory(256)
 _FIGURES = Memory(8)  # they are large
 
@@ -82,6 +82,9 @@ class Step:
     warm: Callable[[Talk], None] | None = None
 
 
+Look = Callable[[Talk], xr.Dataset]  # as `landscape_of`
+
+
 # --- Answers --------------------------------------------------------------------------------------------------------
 
 
@@ -90,9 +93,17 @@ def classifier_of(talk: Talk, name: str | None = None) -> Classifier:
     return talk.view.classifier if name in (None, talk.view.classifier.name) else choosing._classifier(name)
 
 
-def picture_of(talk: Talk, name: str | None = None) -> Tensor:
-    """The picture as the classifier of that name takes it: C×H×W in [0, 1]."""
-    return talk.view.image if name is None else classifier_of(talk, name).prepare(talk.view.image)
+def under(talk: Talk, name: str) -> Talk:
+    """The same talk with another classifier of the catalogue, and the picture as that one takes it."""
+    classifier = classifier_of(talk, name)
+    image = classifier.prepare(talk.view.image)
+    return dataclasses.replace(talk, view=dataclasses.replace(talk.view, classifier=classifier, image=image))
+
+
+def of_sample(talk: Talk, sample: Sample) -> Talk:
+    """The same talk about another picture."""
+    image = talk.view.classifier.prepare(load_image(sample.path))
+    return dataclasses.replace(talk, view=dataclasses.replace(talk.view, image=image, label=sample.label))
 
 
 def label_of(talk: Talk) -> int:
@@ -102,17 +113,16 @@ def label_of(talk: Talk) -> int:
     return int(natural.argmax()) if view.label is None else view.label
 
 
-def landscape_of(talk: Talk, classifier_name: str | None = None) -> xr.Dataset:
-    """The landscape of the talk's picture, grid and padding, under its classifier or another of the same data set."""
-    view, classifier = talk.view, classifier_of(talk, classifier_name)
-    image = picture_of(talk, classifier_name)
-    return kept(talk, ("landscape", classifier.name), lambda: cached_sweep(
-        classifier, image, view.label, view.grid.axes(), view.padding, progress=talk.progress))  # fmt: skip
+def landscape_of(talk: Talk) -> xr.Dataset:
+    """The landscape of the talk's picture, grid and padding under its classifier."""
+    view = talk.view
+    return kept(talk, "landscape", lambda: cached_sweep(
+        view.classifier, view.image, view.label, view.grid.axes(), view.padding, progress=talk.progress))  # fmt: skip
 
 
-def has_landscape(talk: Talk, classifier_name: str | None = None) -> bool:
+def has_landscape(talk: Talk) -> bool:
     """Whether what `landscape_of` finds is at hand."""
-    return is_kept(talk, ("landscape", classifier_name or talk.view.classifier.name))
+    return is_kept(talk, "landscape")
 
 
 def can_be_searched(talk: Talk) -> bool:
@@ -120,17 +130,17 @@ def can_be_searched(talk: Talk) -> bool:
     return all(len(talk.view.grid.values(axis)) > 1 for axis in ("rotation", "dx"))
 
 
-def looks(talk: Talk, *classifier_names: str | None) -> Iterator[Look]:
-    """Ways to the landscapes under some classifiers (by default the talk's), to be drawn one after the other.
+def looks(*talks: Talk) -> Iterator[Look]:
+    """Ways to the landscapes of some talks on one grid, to be drawn one after the other.
 
     Where it takes a while until they are known, the first way finds what a few of the grid's transforms tell, and the
     browser has time to draw that.
     """
-    names = classifier_names or (None,)
-    few = math.prod(map(len, _some_of(talk.view.grid).values()))
-    if few <= len(talk.view.grid) / 4 and not all(_at_hand(talk, name) for name in names):
+    grid = talks[0].view.grid
+    few = math.prod(map(len, _some_of(grid).values()))
+    if few <= len(grid) / 4 and not all(map(_at_hand, talks)):
         yield _first_look
-        leave_cores(talk, time.monotonic() + DRAWING, lambda: all(has_landscape(talk, name) for name in names))
+        leave_cores(talks[0], time.monotonic() + DRAWING, lambda: all(map(has_landscape, talks)))
     yield landscape_of
 
 
@@ -143,22 +153,20 @@ def leave_cores(talk: Talk, until: float, needless: Callable[[], bool] = lambda:
         time.sleep(0.02)
 
 
-def _first_look(talk: Talk, classifier_name: str | None = None) -> xr.Dataset:
+def _first_look(talk: Talk) -> xr.Dataset:
     """A landscape that is at hand; else one of only some values of every axis."""
-    if _at_hand(talk, classifier_name):
-        return landscape_of(talk, classifier_name)
-    view, classifier = talk.view, classifier_of(talk, classifier_name)
-    return kept(talk, ("first look", classifier.name), lambda: sweep_axes(
-        classifier, picture_of(talk, classifier_name), view.label, _some_of(view.grid), padding=view.padding,
+    if _at_hand(talk):
+        return landscape_of(talk)
+    view = talk.view
+    return kept(talk, "first look", lambda: sweep_axes(
+        view.classifier, view.image, view.label, _some_of(view.grid), padding=view.padding,
         progress=talk.progress))  # fmt: skip
 
 
-def _at_hand(talk: Talk, classifier_name: str | None) -> bool:
+def _at_hand(talk: Talk) -> bool:
     """Whether a landscape is in memory, or on the disk, where `demo` puts those of a lecture."""
-    view, classifier = talk.view, classifier_of(talk, classifier_name)
-    return has_landscape(talk, classifier_name) or known(
-        classifier, picture_of(talk, classifier_name), view.label, view.grid.axes(), view.padding
-    )
+    view = talk.view
+    return has_landscape(talk) or known(view.classifier, view.image, view.label, view.grid.axes(), view.padding)
 
 
 def _some_of(grid: TransformGrid) -> dict[str, np.ndarray]:

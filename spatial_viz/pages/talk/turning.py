@@ -12,13 +12,23 @@ from spatial_viz.evaluation.milestones import DATA, Group, measured, published_g
 from spatial_viz.explorer.component import wall
 from spatial_viz.figure_style import failure_words, percent
 from spatial_viz.geometry import warp
-from spatial_viz.images import SMALL, data_uri, load_image, tensor_to_picture
+from spatial_viz.images import SMALL, data_uri, tensor_to_picture
 from spatial_viz.landscape import class_name, transform_words, worst_case
 from spatial_viz.landscape import label_of as true_class
 from spatial_viz.pages import explore
 from spatial_viz.pages.choosing import plain, remember
 from spatial_viz.pages.talk.numbers import bars, results
-from spatial_viz.pages.talk.step import Step, Talk, data_of, has_landscape, landscape_of, missing, partner, pictures
+from spatial_viz.pages.talk.step import (
+    Step,
+    Talk,
+    data_of,
+    has_landscape,
+    landscape_of,
+    missing,
+    of_sample,
+    partner,
+    pictures,
+)
 from spatial_viz.samples import Sample, class_names, samples
 
 WALL, UNKNOWN = "talk-wall", "?"
@@ -38,12 +48,6 @@ def _warm_turn(talk: Talk) -> None:
 
 
 # --- The worst cases ------------------------------------------------------------------------------------------------
-
-
-def _of_sample(talk: Talk, sample: Sample) -> Talk:
-    """The same talk about another picture."""
-    image = talk.view.classifier.prepare(load_image(sample.path))
-    return dataclasses.replace(talk, view=dataclasses.replace(talk.view, image=image, label=sample.label))
 
 
 def _samples(talk: Talk) -> list[Sample]:
@@ -76,7 +80,7 @@ def _verdict(name: str, right: bool, share: float) -> str:
 
 def _wall(talk: Talk) -> None:
     """All samples, each at its worst as soon as it is swept. A click makes one the talk's picture."""
-    filled = all(has_landscape(_of_sample(talk, sample)) for sample in _samples(talk))
+    filled = all(has_landscape(of_sample(talk, sample)) for sample in _samples(talk))
     fills = not filled and max(talk.view.classifier.input_size) <= SMALL
     st.fragment(_tiles, run_every=LOOK_AGAIN if fills else None)(talk, filled)
 
@@ -85,7 +89,7 @@ def _tiles(talk: Talk, was_filled: bool) -> None:
     names = class_names(data_of(talk))
     items = []
     for sample in _samples(talk):
-        there = _of_sample(talk, sample)
+        there = of_sample(talk, sample)
         image, caption = there.view.image, UNKNOWN
         if has_landscape(there):
             worst = worst_case(landscape_of(there))
@@ -112,7 +116,7 @@ def _warm_worst_cases(talk: Talk) -> None:
     landscape_of(talk)
     if max(talk.view.classifier.input_size) <= SMALL:
         for sample in _samples(talk):
-            landscape_of(_of_sample(talk, sample))
+            landscape_of(of_sample(talk, sample))
 
 
 # --- How often ------------------------------------------------------------------------------------------------------
