@@ -64,6 +64,7 @@ def _opened(browser: Any) -> Iterator[tuple[Any, str]]:
         page = browser.new_page(viewport={"width": 1440, "height": 900})
         page.goto(url)
         page.locator('.sv-explorer[data-refining="false"]').wait_for(timeout=PATIENCE)
+        page.goto("about:blank")  # a page that is still drawing would not let go of the tab for a second
         yield page, url
         page.close()
 
