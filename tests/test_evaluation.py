@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -26,7 +29,7 @@ from spatial_viz.classifiers import Classifier, load_classifier
 from spatial_viz.defences import MajorityVote
 from spatial_viz.errors import CorruptFile, InvalidInput, MissingFile, PictureError, SpatialVizError
 from spatial_viz.evaluation import store as stores
-from spatial_viz.evaluation.ballots import VoteRunner
+from spatial_viz.evaluation.ballots import Poll
 from spatial_viz.evaluation.exact import break_pictures, extremes_first
 from spatial_viz.evaluation.pictures import choose, class_map, imagenet_wnids
 from spatial_viz.evaluation.plan import EvaluationPlan
@@ -166,7 +169,7 @@ def test_no_more_voters_are_asked_than_it_takes(votes: int, redraw: bool, precis
     vote = MajorityVote(alone, votes=votes, seed=4, redraw=redraw)
     images = torch.stack([alone.prepare(load_image(sample.path)) for sample in samples("cifar10")[:5]])
     pictures, moves = torch.arange(5).repeat(6), TransformGrid.paper(32).draw(30, 3)
-    decided, exact, passes = VoteRunner(vote, "cpu", precision).decide(images, moves, "black", pictures)
+    decided, exact, passes = Poll(vote, "cpu", precision).decide(images, moves, "black", pictures)
     seen = warp(images[pictures], moves)
     cast, ties = vote.ballots(seen)[1].argmax(2), 0
     for row, ballots in enumerate(cast.tolist()):
@@ -189,7 +192,7 @@ def test_a_voter_that_returns_nan_is_named(toy_classifier: Classifier) -> None:
 
     broken = Classifier(Sometimes(), class_names=["left", "right"], input_size=toy_classifier.input_size, mean=(0.0,),
                         std=(1.0,), name="broken")  # fmt: skip
-    runner = VoteRunner(MajorityVote(broken, GRID, 3), "cpu", "auto")
+    runner = Poll(MajorityVote(broken, GRID, 3), "cpu", "auto")
     with pytest.raises(SpatialVizError, match=r"broken, vote of 3.*picture 7"):
         break_pictures(
             runner, blob(9, 0)[None], torch.ones(1).long(), GRID, "black", torch.ones(1) > 0, torch.tensor([7])
@@ -416,13 +419,32 @@ def test_reports_say_the_same_in_every_form(toy_classifier: Classifier, folder: 
     keys = ["classifier", "adversary", "vote", "n", "correct", "accuracy", "low", "high", "passes", "passes_full"]
     assert all(list(entry) == keys for entry in told["results"])
     assert told["run"]["classifiers"][0]["grid"] == "7,3,3 within ±30°, dx ±3 px, dy ±3 px"
-    rows = report.to_csv().splitlines()
-    assert rows[0].split(",") == keys and len(rows) == 5
-    assert rows[4].split(",")[4] == str(report.results[3].correct)
-    assert report.to_markdown().count("\n") == 5 and f"{report.results[3].accuracy:.2%}" in report.to_markdown()
-    assert f"{report.results[3].accuracy:.2%}" in report.to_text() and "seed 0" in report.to_text()
     draws = told["average_random"]["toy"]
     assert draws["draws"] == 5 and told["results"][2]["accuracy"] <= draws["accuracy"] <= 1
+
+    *rows, last = csv.DictReader(io.StringIO(report.to_csv()))
+    assert list(last) == [*keys, "class"] and last["adversary"] == "average of 5 random"
+    assert float(last["accuracy"]) == draws["accuracy"]
+    for number, entry in enumerate(report.results):
+        row, *classes = rows[3 * number : 3 * number + 3]
+        assert (row["adversary"], row["class"]) == (entry.adversary, "")
+        assert (int(row["correct"]), int(row["passes"])) == (entry.correct, entry.passes)
+        assert [each["class"] for each in classes] == ["left", "right"]
+        assert sum(int(each["correct"]) for each in classes) == entry.correct and {each["n"] for each in classes} == {
+            "12"
+        }
+        for each in classes:
+            share, low, high = (float(each[key]) for key in ("accuracy", "low", "high"))
+            assert share == int(each["correct"]) / 12 and (low, high) == wilson(int(each["correct"]), 12)
+
+    left = [f"{report.per_class['toy'][entry.adversary]['left']['correct'] / 12:.1%}" for entry in report.results]
+    text, marked = report.to_text(), report.to_markdown()
+    assert len(re.findall("^[|]", marked, re.M)) == (2 + 4) + (2 + 2)
+    assert f"| left | {' | '.join(left)} | 12 |" in marked
+    for form in (text, marked):
+        assert f"{report.results[3].accuracy:.2%}" in form and "seed 0" in form
+        assert f"{draws['accuracy']:.1%} on average over 5 random transforms each" in form
+    assert any(line.split() == ["left", *left, "12"] for line in text.splitlines())
 
 
 def test_bf16_changes_no_verdict() -> None:

@@ -102,13 +102,14 @@ def test_a_run_over_more_pictures_brings_the_card_up_to_date(
 
     def improved(**changes: Any) -> list[str]:
         chosen = {"limit": None, "plan": asked, "classifiers": classifier} | changes
-        return publish.improve_cards(evaluate(data="cifar10", root=root, **chosen))
+        return publish.improve_cards(evaluate(data="cifar10", root=root, **chosen), root)
 
     other = Classifier(
         classifier.network, class_names=classifier.class_names, input_size=(32, 32), name=classifier.name
     )
     for same in ({"limit": 10}, {"plan": replace(asked, vote=2)}, {"plan": replace(asked, padding="edge")},
-                 {"plan": replace(asked, granularity=(3, 3, 3))}, {"classifiers": other}):  # fmt: skip
+                 {"plan": replace(asked, granularity=(3, 3, 3))}, {"plan": replace(asked, seed=1)},
+                 {"split": "train", "limit": 100}, {"classifiers": other}):  # fmt: skip
         assert not improved(**same) and manifest() == (card,)
     assert improved() == ["cifar10/augment-30"]
     (now,) = manifest()

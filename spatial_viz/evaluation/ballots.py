@@ -15,29 +15,29 @@ from spatial_viz.evaluation.plan import EvaluationPlan
 from spatial_viz.geometry import Padding, warp
 from spatial_viz.runner import Precision, Runner, runner_for
 
-BATCHES = 4  # that are asked about at once: full ones even when most of the votes are settled
+BATCHES = 4  # of questions that are asked at once: the first voters fill them, and the last ones see what is open
 
 
-class VoteRunner(Runner):
-    """A majority vote on one device, whose voters are asked at one precision.
+class Poll:
+    """A majority vote on one device, asked as a `Runner` is: its voters at one precision, one after the other, until
+    the rest cannot change the majority.
 
-    The voters are asked one after the other, until the rest cannot change the majority. What each says is what it says
-    in fp32 (see `Runner.logits`), and a tie, which the mean probability settles, is asked about again in fp32: the
-    answers are those of the whole vote.
+    What each says is what it says in fp32 (see `Runner.logits`), and a tie, which the mean probability settles, is
+    asked about again in fp32: the answers are those of the whole vote.
     """
 
     def __init__(self, vote: MajorityVote, device: str, precision: Precision) -> None:
-        super().__init__(vote, device, "fp32", None)
-        self.voter = runner_for(vote.voter, device, precision)
-        self.precision = self.voter.precision
+        self.whole, self.voter = runner_for(vote, device, "fp32"), runner_for(vote.voter, device, precision)
         self.network = cast(VotingNetwork, vote.network)
         self.classes = len(vote.class_names)
+        self.name, self.device, self.device_name = self.whole.name, self.whole.device, self.whole.device_name
+        self.precision, self.exact = self.voter.precision, self.whole.exact
 
     def decide(
         self, images: Tensor, transforms: Tensor, padding: Padding, pictures: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """In the place of logits the ballots for each class that were counted; NaN where a voter's logits are not
-        finite."""
+        """As `Runner.decide`; in the place of logits the ballots for each class that were counted, NaN where a voter's
+        logits are not finite."""
         at_once = BATCHES * fast_batch(self.device, self.precision, (images.shape[-2], images.shape[-1]))
         polled = [
             self._poll(warp(images[pictures[rows]].to(self.device), transforms[rows].to(self.device), padding))
@@ -49,7 +49,7 @@ class VoteRunner(Runner):
         return counts, tied, passes
 
     def _poll(self, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Of N pictures the N×K ballots, whether it is a tie, and how many voters were asked."""
+        """Of N pictures the N×K ballots, whether it is a tie, and how many forward passes the voters took."""
         ballots = self.network.transforms_for(seen).cpu()
         counts = torch.zeros(len(seen), self.classes)
         asked = torch.zeros(len(seen), dtype=torch.int64)
@@ -60,7 +60,7 @@ class VoteRunner(Runner):
             logits, _ = self.voter.logits(seen, ballots[rows, number], self.network.padding, pictures=rows)
             counts[rows] += F.one_hot(logits.argmax(1), self.classes)
             counts[rows[~logits.isfinite().all(1)]] = torch.nan
-            asked[rows] += 1
+            asked[rows] += self.voter.passes_per_query
             rows = rows[_lead(counts[rows]) <= self.network.votes - number - 1]
         tied = torch.zeros(len(seen), dtype=torch.bool)
         tied[rows] = True
@@ -73,9 +73,9 @@ def _lead(counts: Tensor) -> Tensor:
     return first.values[:, 0] - counts.scatter(1, first.indices, -torch.inf).amax(1)
 
 
-def grid_runner(classifier: Classifier, plan: EvaluationPlan, device: str) -> Runner:
+def grid_runner(classifier: Classifier, plan: EvaluationPlan, device: str) -> Runner | Poll:
     """Who answers the questions about the grid. Where verdicts are all that is asked for, and not a whole landscape of
     losses, a majority vote asks no more voters than it needs."""
     if isinstance(classifier, MajorityVote) and not plan.full:
-        return VoteRunner(classifier, device, plan.precision)
+        return Poll(classifier, device, plan.precision)
     return runner_for(classifier, device, plan.precision)

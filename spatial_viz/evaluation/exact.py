@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from spatial_viz.devices import fast_batch
+from spatial_viz.evaluation.ballots import Poll
 from spatial_viz.geometry import Padding
 from spatial_viz.grids import TransformGrid
 from spatial_viz.losses import cross_entropy
@@ -37,7 +38,7 @@ class Broken:
 
 
 def break_pictures(
-    runner: Runner,
+    runner: Runner | Poll,
     images: Tensor,
     labels: Tensor,
     grid: TransformGrid,

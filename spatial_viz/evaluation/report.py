@@ -58,25 +58,46 @@ class Report:
         }
 
     def to_csv(self) -> str:
-        """One row per classifier and adversary, with the columns of `Accuracy`."""
+        """A row per classifier and adversary, with the columns of `Accuracy`, then one per class, named in the last
+        column; at the end the averages over random transforms."""
         target = io.StringIO()
-        writer = csv.DictWriter(target, list(Accuracy.__dataclass_fields__), lineterminator="\n")
+        writer = csv.DictWriter(target, [*Accuracy.__dataclass_fields__, "class"], lineterminator="\n")
         writer.writeheader()
-        writer.writerows(asdict(entry) for entry in self.results)
+        for entry in self.results:
+            writer.writerow(asdict(entry))
+            about = {"classifier": entry.classifier, "adversary": entry.adversary, "vote": entry.vote}
+            for name, counts in self.per_class[entry.classifier][entry.adversary].items():
+                low, high = wilson(counts["correct"], counts["n"])
+                share = {"accuracy": counts["correct"] / counts["n"], "low": low, "high": high}
+                writer.writerow(about | counts | share | {"class": name})
+        for name, average in self.average_random.items():
+            about = {"classifier": name, "adversary": f"average of {average['draws']} random", "vote": self.vote}
+            writer.writerow(about | {"accuracy": average["accuracy"]})
         return target.getvalue()
 
+    @property
+    def vote(self) -> int:
+        """How many voters the classifiers were asked by; 0: each by itself."""
+        return int(self.run["plan"]["vote"])
+
     def to_markdown(self) -> str:
-        """A table with a row per classifier and adversary."""
-        lines = ["| " + " | ".join(HEADINGS) + " |", "|---|---|---:|---:|---:|"]
-        lines += ["| " + " | ".join(row) + " |" for row in self._rows()]
-        return "\n".join(lines)
+        """A table with a row per classifier and adversary, one per classifier with a row per class, and what
+        `about` says."""
+        parts = []
+        for head, *rows in self._tables():
+            aligned = ["---" if name in (head[0], "adversary") else "---:" for name in head]
+            lines = [head, aligned, *rows]
+            parts.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
+        return "\n\n".join((*parts, "\n".join(f"* {line}" for line in self.about())))
 
     def to_text(self) -> str:
         """The table for a terminal, and what it is about."""
-        rows = [HEADINGS, *self._rows()]
-        widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
-        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-        return "\n".join((*lines, "", *self.about()))
+        lines: list[str] = []
+        for rows in self._tables(MOST_CLASSES):
+            widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+            lines += ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+                      for row in rows] + [""]  # fmt: skip
+        return "\n".join((*lines, *self.about()))
 
     def about(self) -> list[str]:
         """What the numbers are about, a sentence a line."""
@@ -100,10 +121,13 @@ class Report:
             lines.append("not complete: go on with --resume")
         return lines
 
-    def _rows(self) -> list[tuple[str, ...]]:
-        return [
+    def _tables(self, most: int | None = None) -> list[list[tuple[str, ...]]]:
+        """The rows of the table of all results, and of one per classifier with ``most`` classes or fewer; each begins
+        with its heads."""
+        of = f", vote of {self.vote}" if self.vote else ""
+        rows: list[tuple[str, ...]] = [
             (
-                entry.classifier if not entry.vote else f"{entry.classifier}, vote of {entry.vote}",
+                f"{entry.classifier}{of}",
                 entry.adversary,
                 f"{entry.accuracy:.2%} ({entry.low:.1%} to {entry.high:.1%})",
                 f"{entry.n:,}",
@@ -111,9 +135,20 @@ class Report:
             )
             for entry in self.results
         ]
+        tables = [[HEADINGS, *rows]]
+        for name, found in self.per_class.items():
+            classes = next(iter(found.values()))
+            if most is None or len(classes) <= most:
+                shares = [
+                    (each, *(f"{counts[each]['correct'] / counts[each]['n']:.1%}" for counts in found.values()),
+                     f"{classes[each]['n']:,}") for each in classes
+                ]  # fmt: skip
+                tables.append([(f"class ({name}{of})", *found, "pictures"), *shares])
+        return tables
 
 
 HEADINGS = ("classifier", "adversary", "accuracy", "pictures", "forward passes")
+MOST_CLASSES = 20  # that a terminal lists
 
 
 def report_on(folder: Path) -> Report:

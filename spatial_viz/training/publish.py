@@ -13,7 +13,7 @@ import torch
 from spatial_viz.classifiers import load_classifier, manifest, pretrained_folder
 from spatial_viz.errors import InvalidInput
 from spatial_viz.evaluation.pictures import choose, is_folder
-from spatial_viz.evaluation.plan import EvaluationPlan
+from spatial_viz.evaluation.plan import EvaluationPlan, plan_of
 from spatial_viz.evaluation.report import Accuracy, Report
 from spatial_viz.evaluation.run import evaluate
 from spatial_viz.files import replace
@@ -79,38 +79,34 @@ def publish(run: Path, root: Path | None = None, pictures: int = 1000) -> dict[s
     card |= _accuracies(evaluate(classifier, plan.data, EvaluationPlan(("natural",)), root=root).results)
     tried = EvaluationPlan(("random", "worst-of-10", "grid"))
     report = evaluate(classifier, plan.data, tried, root=root, limit=pictures)
-    card |= {"grid": _grid_in(report.run, name), **_accuracies(report.results)}
+    (grid,) = (entry["grid"] for entry in report.run["classifiers"])
+    card |= {"grid": f"{grid}, {report.run['plan']['padding']}", **_accuracies(report.results)}
     _write(card)
     return card
 
 
-def improve_cards(report: Report) -> list[str]:
-    """Put what a run found on more test pictures than a card knows into that card; the names of the cards changed.
+def improve_cards(report: Report, root: Path | None = None) -> list[str]:
+    """Put what a run found on all test pictures into the cards that knew fewer of them; the names of these cards.
 
-    Only the answer to the same question counts: a complete run, of the weights that ship, each asked by itself, over
-    the grid and with the padding of the card.
+    Only answers to the questions of `publish` count: a complete run of the weights that ship. ``root`` as there.
     """
-    run, plan = report.run, report.run["plan"]
-    if not run["complete"] or run["unreadable"] or run["data"]["split"] != "test" or plan["vote"] or plan["restrict"]:
+    run, plan = report.run, plan_of(report.run["plan"])
+    usual = EvaluationPlan(plan.adversaries, precision=plan.precision, full=plan.full, shard=plan.shard)
+    every = choose(run["data"]["name"], root, "test", None, None)
+    if not run["complete"] or run["unreadable"] or plan != usual or run["data"]["hash"] != every.hash():
         return []
     hashes = {entry["name"]: entry["hash"] for entry in run["classifiers"]}
     changed = []
     for card in _cards():
         name = card["name"]
-        if card["data"] != run["data"]["name"] or hashes.get(name) != load_classifier(name).hash:
+        if name not in hashes or card["data"] != run["data"]["name"] or hashes[name] != load_classifier(name).hash:
             continue
         more = [result for result in report.results
                 if result.classifier == name and result.n > card.get(f"{_key(result)}_pictures", 0)]  # fmt: skip
-        if more and _grid_in(run, name) == card["grid"]:
+        if more:
             _write(card | _accuracies(more))
             changed.append(name)
     return changed
-
-
-def _grid_in(run: dict[str, Any], name: str) -> str:
-    """In words, the grid and the padding on which a run asked a classifier."""
-    (grid,) = (entry["grid"] for entry in run["classifiers"] if entry["name"] == name)
-    return f"{grid}, {run['plan']['padding']}"
 
 
 def _key(result: Accuracy) -> str:

@@ -48,8 +48,11 @@ def compared(
     place = st if first is landscape_of else st.empty()  # what is emptied loses the focus and a drag
     for look in itertools.chain([first], ways):
         sides = sides_of(talks, look)
+        pose = opens_at and opens_at(sides[0])
+        if look is not first:
+            pose = st.session_state.get(f"{key}-{first.__name__}", {}).get("pose") or pose
         with place.container():
-            _explorers(sides, f"{key}-{look.__name__}", opens_at and opens_at(sides[0]), shared)
+            _explorers(sides, f"{key}-{look.__name__}", pose, shared)
 
 
 def _explorers(sides: Sequence[Side], key: str, pose: dict[str, float] | None, shared: bool) -> None:
