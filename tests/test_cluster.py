@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import pickle
 import socket
+import threading
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from spatial_viz.errors import InvalidInput, MissingFile, SpatialVizError
+from spatial_viz.evaluation.cluster import ShardActor
 from spatial_viz.evaluation.plan import EvaluationPlan
 from spatial_viz.evaluation.run import evaluate
 from spatial_viz.evaluation.store import runs_in
+from spatial_viz.evaluation.work import Job
 from spatial_viz.images import load_image
 from spatial_viz.samples import class_names, samples
 
@@ -116,3 +123,32 @@ def test_without_ray_the_command_says_what_to_install(folder: Path, monkeypatch:
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
     with pytest.raises(MissingFile, match=r"pip install -r requirements-cluster\.txt"):
         evaluate("cifar10/standard", str(folder), PLAN, engine="ray")
+
+
+class Slow:
+    """A worker whose first answer waits until the second shard has been decoded."""
+
+    decoded, answering, most = threading.Event(), [0], [0]
+
+    def decode(self, job: Job) -> int:
+        if job.shard == 1:
+            self.decoded.set()
+        return job.shard
+
+    def answer(self, job: Job, shard: int) -> int:
+        self.answering[0] += 1
+        self.most[0] = max(self.most[0], self.answering[0])
+        assert self.decoded.wait(60)
+        self.answering[0] -= 1
+        return shard
+
+
+def test_the_next_shard_is_decoded_while_one_is_answered() -> None:
+    actor = ShardActor(pickle.dumps(Slow()), torch.get_num_threads())
+    rows = [{"job": pickle.dumps(Job(0, shard, range(1)))} for shard in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(actor, rows[0])
+        while not Slow.answering[0]:
+            time.sleep(0.01)
+        told = [first.result, pool.submit(actor, rows[1]).result]
+        assert [pickle.loads(each(60)["answer"]) for each in told] == [0, 1] and Slow.most == [1]

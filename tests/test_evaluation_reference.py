@@ -11,6 +11,7 @@ import tarfile
 from collections import defaultdict
 from pathlib import Path, PurePosixPath
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -18,6 +19,7 @@ from third_party import resnet20
 from torch import Tensor
 
 from spatial_viz.datasets import PictureFolder
+from spatial_viz.devices import fast_at_bf16, pick_device
 from spatial_viz.evaluation.plan import EvaluationPlan
 from spatial_viz.evaluation.run import evaluate
 from spatial_viz.evaluation.store import read_table, runs_in
@@ -82,3 +84,20 @@ def test_the_verdict_of_every_picture(shared: Path, first_pictures: Path, tmp_pa
     natural, grid = report.results
     assert (natural.n, grid.n) == (COUNT, COUNT) and 0 < grid.correct < COUNT / 5
     assert grid.passes * 5 < grid.passes_full
+
+
+def test_bf16_changes_no_verdict_and_no_transform(first_pictures: Path, tmp_path: Path) -> None:
+    """Of COUNT pictures on 775 transforms, under a classifier that ships."""
+    if not fast_at_bf16(pick_device()):
+        pytest.skip("no bf16 in hardware: emulated, the pictures of this test would take hours")
+    told = {}
+    for precision in ("fp32", "bf16"):
+        plan = EvaluationPlan(("grid",), precision=precision)  # type: ignore[arg-type]
+        evaluate("cifar10/standard", str(first_pictures), plan, store=tmp_path / precision)
+        told[precision] = read_table(runs_in(tmp_path / precision)[0])[0].set_index("index").sort_index()
+    exact, fast = told["fp32"], told["bf16"]
+    assert len(exact) == COUNT and 0 < exact["grid_robust"].sum() < COUNT / 3
+    same = ["label", "natural_predicted", "grid_robust", "grid_passes", "breaking_predicted"]
+    assert exact[same].equals(fast[same])
+    places = ["breaking_rotation", "breaking_dx", "breaking_dy", "breaking_loss"]
+    np.testing.assert_allclose(exact[places], fast[places], atol=1e-4, rtol=1e-4)

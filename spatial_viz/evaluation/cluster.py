@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import pickle
 import socket
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -22,20 +23,25 @@ PATIENCE = 10.0  # seconds for an address to answer
 
 
 class ShardActor:
-    """Lives on a machine of the cluster, holds the classifiers, and answers one job after the other."""
+    """Lives on a machine of the cluster, holds the classifiers, and answers one job after the other; the pictures of
+    the next one are decoded meanwhile."""
 
     def __init__(self, worker: bytes, threads: int) -> None:
         torch.set_num_threads(threads)  # as on the card: sums of floats depend on it
         self.worker: Worker = pickle.loads(worker)
+        self.turn = threading.Lock()
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         job: Job = pickle.loads(row["job"])
-        started = time.monotonic()
         try:
-            answer: Any = self.worker.answer(job, self.worker.decode(job))
+            shard = self.worker.decode(job)
+            with self.turn:
+                started = time.monotonic()
+                answer: Any = self.worker.answer(job, shard)
+                seconds = time.monotonic() - started
         except SpatialVizError as error:
-            answer = error  # the driver's to say; anything else is for Ray to try again elsewhere
-        return {"job": row["job"], "answer": pickle.dumps(answer), "seconds": time.monotonic() - started}
+            answer, seconds = error, 0.0  # the driver's to say; anything else is for Ray to try again elsewhere
+        return {"job": row["job"], "answer": pickle.dumps(answer), "seconds": seconds}
 
 
 def answers(
@@ -79,8 +85,11 @@ def answers(
     actor: Any = ShardActor  # a class that is called: Ray makes actors of it
     try:
         data = ray.data.from_items([{"job": pickle.dumps(job)} for job in jobs], override_num_blocks=len(jobs))
+        pool = ray.data.ActorPoolStrategy(
+            size=min(workers, len(jobs)), max_concurrent_calls_per_actor=2, enable_true_multi_threading=True
+        )
         answered = data.map(
-            actor, fn_constructor_args=(pickle.dumps(worker), threads), concurrency=min(workers, len(jobs)),
+            actor, fn_constructor_args=(pickle.dumps(worker), threads), compute=pool,
             num_cpus=cpus, num_gpus=gpus,
         )  # fmt: skip
         for row in answered.iter_rows():
