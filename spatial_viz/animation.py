@@ -80,8 +80,13 @@ def check_ending(path: Path) -> None:
         _ffmpeg(path)
 
 
+def ffmpeg() -> str | None:
+    """Where the program is that makes an MP4; None where this machine has none."""
+    return shutil.which("ffmpeg")
+
+
 def _ffmpeg(path: Path) -> str:
-    program = shutil.which("ffmpeg")
+    program = ffmpeg()
     if program is None:
         raise InvalidInput(f"{path.name} needs ffmpeg, which is not on this machine; install it, or choose a .gif")
     return program

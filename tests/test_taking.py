@@ -10,6 +10,7 @@ import pytest
 from conftest import ROOT
 from PIL import Image
 from streamlit.testing.v1 import AppTest
+from test_animation import program
 from test_exports import data_of, without_scripts
 
 from spatial_viz.explorer.sources import JOINED, script
@@ -69,6 +70,14 @@ def test_explore_gives_a_page_the_numbers_and_the_picture(monkeypatch: pytest.Mo
     assert Image.open(io.BytesIO(made["-way.gif"]())).n_frames > 10  # type: ignore[attr-defined]
 
 
+def test_where_ffmpeg_is_the_way_comes_as_a_film_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    program(tmp_path, 'for last; do :; done; /bin/cat > "$last"')
+    monkeypatch.setenv("PATH", str(tmp_path))
+    _, made = open_page(monkeypatch, tmp_path, granularity="3,1,1")
+    width, height = SIZE
+    assert len(made["-way.mp4"]()) % (width * height * 3) == 0 < len(made["-way.mp4"]())  # whole frames
+
+
 def test_the_exported_page_opens_where_the_picture_was_let_go_of(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -79,6 +88,7 @@ def test_the_exported_page_opens_where_the_picture_was_let_go_of(
 
 
 def test_attack_gives_its_figures_in_both_themes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("spatial_viz.pages.taking.ffmpeg", lambda: None)
     page, made = open_page(monkeypatch, tmp_path, "attack", granularity="11,3,3", k="7")
     assert not page.exception and not page.error
     exported = made[".html"]()

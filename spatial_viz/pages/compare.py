@@ -380,9 +380,10 @@ def _take_along(view: View, compared: Compared) -> None:
     title = f"{' and '.join(titles)}: {view.title}"
     page = taking.explorer_keepsake(view, lambda: _panes(compared, pose, refiner, rev), draw, pose, title)
     ways = [
-        taking.way_keepsake(each.view, landscape, each.title)
+        way
         for each, landscape in zip(compared.contest.contestants, compared.landscapes, strict=True)
         if not compared.contest.in_votes  # its losses are not to be shown beside those of the classifier alone
+        for way in taking.way_keepsakes(each.view, landscape, each.title)
     ]
     charts = {f"compare-map-{number}": f"the map of {each}" for number, each in enumerate(titles)}
     charts |= {f"compare-surfaces:{number}": f"the surface of {each}" for number, each in enumerate(titles)}

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import io
 import re
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import plotly.graph_objects as go
 import streamlit as st
 import torch
 import xarray as xr
+from PIL import Image
 
-from spatial_viz.animation import to_gif
+from spatial_viz.animation import ffmpeg, save_animation, to_gif
 from spatial_viz.classifiers import dataset_of, load_classifier
 from spatial_viz.explorer.component import keeping
 from spatial_viz.explorer.payload import Pane
@@ -104,22 +107,32 @@ def landscape_keepsakes(view: View, landscape: xr.Dataset) -> list[Keepsake]:
         return stream.getvalue()
 
     return [
-        way_keepsake(view, landscape),
+        *way_keepsakes(view, landscape),
         Keepsake("Worst-case picture (PNG)", picture, "-worst-case.png", "image/png"),
         Keepsake("Landscape (NetCDF)", lambda: to_bytes(landscape), ".nc", "application/x-netcdf"),
         Keepsake("Landscape (CSV)", lambda: to_csv(landscape), ".csv", "text/csv"),
     ]
 
 
-def way_keepsake(view: View, landscape: xr.Dataset, name: str = "") -> Keepsake:
-    """The way to the worst case; with a ``name`` where the page has several."""
+def way_keepsakes(view: View, landscape: xr.Dataset, name: str = "") -> list[Keepsake]:
+    """The way to the worst case, as a GIF and where this machine can make one as an MP4; with a ``name`` where the page
+    has several."""
     theme = theme_of_page()
 
-    def way() -> bytes:
-        return to_gif(draw_way(view.classifier, view.image, landscape, picture=view.title, theme=theme))
+    def frames() -> list[Image.Image]:
+        return draw_way(view.classifier, view.image, landscape, picture=view.title, theme=theme)
 
-    of = f": {name}" if name else ""
-    return Keepsake(f"Way to the worst case{of} (GIF)", way, f"{file_name(name)}-way.gif", "image/gif")
+    def film() -> bytes:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "way.mp4")
+            save_animation(path, frames())
+            return path.read_bytes()
+
+    title, stem = f"Way to the worst case{f': {name}' if name else ''}", f"{file_name(name)}-way"
+    ways = [Keepsake(f"{title} (GIF)", lambda: to_gif(frames()), f"{stem}.gif", "image/gif")]
+    if ffmpeg() is not None:
+        ways.append(Keepsake(f"{title} (MP4)", film, f"{stem}.mp4", "video/mp4"))
+    return ways
 
 
 def note_picture(view: View) -> None:
