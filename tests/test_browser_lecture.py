@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -58,7 +59,9 @@ class Hall:
         self.shows(step)
 
 
-def enter(browser: Any, app: str, **settings: Any) -> tuple[Hall, Any]:
+@contextlib.contextmanager
+def entered(browser: Any, app: str, **settings: Any) -> Iterator[Hall]:
+    """A page on which nothing may complain, and which asks nobody but this machine."""
     context = browser.new_context(**({"viewport": {"width": 1440, "height": 900}} | settings))
     page = context.new_page()
     hall = Hall(page, app)
@@ -71,7 +74,10 @@ def enter(browser: Any, app: str, **settings: Any) -> tuple[Hall, Any]:
     page.on("pageerror", lambda error: hall.complaints.append(str(error)))
     page.on("request", lambda request: hall.strangers.append(request.url) if _strange(request.url) else None)
     page.on("websocket", lambda socket: hall.strangers.append(socket.url) if _strange(socket.url) else None)
-    return hall, context
+    yield hall
+    assert hall.complaints == []
+    assert hall.strangers == []
+    context.close()
 
 
 def serious(hall: Hall, step: int) -> list[str]:
@@ -90,11 +96,8 @@ def _strange(url: str) -> bool:
 
 @pytest.fixture
 def hall(app: str, browser: Any) -> Iterator[Hall]:
-    hall, context = enter(browser, app)
-    yield hall
-    assert hall.complaints == []
-    assert hall.strangers == []
-    context.close()
+    with entered(browser, app) as hall:
+        yield hall
 
 
 def test_the_whole_talk_by_keyboard_and_axe_finds_nothing_serious(hall: Hall) -> None:
@@ -272,29 +275,27 @@ def test_the_full_screen_has_large_type_and_nothing_else(hall: Hall) -> None:
 def test_the_projector_needs_no_scrolling_and_axe_finds_nothing_serious(
     full: str, scheme: str, more: str, browser: Any, app: str
 ) -> None:
-    hall, context = enter(browser, app, viewport={"width": 1920, "height": 1080}, color_scheme=scheme)
-    hall.open(1, f"{more}&full={full}")
-    found = []
-    for step in range(1, COUNT + 1):
-        hall.shows(step)
-        hall.page.wait_for_timeout(500)
-        hidden = hall.page.locator("[data-testid=stMain]").evaluate(
-            "(node) => [node.scrollHeight - node.clientHeight, node.scrollWidth - node.clientWidth]"
-        )
-        if max(hidden) > 0:
-            found.append(f"{STEPS[step - 1].title}: {hidden} pixels are out of sight")
-        found += serious(hall, step)
-        hall.press("PageDown")
-    assert found == []
-    context.close()
+    with entered(browser, app, viewport={"width": 1920, "height": 1080}, color_scheme=scheme) as hall:
+        hall.open(1, f"{more}&full={full}")
+        found = []
+        for step in range(1, COUNT + 1):
+            hall.shows(step)
+            hall.page.wait_for_timeout(500)
+            hidden = hall.page.locator("[data-testid=stMain]").evaluate(
+                "(node) => [node.scrollHeight - node.clientHeight, node.scrollWidth - node.clientWidth]"
+            )
+            if max(hidden) > 0:
+                found.append(f"{STEPS[step - 1].title}: {hidden} pixels are out of sight")
+            found += serious(hall, step)
+            hall.press("PageDown")
+        assert found == []
 
 
 def test_narrow_screens_do_not_scroll_sideways(browser: Any, app: str) -> None:
-    hall, context = enter(browser, app, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
-    hall.open(1)
-    for step in range(1, COUNT + 1):
-        hall.shows(step)
-        hall.page.wait_for_timeout(300)
-        assert hall.page.evaluate("document.documentElement.scrollWidth") <= 390, STEPS[step - 1].title
-        hall.press("PageDown")
-    context.close()
+    with entered(browser, app, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True) as hall:
+        hall.open(1)
+        for step in range(1, COUNT + 1):
+            hall.shows(step)
+            hall.page.wait_for_timeout(300)
+            assert hall.page.evaluate("document.documentElement.scrollWidth") <= 390, STEPS[step - 1].title
+            hall.press("PageDown")
