@@ -90,7 +90,7 @@ def handout(
         if progress:
             progress(number, len(chosen))
     results, cards = all_results()[0], manifest()
-    _numbers(sheets, (*groups(results, cards), *vote_groups(results)))
+    _numbers(sheets, (*groups(results, cards), *vote_groups(results, [each.name for each in classifiers])))
     _words(sheets)
     return bytes(sheets.output())
 
@@ -263,16 +263,14 @@ def _numbers(sheets: Sheets, known: Sequence[Group]) -> None:
         "paper's grid may fool the classifier."
     )
     for group in known:
-        sheets.room(14 + 5 * len(group.bars))
-        sheets.letters(9, bold=True)
-        sheets.cell(WIDTH, 5, group.title, new_x="LMARGIN", new_y="NEXT")
+        sheets.room(9 + 5 * len(group.bars))
         body = [
             (bar.words, f"{bar.share:.{0 if group.published else 1}%}",
              "–" if bar.low is None or bar.high is None else f"{bar.low:.1%} to {bar.high:.1%}",
              "–" if bar.pictures is None else f"{bar.pictures:,}")
             for bar in group.bars
         ]  # fmt: skip
-        sheets.rows(("", "right", "95 % interval", "pictures"), body, (82, 26, 42, 26))
+        sheets.rows((group.title, "right", "95 % interval", "pictures"), body, (82, 26, 42, 26))
         sheets.small(f"Source: {group.about}.")
 
 

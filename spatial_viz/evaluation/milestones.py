@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -110,9 +110,9 @@ def measured_group(known: pd.DataFrame, cards: Sequence[dict[str, Any]], data: s
     ])  # fmt: skip
 
 
-def vote_groups(results: pd.DataFrame) -> tuple[Group, ...]:
-    """The worst case without and with a majority vote: as published, and for each classifier of which both were
-    measured."""
+def vote_groups(results: pd.DataFrame, names: Collection[str] | None = None) -> tuple[Group, ...]:
+    """The worst case without and with a majority vote: as published, and for each classifier (of those with these
+    ``names``) of which both were measured."""
     paper = _paper(results, "imagenet")
     paper = paper[(paper["adversary"] == "grid") & paper["classifier"].str.endswith("worst-of-10")]
     bars = [Bar(_voters(int(row["vote"])), "grid", float(row["accuracy"]))
@@ -120,6 +120,7 @@ def vote_groups(results: pd.DataFrame) -> tuple[Group, ...]:
     found = [Group(f"{DATA['imagenet']}, published", True, tuple(bars), _cited(paper))]
     known = measured(results)
     grid = known[known["adversary"] == "grid"]
+    grid = grid if names is None else grid[grid["classifier"].isin(names)]
     for name, votes in grid.groupby("classifier", sort=False)["vote"]:
         found.append(_measured_as(f"{name}, measured", [
             bar for vote in sorted(votes) for bar in _bars(known, name, "grid", _voters(vote), vote)
