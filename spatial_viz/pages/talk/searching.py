@@ -32,6 +32,7 @@ from spatial_viz.pages.talk.step import (
     kept_figure,
     label_of,
     landscape_of,
+    leave_cores,
     looks,
     missing,
     pictures,
@@ -42,6 +43,7 @@ TRIES = 10  # of the audience
 ASCENT = 60  # steps of a path; two thirds of a limit would do to cross it
 PATHS = 12  # at most
 EPSILON = 8 / 255  # of the landscape of noise
+MAP_FIRST = 0.4  # seconds for a map before the surfaces come, which keep the browser busy for as long as they are drawn
 NOISE_PLANE, TIMED = "noise-plane", "timed"  # what answers are kept under
 PAPER = "Engstrom et al., *Exploring the Landscape of Spatial Robustness*, ICML 2019"
 Place = tuple[float, float]  # rotation and dx
@@ -248,6 +250,7 @@ def _landscapes(talk: Talk) -> None:
     landscape, plane = landscape_of(talk), _noise_plane(talk)
     top = figures.loss_max(plane, landscape)  # one scale for all three
     draw_map(landscape, "talk-heatmap", top)
+    leave_cores(talk, time.monotonic() + MAP_FIRST)
     chart(talk, figures.surface(landscape, theme=talk.theme, value_max=top), "talk-surface",
           alt=alt_text(landscape), height=height, config=ONLY_RESET, place=columns[1])  # fmt: skip
     chart(talk, figures.surface(plane, "gradient", "random", theme=talk.theme, value_max=top), "talk-noise-surface",
