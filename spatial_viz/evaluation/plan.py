@@ -81,6 +81,15 @@ class EvaluationPlan:
         )
 
 
+def card_key(adversary: str) -> str:
+    """What begins the entries about an adversary on the card of a classifier.
+
+    >>> card_key("worst-of-10")
+    'worst_of_10'
+    """
+    return adversary.replace("-", "_")
+
+
 def draws_of(adversary: str) -> int | None:
     """How many random transforms it tries; None: it does not draw.
 

@@ -13,7 +13,7 @@ import pandas as pd
 
 from spatial_viz.classifiers import manifest
 from spatial_viz.errors import CorruptFile, SpatialVizError
-from spatial_viz.evaluation.plan import ADVERSARIES
+from spatial_viz.evaluation.plan import ADVERSARIES, card_key
 from spatial_viz.evaluation.report import report_on
 from spatial_viz.evaluation.store import runs_in
 from spatial_viz.intervals import wilson
@@ -76,7 +76,7 @@ def rows_of_card(card: dict[str, Any]) -> list[dict[str, Any]]:
               "source": SOURCES[1], "citation": "its card", "complete": True}  # fmt: skip
     rows = []
     for adversary in ADVERSARIES:
-        key = adversary.replace("-", "_")
+        key = card_key(adversary)
         if f"{key}_accuracy" in card:
             share, count = float(card[f"{key}_accuracy"]), int(card[f"{key}_pictures"])
             low, high = wilson(round(share * count), count)

@@ -13,7 +13,7 @@ import torch
 from spatial_viz.classifiers import load_classifier, manifest, pretrained_folder
 from spatial_viz.errors import InvalidInput
 from spatial_viz.evaluation.pictures import choose, is_folder
-from spatial_viz.evaluation.plan import EvaluationPlan, plan_of
+from spatial_viz.evaluation.plan import EvaluationPlan, card_key, plan_of
 from spatial_viz.evaluation.report import Accuracy, Report
 from spatial_viz.evaluation.run import evaluate
 from spatial_viz.files import replace
@@ -100,8 +100,10 @@ def improve_cards(report: Report, root: Path | None = None) -> list[str]:
         name = card["name"]
         if name not in hashes or card["data"] != run["data"]["name"] or hashes[name] != load_classifier(name).hash:
             continue
-        more = [result for result in report.results
-                if result.classifier == name and result.n > card.get(f"{_key(result)}_pictures", 0)]  # fmt: skip
+        more = [
+            result for result in report.results
+            if result.classifier == name and result.n > card.get(f"{card_key(result.adversary)}_pictures", 0)
+        ]  # fmt: skip
         if more:
             better.append(card | _accuracies(more))
     if not better or run["data"]["hash"] != choose(run["data"]["name"], root, "test", None, None).hash():
@@ -111,17 +113,12 @@ def improve_cards(report: Report, root: Path | None = None) -> list[str]:
     return [card["name"] for card in better]
 
 
-def _key(result: Accuracy) -> str:
-    """What the adversary is called on a card."""
-    return result.adversary.replace("-", "_")
-
-
 def _accuracies(results: Iterable[Accuracy]) -> dict[str, Any]:
     """Of each adversary the number of ``pictures``, the ``accuracy`` and its 95 % Wilson interval from ``low`` to
     ``high``."""
     told: dict[str, Any] = {}
     for result in results:
-        name = _key(result)
+        name = card_key(result.adversary)
         shares = {"accuracy": result.accuracy, "low": result.low, "high": result.high}
         told[f"{name}_pictures"] = result.n
         told |= {f"{name}_{what}": round(share, 6) for what, share in shares.items()}
