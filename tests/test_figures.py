@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import re
-from pathlib import Path
 from typing import get_args
 
 import numpy as np
@@ -19,6 +18,7 @@ from spatial_viz import figures, surfaces
 from spatial_viz.classifiers import Classifier
 from spatial_viz.defences import BlackCanvas, MajorityVote
 from spatial_viz.errors import InvalidInput
+from spatial_viz.explorer.sources import script
 from spatial_viz.figure_style import PALETTE, amount, percent, short
 from spatial_viz.figures import Theme, alt_text, heatmap, loss_curve, loss_max, surface, worst_case_figure
 from spatial_viz.grids import TransformGrid
@@ -360,8 +360,7 @@ def test_both_themes(landscape: xr.Dataset, toy_image: Tensor, theme: Theme) -> 
 
 
 def test_the_loss_has_the_colours_of_the_explorer(landscape: xr.Dataset) -> None:
-    script = (Path(figures.__file__).parent / "explorer" / "explorer.js").read_text(encoding="utf-8")
-    listed = re.search(r"const MAGMA = (\[.*?\]);", script)
+    listed = re.search(r"const MAGMA = (\[.*?\]);", script("explorer"))
     assert listed
     anchors = [tuple(bytes.fromhex(colour)) for colour in json.loads(listed[1])]
     for figure, low in ((heatmap(landscape), "zmin"), (surface(landscape), "cmin")):

@@ -1,4 +1,4 @@
-// An exported page: behind saving.js and explorer.js, as one script. Mounts the explorer and draws the figures, in the
+// An exported page: behind the explorer's files, as one script. Mounts the explorer and draws the figures, in the
 // theme that the reader's system asks for where the page has both.
 
 function showPage() {

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
-JOINED = {"explorer": ("saving", "explorer"), "page": ("saving", "explorer", "page"), "taking": ("saving", "taking")}
+EXPLORER = ("saving", "words", "payload", "warp", "fields", "drawing", "maps", "pane", "hand", "panel", "explorer")
+JOINED = {"explorer": EXPLORER, "page": (*EXPLORER, "page"), "taking": ("saving", "taking")}
 """Scripts made of several files: what goes inline cannot import another file."""
 
 
