@@ -109,9 +109,10 @@ def test_a_run_over_more_pictures_brings_the_card_up_to_date(
     )
     for same in ({"limit": 10}, {"plan": replace(asked, vote=2)}, {"plan": replace(asked, padding="edge")},
                  {"plan": replace(asked, granularity=(3, 3, 3))}, {"plan": replace(asked, seed=1)},
-                 {"split": "train", "limit": 100}, {"classifiers": other}):  # fmt: skip
+                 {"split": "train", "limit": 100}, {"indices": range(1, 12)}, {"classifiers": other}):  # fmt: skip
         assert not improved(**same) and manifest() == (card,)
-    assert improved() == ["cifar10/augment-30"]
+    assert improved(limit=20) == ["cifar10/augment-30"] and manifest()[0]["grid_pictures"] == 20
+    assert improved() == ["cifar10/augment-30"] and not improved(limit=20)
     (now,) = manifest()
     report = evaluate(classifier, "cifar10", asked, root=root)
     for result in report.results[1:]:

@@ -87,7 +87,7 @@ def train(
 def publish(
     run: Annotated[Path, typer.Argument(help="The --out folder of a finished training.")],
     root: Annotated[Path | None, typer.Option(help="Folder with train/ and test/. Default: data/DATA.")] = None,
-    pictures: Annotated[int, typer.Option(min=1, help="Test pictures for all but the natural accuracy.")] = 1000,
+    pictures: Annotated[int, typer.Option(min=1, help="Test pictures for all but the natural accuracy.")] = 2000,
 ) -> None:
     """Measure trained weights and put them into pretrained/, with their card."""
     from spatial_viz.training.publish import publish as measure
