@@ -248,7 +248,7 @@ def load_classifier(name: str) -> Classifier:
     if name.startswith("imagenet/") and _torchvision_weights(name) is not None:
         return _load_imagenet(name)
     if name and Path(name).is_dir():
-        return _load_trained(Path(name))
+        return load_trained(Path(name))
     hint = did_you_mean(name, [entry.name for entry in catalogue()])
     raise InvalidInput(f"unknown classifier {name!r}, and there is no folder of a training of that name{hint}")
 
@@ -265,7 +265,7 @@ def _load_own(card: dict[str, Any]) -> Classifier:
     return _from_card(card, content, path)
 
 
-def _load_trained(folder: Path) -> Classifier:
+def load_trained(folder: Path) -> Classifier:
     described, weights = folder / DESCRIPTION, folder / WEIGHTS
     if not described.is_file():
         raise MissingFile(

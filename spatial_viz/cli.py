@@ -113,7 +113,7 @@ def attack(
     epsilon: Annotated[str, typer.Option(help="Linf and combined: such as 8/255.")] = "8/255",
     objective: Annotated[str, typer.Option(help="cross-entropy or margin.")] = "cross-entropy",
     vote: Annotated[int, typer.Option(min=0, help="Attack a majority vote of so many; 0: none.")] = 0,
-    seed: Annotated[int, typer.Option(help="Of all random draws.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of all random draws.")] = 0,
     padding: PaddingOption = "black",
     device: DeviceOption = "auto",
     as_json: JsonOption = False,
@@ -162,8 +162,8 @@ def evaluate(
         str, typer.Option(help="cifar10, mnist, imagenette, imagenet, or a folder with a folder per class.")
     ] = "cifar10",
     root: Annotated[Path | None, typer.Option(help="Where the data set lies. Default: data/DATA.")] = None,
-    split: Annotated[str, typer.Option(help="test or train.")] = "test",
-    limit: Annotated[int | None, typer.Option(help="The first pictures, as many of every class.")] = None,
+    split: Annotated[str, typer.Option(help="test or train; of a folder, any that it has.")] = "test",
+    limit: Annotated[int | None, typer.Option(help="Only so many pictures, the first of every class.")] = None,
     indices: Annotated[str | None, typer.Option(help="Places in the data set, such as 0,5,100-199.")] = None,
     adversary: Annotated[
         str, typer.Option(help="Separated by commas: natural, random, worst-of-10 (any k), first-order, grid.")
@@ -174,7 +174,7 @@ def evaluate(
     translation: TranslationOption = None,
     padding: PaddingOption = "black",
     steps: Annotated[int, typer.Option(min=1, help="Of the first-order adversary.")] = 200,
-    seed: Annotated[int, typer.Option(help="Of all random draws.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of all random draws.")] = 0,
     precision: Annotated[str, typer.Option(help="auto, bf16 or fp32.")] = "auto",
     device: DeviceOption = "auto",
     full: Annotated[bool, typer.Option("--full", help="Keep the whole landscape of every picture.")] = False,

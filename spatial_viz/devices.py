@@ -8,7 +8,9 @@ from spatial_viz.errors import InvalidInput
 
 
 def pick_device(device: str = "auto") -> torch.device:
-    """CUDA, then Apple's, then the CPU; or the device named."""
+    """CUDA, then Apple's, then the CPU; or the device named. From then on fp32 is fp32 on CUDA: by default its
+    convolutions round to TF32, and no verdict may depend on that."""
+    torch.backends.cudnn.allow_tf32 = False
     if device == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")

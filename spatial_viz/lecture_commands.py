@@ -18,7 +18,7 @@ from spatial_viz.parsing import parse_granularity
 
 def demo(
     imagenet: Annotated[
-        str, typer.Option(help="torchvision's classifiers to fetch, separated by commas; none for none.")
+        str, typer.Option(help="torchvision classifiers to fetch, separated by commas, or none.")
     ] = "resnet50",
     offline: Annotated[bool, typer.Option("--offline", help="Fetch nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
@@ -57,9 +57,7 @@ def handout(
         str | None, typer.Option(help="Up to three, separated by commas. Default: CIFAR-10's standard and robust one.")
     ] = None,
     out: Annotated[Path, typer.Option(help="Where the PDF goes.")] = Path("handout.pdf"),
-    link: Annotated[
-        str, typer.Option(help="Where the lecture can be opened, for a code to be read by telephone.")
-    ] = "",
+    link: Annotated[str, typer.Option(help="Address of the lecture, printed as a QR code.")] = "",
     rotation: Annotated[float | None, typer.Option(help="Limit in degrees. Default: 30.")] = None,
     translation: Annotated[float | None, typer.Option(help="Limit in pixels. Default: about 10 %.")] = None,
     granularity: Annotated[str, typer.Option(help="Number of rotations, dx and dy.")] = "31,5,5",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from plotly.subplots import make_subplots
 from spatial_viz.evaluation.milestones import Bar, Group
 from spatial_viz.figure_style import Theme, escaped, palette, template
 from spatial_viz.result_figures import COLOURS
+from spatial_viz.training.recipes import RECIPES
 
 TYPE = 15  # pixels of the type, which the last row reads on the full screen, where it is larger
 LINES = (("solid", "circle"), ("dash", "square"), ("dot", "diamond"), ("dashdot", "cross"), ("longdash", "x"))
@@ -60,12 +62,16 @@ def learning_curves(curves: Mapping[str, Sequence[Mapping[str, Any]]], theme: Th
     """Accuracy on validation pictures (held out from training, as they are) and training loss, epoch by epoch.
 
     ``curves``: name of a classifier → its ``learning_curve``, one entry an epoch with ``epoch``, ``loss``,
-    ``candidates`` and ``validation_accuracy`` (None where no pictures were held out).
+    ``candidates`` and ``validation_accuracy`` (None where no pictures were held out). A recipe looks the same in every
+    figure.
     """
     colours = palette(theme)
     figure = make_subplots(rows=1, cols=2, horizontal_spacing=0.14,
                            subplot_titles=("validation accuracy", "training loss"))  # fmt: skip
-    for number, (name, epochs) in enumerate(curves.items()):
+    known = {recipe: number for number, recipe in enumerate(RECIPES)}
+    for name, epochs in curves.items():
+        recipe = name.split("/")[-1]
+        number = known.setdefault(recipe, len(known))
         dash, symbol = LINES[number % len(LINES)]
         colour = COLOURS[number % len(COLOURS)]
         hover = [f"<b>{escaped(name)}</b>, epoch {entry['epoch']}<br>{_candidate_words(entry['candidates'])}"
@@ -74,7 +80,7 @@ def learning_curves(curves: Mapping[str, Sequence[Mapping[str, Any]]], theme: Th
             figure.add_trace(
                 go.Scatter(
                     x=[entry["epoch"] for entry in epochs], y=[entry[key] for entry in epochs], mode="lines+markers",
-                    name=escaped(name), legendgroup=name, showlegend=column == 1, text=hover,
+                    name=escaped(recipe), legendgroup=name, showlegend=column == 1, text=hover,
                     hovertemplate=f"%{{text}}<br>%{{y:{form}}}<extra></extra>", line={"color": colour, "dash": dash,
                     "width": 3}, marker={"symbol": symbol, "size": 9},
                 ),
@@ -84,8 +90,9 @@ def learning_curves(curves: Mapping[str, Sequence[Mapping[str, Any]]], theme: Th
     figure.update_annotations(font=lettering, yshift=4)
     figure.update_layout(
         template=template(theme), height=380, font=lettering, showlegend=True,
-        margin={"l": 52, "r": 8, "t": 34, "b": 52 + 24 * len(curves)},
+        margin={"l": 52, "r": 8, "t": 34, "b": 52 + 24 * math.ceil(len(curves) / 2)},
         legend={"x": 0, "y": 0, "yref": "container", "yanchor": "bottom", "itemclick": False,
+                "orientation": "h", "entrywidth": 0.48, "entrywidthmode": "fraction",
                 "itemdoubleclick": False, "bgcolor": "rgba(0,0,0,0)"},
         meta={"theme": theme, "alt": curves_alt(curves)},
     )  # fmt: skip

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +21,7 @@ from toy_training import add_small_networks, plan, toy_pictures
 
 from spatial_viz.errors import CorruptFile, InvalidInput, SpatialVizError
 from spatial_viz.networks import build_network, load_weights
-from spatial_viz.training import loop, steps
+from spatial_viz.training import loop, metrics, steps
 from spatial_viz.training.checkpoints import write_weights
 from spatial_viz.training.data import PictureSet
 from spatial_viz.training.loop import train
@@ -110,8 +112,11 @@ def test_a_checkpoint_is_not_overwritten_or_mixed(data: PictureSet, tmp_path: Pa
         train(plan(epochs=1, recipe="no-crop"), data, tmp_path, resume=True)
     with pytest.raises(InvalidInput, match="another epochs, seed"):
         train(plan(epochs=2, seed=1), data, tmp_path, resume=True)
-    with pytest.raises(InvalidInput, match="made with other pictures"):
-        train(plan(epochs=1), toy_pictures(121), tmp_path, resume=True)
+    edited = replace(data, pictures=data.pictures.clone())
+    edited.pictures[5, 3, 3] += 1
+    for others in (toy_pictures(121), edited):
+        with pytest.raises(InvalidInput, match="made with other pictures"):
+            train(plan(epochs=1), others, tmp_path, resume=True)
     (tmp_path / "checkpoint.pt").write_bytes((tmp_path / "checkpoint.pt").read_bytes()[:1000])
     with pytest.raises(CorruptFile, match="cannot be read as a checkpoint"):
         train(plan(epochs=1), data, tmp_path, resume=True)
@@ -220,9 +225,37 @@ def test_a_full_disk_leaves_the_checkpoint_before_it(
     assert same_weights(tmp_path / "whole", out)
 
 
+class FullDisk(io.StringIO):
+    def write(self, text: str) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 def test_a_full_disk_while_metrics_are_written(
     data: PictureSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    train(plan(), data, tmp_path / "whole")
+    monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0)
+    out = tmp_path / "parts"
+    with monkeypatch.context() as patch:
+        written = 0
+
+        def opened(*path: object, **how: object) -> io.IOBase:
+            nonlocal written
+            written += 1
+            return open(*path, **how) if written <= 2 else FullDisk()  # type: ignore[call-overload, no-any-return]
+
+        patch.setattr(metrics, "open", opened, raising=False)  # on the second epoch, after its first line
+        with pytest.raises(SpatialVizError) as told:
+            train(plan(), data, out)
+    assert str(told.value) == (
+        f"cannot write {out / 'metrics.jsonl'}: No space left on device; "
+        "make room there and go on from the last checkpoint with --resume"
+    )
+    train(plan(), data, out, resume=True)
+    assert same_weights(tmp_path / "whole", out)
+
+
+def test_a_torn_line_of_metrics_is_left_out(data: PictureSet, tmp_path: Path) -> None:
     train(plan(), data, tmp_path / "whole")
     cut_off(plan(), data, tmp_path / "parts", after=13)
     with open(tmp_path / "parts" / "metrics.jsonl", "a") as handle:
@@ -242,9 +275,13 @@ def test_a_place_that_cannot_be_written(data: PictureSet, tmp_path: Path, monkey
     def refuse(path: Path, content: bytes) -> int:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
-    monkeypatch.setattr(Path, "write_bytes", refuse)  # root may write anywhere
-    with pytest.raises(SpatialVizError, match=r"cannot write .*plan.json: Permission denied; choose another --out"):
-        train(plan(), data, tmp_path / "run")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", refuse)  # root may write anywhere
+        with pytest.raises(SpatialVizError, match=r"cannot write .*plan.json: Permission denied; choose another --out"):
+            train(plan(), data, tmp_path / "run")
+    monkeypatch.setattr(Path, "exists", lambda path: refuse(path, b""))  # a folder that may not be entered
+    with pytest.raises(SpatialVizError, match=r"cannot write .*locked: Permission denied; choose another --out"):
+        train(plan(), data, tmp_path / "locked")
 
 
 def test_what_float16_cannot_hold_stays_in_float32(tmp_path: Path) -> None:

@@ -72,7 +72,9 @@ def test_a_run_that_began_from_such_a_run_tells_both(replaced: dict[str, Any], t
 def test_weights_that_nobody_knows_are_refused(replaced: dict[str, Any], tmp_path: Path) -> None:
     initial = tmp_path / "found.safetensors"
     initial.write_bytes(b"from somewhere")
-    with pytest.raises(InvalidInput, match=r"nobody knows how .*found.safetensors was trained"):
+    with pytest.raises(
+        InvalidInput, match=r"nobody knows how .*found.safetensors \(\w{8}…\), from which .*run began, was trained"
+    ):
         history_of(finished(tmp_path / "run", TrainingPlan("standard", initial=str(initial)), 1.0))
 
 
@@ -80,6 +82,20 @@ def test_weights_that_are_gone_are_asked_for(tmp_path: Path) -> None:
     run = finished(tmp_path / "run", TrainingPlan("standard", initial=str(tmp_path / "gone.safetensors")), 1.0)
     with pytest.raises(MissingFile, match=r"began from .*gone.safetensors, which is no longer there"):
         history_of(run)
+
+
+def test_weights_that_took_the_place_of_those_that_a_training_began_from_are_not_taken_for_them(
+    replaced: dict[str, Any], tmp_path: Path
+) -> None:
+    first = finished(tmp_path / "first", TrainingPlan("standard"), 1.0, b"older")
+    plan = TrainingPlan("standard", initial=str(first / "weights.safetensors"))
+    run = finished(tmp_path / "run", plan, 2.0)
+    log(run, {"hardware": "x", "versions": {}, "began_from": hashlib.sha256(b"older").hexdigest()})
+    assert "began_from" not in history_of(run) and history_of(run)["hours"] == 3.0
+    (first / "weights.safetensors").write_bytes(b"newest")
+    assert history_of(run)["began_from"] == replaced["older"]
+    (first / "weights.safetensors").unlink()
+    assert history_of(run)["began_from"] == replaced["older"]
 
 
 def test_the_machines_and_versions_are_those_that_trained(tmp_path: Path) -> None:

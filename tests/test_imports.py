@@ -14,7 +14,7 @@ PACKAGE = ROOT / "spatial_viz"
 # A module imports only what stands above it.
 ORDER = """
     version errors parsing files sharing memory intervals geometry grids images samples datasets networks classifiers
-    losses bounds landscape devices runner sweeps
+    training.recipes losses bounds landscape devices runner sweeps
     queries attacks
     defences noise cache refining captions figure_style slices surfaces side_by_side figures attack_figures
     compare_figures
@@ -24,7 +24,7 @@ ORDER = """
     norms search_figures lecture_figures hunting
     drawing frames animation sheets handout explorer.payload explorer.sources exports demo
     lecture_commands training_figures
-    training.recipes training.disk training.metrics training.hardware training.data training.adversaries
+    training.disk training.metrics training.hardware training.data training.adversaries
     training.distributed training.checkpoints training.steps training.loop training.history training.publish
     training.commands cli __main__ explorer.component
     pages.choosing pages.posing pages.taking pages.explore pages.attack

@@ -146,7 +146,7 @@ def test_learning_curves_come_from_the_cards(talk: Talk, monkeypatch: pytest.Mon
     assert not page.exception
     (chart,) = page.get("plotly_chart")
     names = {trace["name"] for trace in json.loads(chart.proto.spec)["data"]}
-    assert names == {"cifar10/standard"}
+    assert names == {"standard"}
     assert "cifar10/silent" in page.info[0].value and "mnist/other" not in page.info[0].value
 
 

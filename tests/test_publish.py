@@ -13,7 +13,7 @@ from toy_training import add_small_networks, plan, toy_folder
 
 from spatial_viz import classifiers
 from spatial_viz.classifiers import Classifier, load_classifier, manifest
-from spatial_viz.errors import InvalidInput
+from spatial_viz.errors import InvalidInput, SpatialVizError
 from spatial_viz.evaluation.plan import EvaluationPlan
 from spatial_viz.evaluation.run import evaluate
 from spatial_viz.intervals import wilson
@@ -61,6 +61,59 @@ def test_a_card_says_what_was_done_and_what_the_shipped_file_reaches(
     for key in ("natural", "random", "worst-of-10", "grid"):
         name = key.replace("-", "_")
         assert f"{key} {card[f'{name}_accuracy']:.1%} of {card[f'{name}_pictures']}" in out
+
+
+def test_one_that_is_stopped_changes_nothing_and_goes_on(
+    shipped: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    add_small_networks(monkeypatch)
+    root = toy_folder(tmp_path / "data", CLASS_NAMES["cifar10"], train=12, test=2)
+    run = tmp_path / "run"
+    train(plan(data="cifar10", recipe="augment-30", validation=0, epochs=1), read("cifar10", root, "train"), run)
+    asked: list[Any] = []
+
+    def stop(*arguments: Any, **chosen: Any) -> Any:
+        asked.append(arguments)
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        return evaluate(*arguments, **chosen)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(publish, "evaluate", stop)
+        with pytest.raises(KeyboardInterrupt):
+            publish.publish(run, root, pictures=20)
+    assert not list(shipped.iterdir())
+    parquet = {path: path.stat().st_mtime_ns for path in run.rglob("*.parquet")}
+    card = publish.publish(run, root, pictures=20)
+    assert parquet and all(path.stat().st_mtime_ns == at for path, at in parquet.items())
+    assert card["validation"] == 0 and card["learning_curve"][0]["validation_accuracy"] is None
+    assert card["margin_error"] > 0 and card["grid_pictures"] == 20
+    assert publish.publish(run, root, pictures=10) == card  # fewer pictures take nothing away
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(publish, "replace", refuse)
+    with pytest.raises(SpatialVizError, match=r"cannot write .*pretrained: Permission denied; make it writable"):
+        publish.publish(run, root, pictures=10)
+
+
+def test_own_pictures_become_a_classifier_of_the_catalogue(
+    shipped: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    add_small_networks(monkeypatch)
+    leaves = toy_folder(tmp_path / "leaves", ("ash", "oak", "yew"), train=20, test=4)
+    out = tmp_path / "run"
+    options = ["--network", "tiny", "--epochs", "2", "--batch", "16", "--learning-rate", "0.05", "--bias-rate", "4"]
+    code, _, told = run_command(["train", "--data", str(leaves), "--recipe", "no-crop", *options, "--out", str(out)],
+                                monkeypatch, capsys)  # fmt: skip
+    assert code == 0 and "pictures/s" in told and "loss=" in told and "learning_rate=" in told
+    code, _, _ = run_command(["publish", str(out), "--pictures", "6"], monkeypatch, capsys)
+    assert code == 0
+    classifier = load_classifier("leaves/no-crop")
+    assert classifier.class_names == ("ash", "oak", "yew")
+    (card,) = manifest()
+    assert card["natural_pictures"] == 12 and card["grid_pictures"] == 6
 
 
 def test_what_is_no_finished_training_is_refused(shipped: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -80,6 +81,17 @@ def test_the_worst_candidate_has_the_highest_loss() -> None:
     chosen = worst_candidate(network, images, labels, draws)
     losses = torch.stack([cross_entropy(network(warp(images, draws[:, k])), labels) for k in range(10)])
     torch.testing.assert_close(cross_entropy(network(chosen), labels), losses.amax(0), atol=0.02, rtol=0.01)
+
+
+def test_a_picture_whose_losses_are_no_numbers_still_gets_one_of_its_candidates() -> None:
+    class Broken(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.full((len(x), 2), torch.nan)
+
+    images = torch.rand(3, 1, 32, 32, generator=torch.Generator().manual_seed(0))
+    draws = draw_transforms(TransformGrid(30, 3, 3), np.arange(3), 4, seed=0)
+    chosen = worst_candidate(Broken(), images, torch.zeros(3, dtype=torch.long), draws)
+    torch.testing.assert_close(chosen, warp(images, draws[:, 3]))
 
 
 def test_candidates_grow_and_reach_their_number() -> None:
@@ -185,6 +197,13 @@ def test_training_can_begin_from_other_weights(data: PictureSet, small: None, tm
     train(plan(epochs=1, learning_rate=1e-6, initial=initial), data, tmp_path / "second")
     first, second = (load_file(tmp_path / name / "weights.safetensors") for name in ("first", "second"))
     torch.testing.assert_close(first["head.weight"], second["head.weight"], atol=1e-2, rtol=0.01)
+    (start,) = read_metrics(tmp_path / "second").starts
+    assert start["began_from"] == hashlib.sha256(Path(initial).read_bytes()).hexdigest()
+
+
+def test_training_without_momentum(data: PictureSet, small: None, tmp_path: Path) -> None:
+    train(plan(epochs=1, momentum=0.0), data, tmp_path)
+    assert (tmp_path / "weights.safetensors").is_file()
 
 
 def test_unknown_recipes() -> None:

@@ -17,8 +17,8 @@ from spatial_viz.networks import fold_batch_norm
 def worst_candidate(network: nn.Module, images: Tensor, labels: Tensor, draws: Tensor) -> Tensor:
     """Of each picture's candidate transforms (``draws``: N×k×3) apply the one with the highest loss.
 
-    The losses are those of the network in evaluation mode with batch norm folded, in bf16 where that is fast: they
-    only choose.
+    The losses are those of the network in evaluation mode, batch norm folded where it can be, in bf16 where that is
+    fast: they only choose.
     """
     if draws.shape[1] == 1:
         return warp(images, draws[:, 0]).contiguous(memory_format=torch.channels_last)
@@ -29,9 +29,9 @@ def worst_candidate(network: nn.Module, images: Tensor, labels: Tensor, draws: T
     for candidate in draws.unbind(1):
         warped = warp(images, candidate).contiguous(memory_format=torch.channels_last)
         loss = cross_entropy(judge(warped.to(dtype)), labels)
-        higher = loss > worst
+        higher = ~(loss <= worst)  # of a loss that is no number, too: every picture gets one of its candidates
         worst = torch.where(higher, loss, worst)
-        chosen[higher] = warped[higher]
+        chosen = torch.where(higher[:, None, None, None], warped, chosen)
     network.train()
     return chosen
 

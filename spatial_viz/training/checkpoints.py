@@ -28,9 +28,11 @@ def begin(out: Path, plan: TrainingPlan, data: str, resume: bool) -> dict[str, A
     ``data`` is what `fingerprint` says. Without ``resume`` a folder that holds a training is refused.
     """
     checkpoint = out / CHECKPOINT
-    if not resume and checkpoint.exists():
+    with writing(out):  # a folder that may not be entered
+        there = checkpoint.exists()
+    if there and not resume:
         raise InvalidInput(f"{out} holds a checkpoint already; add --resume to go on, or choose another --out")
-    if not checkpoint.exists():
+    if not there:
         if (out / WEIGHTS).exists():
             raise InvalidInput(f"{out} holds a finished training without a checkpoint; choose another --out")
         with writing(out):
@@ -80,7 +82,8 @@ def write_weights(network: nn.Module, path: Path) -> None:
 
 
 def fingerprint(data: PictureSet) -> str:
-    """SHA-256 of the size of the pictures, their labels and the names of the classes: other data have another."""
+    """SHA-256 of the pictures, their size and labels, and the names of the classes."""
     state = hashlib.sha256(repr((tuple(data.pictures.shape), data.class_names)).encode())
-    state.update(data.labels.numpy().tobytes())
+    for part in (data.labels, data.pictures):
+        state.update(part.contiguous().numpy().data)
     return state.hexdigest()

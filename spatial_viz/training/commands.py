@@ -32,18 +32,22 @@ def train(
     ] = TrainingPlan.network,
     epochs: Annotated[int, typer.Option(min=1)] = TrainingPlan.epochs,
     batch: Annotated[int, typer.Option(min=2, help="Pictures of a step, of all processes.")] = TrainingPlan.batch,
-    learning_rate: Annotated[float, typer.Option(min=0, help="Its peak.")] = TrainingPlan.learning_rate,
+    learning_rate: Annotated[float, typer.Option(min=0, help="Peak learning rate.")] = TrainingPlan.learning_rate,
     weight_decay: Annotated[float, typer.Option(min=0)] = TrainingPlan.weight_decay,
     momentum: Annotated[float, typer.Option(min=0, max=1)] = TrainingPlan.momentum,
     label_smoothing: Annotated[float, typer.Option(min=0, max=1)] = TrainingPlan.label_smoothing,
     warm_up: Annotated[
         float, typer.Option(min=0, max=1, help="Share of the steps that lead to the peak.")
     ] = TrainingPlan.warm_up,
-    bias_rate: Annotated[float, typer.Option(min=1, help="Biases learn so much faster.")] = TrainingPlan.bias_rate,
+    bias_rate: Annotated[
+        float, typer.Option(min=1, help="Biases learn so many times as fast.")
+    ] = TrainingPlan.bias_rate,
     averaging: Annotated[
         int, typer.Option(min=0, help="Average weights every so many steps; 0: never.")
     ] = TrainingPlan.averaging,
-    seed: Annotated[int, typer.Option(help="Of fresh weights and all random draws.")] = TrainingPlan.seed,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**31 - 1, help="Seed of fresh weights and all random draws.")
+    ] = TrainingPlan.seed,
     validation: Annotated[
         int | None, typer.Option(min=0, help="Training pictures held out. Default: val/, or a tenth, at most 5,000.")
     ] = None,
@@ -58,7 +62,7 @@ def train(
     out: Annotated[Path | None, typer.Option(help="Default: runs/DATA/RECIPE.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint in --out.")] = False,
 ) -> None:
-    """Train a classifier by one of the paper's recipes.
+    """Train a classifier by one of the recipes.
 
     Into --out go checkpoints, metrics.jsonl, training.html with the curves, and at the end weights.safetensors.
     Several processes, or machines, share the work: torchrun --nproc-per-node 2 -m spatial_viz train ...

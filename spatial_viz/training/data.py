@@ -145,7 +145,7 @@ def _common_size(parts: list[Pictures], side: int | None, tell: Callable[[str], 
     if not found:
         return (side or LARGEST,) * 2  # decoding says what is wrong with them
     smallest, largest = min(found), max(found)
-    if side is None and smallest == largest and min(smallest) <= LARGEST:
+    if side is None and smallest == largest and max(smallest) <= LARGEST:
         return smallest[1], smallest[0]
     if side is None:
         side = min(LARGEST, max(SMALLEST, int(statistics.median(map(min, found)))))
@@ -176,8 +176,8 @@ def split_validation(data: PictureSet, count: int) -> tuple[PictureSet, PictureS
     """(training, validation): ``count`` pictures held out at random, as many of each class as of any other; or those
     that are marked.
 
-    The same pictures whatever the seed of a training: one that begins from the weights of another holds out what
-    that one held out.
+    The same pictures whatever the seed of a training: one that begins from the weights of another holds out what that
+    one held out, if the count is the same; of a smaller count, a part of it.
     """
     if data.held_out:
         if count != data.held_out:
@@ -233,11 +233,12 @@ def augment(data: PictureSet, indices: Tensor, epoch: int, seed: int, crop: bool
         flip = torch.from_numpy((keyed_uniform(seed, keys, np.array(0)) < 0.5) ^ bool(epoch % 2))
         columns = torch.where(flip[:, None], width - 1 - columns, columns)
     if crop:
-        pad = max(1, height // 8)
+        pad = torch.tensor([max(1, height // 8), max(1, width // 8)])
         shifts = keyed_uniform(seed, keys[:, None], np.array(epoch + 1), np.arange(2)[None])
-        offsets = torch.from_numpy((shifts * (2 * pad + 1)).astype(np.int64) - pad)
+        offsets = (torch.from_numpy(shifts) * (2 * pad + 1)).long() - pad
         rows, columns = _reflect(rows + offsets[:, :1], height), _reflect(columns + offsets[:, 1:], width)
-    return to_images(data.pictures[indices[:, None, None], rows[:, :, None], columns[:, None, :]])
+    places = (part.to(data.pictures.device) for part in (indices[:, None, None], rows[:, :, None], columns[:, None, :]))
+    return to_images(data.pictures[tuple(places)])
 
 
 def _reflect(index: Tensor, size: int) -> Tensor:

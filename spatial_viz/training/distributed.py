@@ -85,13 +85,11 @@ class Team:
         return told[0]  # type: ignore[return-value]
 
     def in_turn(self, read: Callable[[], Answer]) -> Answer:
-        """What ``read`` gives, asked first by the first process: it may fetch what the others then find."""
-        if not self.leads:
-            dist.barrier()
-        answer = read()
-        if self.leads and self.size > 1:
-            dist.barrier()
-        return answer
+        """What ``read`` gives, asked first by the first process: it may fetch what the others then find. An error that
+        it meets is raised in all of them."""
+        found: list[Answer] = []
+        self.agree(lambda: found.append(read()))
+        return found[0] if found else read()
 
 
 @contextmanager

@@ -37,21 +37,34 @@ def history_of(run: Path) -> dict[str, Any]:
     if plan.initial is None:
         return own
     initial = Path(plan.initial)
-    if (initial.parent / "plan.json").is_file():
+    checksum = _began_from(run, initial)
+    if (initial.parent / "plan.json").is_file() and checksum == _checksum(initial):
         before = history_of(initial.parent)
         own["command"] = f"{before['command']} --out {shlex.quote(str(initial.parent))} && {own['command']}"
         machines = [part["hardware"] for part in (before, own) if "hardware" in part]
         together = {"hardware": _each_once(machines)} if machines else {}
         return {**before, **own, **together, "hours": before["hours"] + own["hours"]}
-    if not initial.is_file():
-        raise MissingFile(f"{run} began from {initial}, which is no longer there; put it back")
-    checksum = hashlib.sha256(initial.read_bytes()).hexdigest()
     published = next((entry for entry in _ever_published() if entry["sha256"] == checksum), None)
     if published is None:
-        raise InvalidInput(f"nobody knows how {initial} was trained: publish it first, or keep plan.json beside it")
+        raise InvalidInput(
+            f"nobody knows how {initial} ({checksum[:8]}…), from which {run} began, was trained: publish it first, or "
+            "keep it with plan.json beside it"
+        )
     told = ("sha256", "command", "hours", "hardware", "versions", "began_from")
     began_from = {key: published[key] for key in told if key in published}
     return {**own, "hours": began_from["hours"] + own["hours"], "began_from": began_from}
+
+
+def _began_from(run: Path, initial: Path) -> str:
+    """The checksum of the weights that a training began from; earlier versions did not write it down."""
+    told = next((start["began_from"] for start in read_metrics(run).starts if "began_from" in start), None)
+    if told is None and not initial.is_file():
+        raise MissingFile(f"{run} began from {initial}, which is no longer there; put it back")
+    return told or _checksum(initial)
+
+
+def _checksum(weights: Path) -> str:
+    return hashlib.sha256(weights.read_bytes()).hexdigest() if weights.is_file() else ""
 
 
 def _each_once(machines: Iterable[str]) -> str:

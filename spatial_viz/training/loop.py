@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import math
 import sys
@@ -87,7 +88,10 @@ class Keeper:
         self.name = f"{run.plan.data}, {run.plan.recipe}, {run.plan.network}"
         forget_after(out, run.step, run.steps_per_epoch)
         versions = {"spatial_viz": VERSION, "torch": torch.__version__}
-        log(out, {"hardware": hardware(run.team.device, run.team.size), "versions": versions})
+        start: dict[str, Any] = {"hardware": hardware(run.team.device, run.team.size), "versions": versions}
+        if run.plan.initial and not run.step:
+            start["began_from"] = hashlib.sha256(Path(run.plan.initial).read_bytes()).hexdigest()
+        log(out, start)
         self.waiting: bytes | None = None
         self.saved_at = time.monotonic()
         self.pictures, self.seconds = 0, run.seconds  # of training, at the last line about a step

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from spatial_viz.classifiers import load_classifier, manifest, pretrained_folder
-from spatial_viz.errors import InvalidInput
+from spatial_viz.classifiers import load_classifier, load_trained, manifest, pretrained_folder
+from spatial_viz.errors import InvalidInput, SpatialVizError
 from spatial_viz.evaluation.pictures import choose, is_folder
 from spatial_viz.evaluation.plan import EvaluationPlan, card_key, plan_of
 from spatial_viz.evaluation.report import Accuracy, Report
@@ -22,22 +23,26 @@ from spatial_viz.runner import calibrate
 from spatial_viz.training.data import describe, read, split_validation, to_images
 from spatial_viz.training.history import history_of, plan_in
 from spatial_viz.training.metrics import read_metrics
-from spatial_viz.training.recipes import data_name
+from spatial_viz.training.recipes import RECIPES, data_name
 from spatial_viz.training.steps import channel_statistics
 from spatial_viz.version import VERSION
 
 MANIFEST = "manifest.json"
+MEASURED = ("_pictures", "_accuracy", "_low", "_high")  # ends of the entries of an adversary
 CALIBRATION_PICTURES, CALIBRATION_TRANSFORMS = 200, 25
 
 
 def publish(run: Path, root: Path | None = None, pictures: int = 2000) -> dict[str, Any]:
-    """Copy the weights of ``run`` into ``pretrained/``, measure them, and put their card into the manifest.
+    """Measure the weights of ``run``, copy them into ``pretrained/``, and put their card into the manifest.
+
+    Stopped while it measures, it changes nothing, and goes on where it was when it is called again.
 
     Parameters
     ----------
     run: the ``--out`` folder of a finished training.
     root: the data set's folder with ``train/`` and ``test/``; by default ``data/`` and its name.
-    pictures: how many test pictures all but the natural accuracy are measured on; the first of every class.
+    pictures: how many test pictures all but the natural accuracy are measured on; the first of every class. What a
+        card knows of more pictures, for the same weights, stays.
     """
     weights = run / "weights.safetensors"
     if not weights.is_file() or not (run / "plan.json").is_file():
@@ -50,15 +55,22 @@ def publish(run: Path, root: Path | None = None, pictures: int = 2000) -> dict[s
     if is_folder(plan.data) and not (Path(plan.data) / "test").is_dir():
         raise InvalidInput(f"{plan.data} has no test/ with pictures that the training did not see; put some there")
     data = read(plan.data, root, "train", size=plan.size, mirrored=plan.mirrored)
-    choose(plan.data, root, "test", pictures, None)  # refuses what cannot be measured before anything is written
     history = history_of(run)
+    classifier = load_trained(run)
     training, validation = split_validation(data, plan.validation)
-    file = f"{name.replace('/', '-')}.safetensors"
-    replace(pretrained_folder() / file, lambda partial: partial.write_bytes(weights.read_bytes()))
+    held_out = validation if len(validation) else training  # margins of logits hardly depend on who saw the pictures
+    draws = TransformGrid.paper(classifier.input_size).draw(CALIBRATION_TRANSFORMS, seed=1)
+    spread = torch.linspace(0, len(held_out) - 1, CALIBRATION_PICTURES).long()  # over all classes
+    images = to_images(held_out.pictures[spread]).contiguous()
+    classifier.margin_error = round(calibrate(classifier, images, draws) + 5e-4, 3)
+    measure = partial(evaluate, classifier, plan.data, root=root, store=run / "evaluation", resume=True)
+    report = measure(EvaluationPlan(("random", "worst-of-10", "grid")), limit=pictures)
+    (grid,) = (entry["grid"] for entry in report.run["classifiers"])
+    content = weights.read_bytes()
     card: dict[str, Any] = {
         "name": name,
-        "file": file,
-        "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+        "file": f"{name.replace('/', '-')}.safetensors",
+        "sha256": hashlib.sha256(content).hexdigest(),
         **describe(plan.network, training, *channel_statistics(training.pictures)),
         "data": plan.data,
         "recipe": plan.recipe,
@@ -69,19 +81,19 @@ def publish(run: Path, root: Path | None = None, pictures: int = 2000) -> dict[s
         **history,
         "hours": round(history["hours"], 2),
         "learning_curve": _learning_curve(run),
+        "margin_error": classifier.margin_error,
+        "grid": f"{grid}, {report.run['plan']['padding']}",
     }
-    _write(card)
-    classifier = load_classifier(name)
-    draws = TransformGrid.paper(classifier.input_size).draw(CALIBRATION_TRANSFORMS, seed=1)
-    spread = torch.linspace(0, len(validation) - 1, CALIBRATION_PICTURES).long()  # over all classes
-    held_out = to_images(validation.pictures[spread]).contiguous()
-    card["margin_error"] = classifier.margin_error = round(calibrate(classifier, held_out, draws) + 5e-4, 3)
-    card |= _accuracies(evaluate(classifier, plan.data, EvaluationPlan(("natural",)), root=root).results)
-    tried = EvaluationPlan(("random", "worst-of-10", "grid"))
-    report = evaluate(classifier, plan.data, tried, root=root, limit=pictures)
-    (grid,) = (entry["grid"] for entry in report.run["classifiers"])
-    card |= {"grid": f"{grid}, {report.run['plan']['padding']}", **_accuracies(report.results)}
-    _write(card)
+    if there and there.get("sha256") == card["sha256"]:
+        card |= {key: value for key, value in there.items() if key.endswith(MEASURED)}
+    card |= _more(card, (*measure(EvaluationPlan(("natural",))).results, *report.results))
+    try:
+        replace(pretrained_folder() / card["file"], lambda path: path.write_bytes(content))
+        _write(card)
+    except OSError as error:
+        raise SpatialVizError(
+            f"cannot write {pretrained_folder()}: {error.strerror or error}; make it writable, or make room there"
+        ) from error
     return card
 
 
@@ -101,12 +113,9 @@ def improve_cards(report: Report, root: Path | None = None) -> list[str]:
         name = card["name"]
         if name not in hashes or card["data"] != run["data"]["name"] or hashes[name] != load_classifier(name).hash:
             continue
-        more = [
-            result for result in report.results
-            if result.classifier == name and result.n > card.get(f"{card_key(result.adversary)}_pictures", 0)
-        ]  # fmt: skip
+        more = _more(card, (result for result in report.results if result.classifier == name))
         if more:
-            better.append(card | _accuracies(more))
+            better.append(card | more)
     if not better or not _first_pictures(run["data"], root):
         return []
     for card in better:
@@ -123,12 +132,14 @@ def _first_pictures(data: Mapping[str, Any], root: Path | None) -> bool:
         return False
 
 
-def _accuracies(results: Iterable[Accuracy]) -> dict[str, Any]:
+def _more(card: Mapping[str, Any], results: Iterable[Accuracy]) -> dict[str, Any]:
     """Of each adversary the number of ``pictures``, the ``accuracy`` and its 95 % Wilson interval from ``low`` to
-    ``high``."""
+    ``high``; of those alone of which the card knows fewer pictures."""
     told: dict[str, Any] = {}
     for result in results:
         name = card_key(result.adversary)
+        if result.n <= card.get(f"{name}_pictures", 0):
+            continue
         shares = {"accuracy": result.accuracy, "low": result.low, "high": result.high}
         told[f"{name}_pictures"] = result.n
         told |= {f"{name}_{what}": round(share, 6) for what, share in shares.items()}
@@ -141,9 +152,10 @@ def _learning_curve(run: Path) -> list[dict[str, Any]]:
 
 
 def _write(card: dict[str, Any]) -> None:
-    """Put a card into the manifest, in the place of an earlier one of that name, beside those of its data set."""
+    """Put a card into the manifest, in the place of an earlier one of that name; by data set and recipe."""
     cards = {entry["name"]: entry for entry in (*_cards(), card)}
-    models = sorted(cards.values(), key=lambda entry: str(entry["data"]))
+    order = list(RECIPES)
+    models = sorted(cards.values(), key=lambda entry: (str(entry["data"]), order.index(entry["recipe"])))
     text = json.dumps({"schema": 1, "models": models}, indent=2, ensure_ascii=False)
     replace(pretrained_folder() / MANIFEST, lambda partial: partial.write_text(text + "\n", encoding="utf-8"))
 

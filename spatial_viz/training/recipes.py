@@ -37,8 +37,8 @@ class Recipe:
 RECIPES = {
     recipe.name: recipe
     for recipe in (
-        Recipe("no-crop", crop=False),
         Recipe("standard", crop=True),
+        Recipe("no-crop", crop=False),
         Recipe("augment-30", crop=False, rotation=30.0, translation=3.0, candidates=1),
         Recipe("augment-40", crop=False, rotation=40.0, translation=4.0, candidates=1),
         Recipe("worst-of-10-30", crop=False, rotation=30.0, translation=3.0, candidates=10),
@@ -47,6 +47,7 @@ RECIPES = {
         Recipe("linf-8", crop=True, epsilon=8 / 255),
     )
 }
+"""In the order in which they are listed everywhere."""
 EPSILON_OF = {"mnist": 0.3}
 """Where another noise than that of the recipe is the usual one (Madry et al., ICLR 2018)."""
 
@@ -57,8 +58,9 @@ class TrainingPlan:
 
     ``validation`` pictures of the training data are held out; ``initial`` names a safetensors file to start from
     (None: fresh weights). ``learning_rate`` is the peak, for the mean loss of a batch; ``warm_up`` the share of the
-    steps that lead to it. The biases of batch norm learn ``bias_rate`` times as fast. ``averaging``: every so many
-    steps the weights are set back to their running average (`spatial_viz.training.loop.Lookahead`); 0 for never.
+    steps that lead to it. Biases and the scales of batch norm learn ``bias_rate`` times as fast. ``averaging``: every
+    so many steps the weights are set back to their running average (`spatial_viz.training.steps.Lookahead`); 0 for
+    never.
     ``partial_batch``: an epoch ends with a smaller batch of the pictures that are left, instead of leaving them out.
     ``processes`` share each batch; every one normalises its share by itself, unless ``sync_batch_norm`` has them
     compute the statistics of the whole batch together. ``size`` and ``mirrored`` are those of

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ class Training:
     """
 
     def __init__(self, plan: TrainingPlan, pictures: PictureSet, team: Team) -> None:
-        self.plan, self.pictures, self.team = plan, pictures, team
+        self.plan, self.team = plan, team
         self.recipe = find_recipe(plan.recipe, plan.data)
         self.steps_per_epoch = steps_per_epoch(len(pictures), plan)
         self.total = self.steps_per_epoch * plan.epochs
@@ -44,6 +45,7 @@ class Training:
         normalise, self.core = _networks(plan, pictures)
         self.network: nn.Module = nn.Sequential(normalise, self.core)
         self.network.to(team.device).to(memory_format=torch.channels_last)
+        self.pictures = replace(pictures, pictures=pictures.pictures.to(team.device))
         if plan.sync_batch_norm:
             if team.device.type != "cuda":
                 raise InvalidInput("batch norm is computed together on GPUs only; leave --sync-batch-norm out")
@@ -84,7 +86,7 @@ class Training:
         plan, recipe, device = self.plan, self.recipe, self.team.device
         batch, epoch, candidates = self.next_batch(), self.epoch, self.candidates
         places = self.team.share(batch)
-        images = augment(self.pictures, places, epoch, plan.seed, recipe.crop).to(device)
+        images = augment(self.pictures, places, epoch, plan.seed, recipe.crop)
         labels = self.pictures.labels[places].to(device)
         natural = images if recipe.invariance else None
         if recipe.epsilon:
@@ -202,14 +204,16 @@ def _networks(plan: TrainingPlan, pictures: PictureSet) -> tuple[nn.Module, nn.M
 
 
 def _optimiser(network: nn.Module, plan: TrainingPlan) -> torch.optim.Optimizer:
-    """SGD with Nesterov momentum. A step shrinks biases by as much as weights, however fast they learn."""
-    biases = [p for p in network.parameters() if p.ndim <= 1 and p.requires_grad]
+    """SGD with Nesterov momentum. Vectors, which are biases and batch norm's scales, learn faster; a step shrinks them
+    by as much as the other weights all the same."""
+    vectors = [p for p in network.parameters() if p.ndim <= 1 and p.requires_grad]
     weights = [p for p in network.parameters() if p.ndim > 1 and p.requires_grad]
     groups = [
         {"params": weights, "times": 1.0, "weight_decay": plan.weight_decay},
-        {"params": biases, "times": plan.bias_rate, "weight_decay": plan.weight_decay / plan.bias_rate},
+        {"params": vectors, "times": plan.bias_rate, "weight_decay": plan.weight_decay / plan.bias_rate},
     ]
-    return torch.optim.SGD(groups, lr=plan.learning_rate, momentum=plan.momentum, nesterov=True, fused=True)
+    return torch.optim.SGD(groups, lr=plan.learning_rate, momentum=plan.momentum,
+                           nesterov=plan.momentum > 0, fused=True)  # fmt: skip
 
 
 def _step(run: Training, images: Tensor, labels: Tensor, natural: Tensor | None, share: float) -> float:
