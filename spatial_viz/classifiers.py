@@ -266,6 +266,7 @@ def _load_own(card: dict[str, Any]) -> Classifier:
 
 
 def load_trained(folder: Path) -> Classifier:
+    """The classifier that a training has left in its folder; errors as those of `load_classifier`."""
     described, weights = folder / DESCRIPTION, folder / WEIGHTS
     if not described.is_file():
         raise MissingFile(

@@ -111,7 +111,6 @@ def test_bad_data_are_told_by_all_processes(tmp_path: Path) -> None:
     done = two_processes("-m", "spatial_viz", "train", "--data", str(tmp_path / "data"), "--recipe", "standard",
                          "--device", "cpu", "--out", str(tmp_path / "run"))  # fmt: skip
     assert done.returncode and done.stderr.count("a classifier needs at least two classes") == 2
-    assert 'Traceback (most recent call last):\n  File "<' not in done.stderr
 
 
 def test_what_cannot_work_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
