@@ -33,6 +33,7 @@ from spatial_viz.pages.choosing import (
     ONLY_RESET,
     View,
     guarded,
+    heading,
     linked_pose,
     plain,
     progress_bar,
@@ -60,7 +61,7 @@ def page() -> None:
             landscape = cached_sweep(
                 view.classifier, view.image, view.label, view.grid.axes(), view.padding, progress=progress
             )
-        head.markdown("##### Why does the gradient get lost where exhaustive search does not?")
+        head.html(heading("Why does the gradient get lost where exhaustive search does not?", 1))
         if landscape.sizes["rotation"] == 1 or landscape.sizes["dx"] == 1:
             st.info("Nothing to search: let rotation and shift move in the sidebar's spatial limits.")
         else:
@@ -206,7 +207,7 @@ def _table(view: View, landscape: xr.Dataset, runs: dict[str, Any], k: int, draw
 @guarded
 def noise(view: View, landscape: xr.Dataset) -> None:
     """The ℓ∞ attack on the same picture, and its distances beside those of the worst rotation."""
-    st.markdown("##### Small noise, large turn: what does “small” mean?")
+    st.html(heading("Small noise, large turn: what does “small” mean?"))
     epsilon = st.slider("ε, the most that a pixel may change, in steps of 1/255", 1, 32, 8, key="epsilon",
                         bind="query-params")  # fmt: skip
     label = label_of(landscape)
@@ -277,7 +278,7 @@ def noise(view: View, landscape: xr.Dataset) -> None:
 @guarded
 def vote(view: View, landscape: xr.Dataset) -> None:
     """Ten transforms of the picture at one pose, their votes, and the verdict with and without them."""
-    st.markdown("##### What does a majority vote buy?")
+    st.html(heading("What does a majority vote buy?"))
     worst, label = worst_case(landscape), label_of(landscape)
     poses = {"the worst case": (worst.rotation, worst.dx, worst.dy), "the picture as it is": (0.0, 0.0, 0.0)}
     linked = linked_pose(view.grid)

@@ -19,7 +19,7 @@ from spatial_viz.figure_style import decimal, percent
 from spatial_viz.images import data_uri, tensor_to_picture
 from spatial_viz.intervals import wilson
 from spatial_viz.landscape import transform_words
-from spatial_viz.pages.choosing import BARE, View, guarded, limit_settings, plain, theme_of_page
+from spatial_viz.pages.choosing import BARE, View, guarded, heading, limit_settings, plain, theme_of_page
 from spatial_viz.pages.opening import link_name, listed
 from spatial_viz.pages.results import stamp
 
@@ -38,7 +38,7 @@ def page() -> None:
     """The page, from top to bottom; it stops early where there is nothing to show."""
     if "refiner" in st.session_state:
         st.session_state["refiner"].pause()
-    st.markdown("##### Which pictures fail, and where?")
+    st.html(heading("Which pictures fail, and where?", 1))
     entries, problems = _entries(store_folder(), stamp())
     for problem in problems:
         st.warning(plain(problem), icon=":material/warning:")
@@ -63,7 +63,7 @@ def page() -> None:
             st.code(FULL.format(summary.classifier, entry.data), language="bash", wrap_lines=True)
         else:
             _where(summary)
-        st.markdown("##### The pictures at their worst" if entry.full else "##### The pictures where they broke")
+        st.html(heading("The pictures at their worst" if entry.full else "The pictures where they broke"))
         pictures(summary, key)
         if summary.wrong is not None:
             _confusion(summary)
@@ -119,7 +119,7 @@ def _where(summary: Summary) -> None:
 
 def _confusion(summary: Summary) -> None:
     """From true class to worst-case class, and the most frequent mistakes in words."""
-    st.markdown("##### What are they taken for?")
+    st.html(heading("What are they taken for?"))
     left, right = st.columns([3, 2])
     figure = confusion_figure(summary, theme_of_page())
     left.plotly_chart(figure, theme=None, config=BARE, key="confusion", alt=figure.layout.meta["alt"])

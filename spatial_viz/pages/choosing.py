@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import html
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -232,6 +233,13 @@ def guarded(section: Callable[..., None]) -> Callable[..., None]:
 def theme_of_page() -> Theme:
     """For figures, which do not follow the page by themselves."""
     return "dark" if st.context.theme.type == "dark" else "light"
+
+
+def heading(text: str, level: int = 2) -> str:
+    """The heading of a page (level 1) or of a part of it, as HTML for ``st.html``."""
+    size, above = {1: ("1.3rem", "0"), 2: ("1.15rem", "1rem")}[level]
+    style = f"margin:{above} 0 0;padding:0;font-size:{size};font-weight:600;line-height:1.25"
+    return f'<h{level} style="{style}">{html.escape(text)}</h{level}>'
 
 
 def plain(text: object) -> str:

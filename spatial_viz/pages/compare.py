@@ -29,7 +29,17 @@ from spatial_viz.explorer.payload import GLOSSARY, Pane, explorer_payload
 from spatial_viz.figure_style import Theme, percent
 from spatial_viz.landscape import DIMS, label_of, misclassified, worst_case
 from spatial_viz.pages import taking
-from spatial_viz.pages.choosing import BARE, HEAD_HEIGHT, View, guarded, plain, progress_bar, remember, theme_of_page
+from spatial_viz.pages.choosing import (
+    BARE,
+    HEAD_HEIGHT,
+    View,
+    guarded,
+    heading,
+    plain,
+    progress_bar,
+    remember,
+    theme_of_page,
+)
 from spatial_viz.pages.contestants import Contest, choose_contest
 from spatial_viz.pages.posing import Plane, answer_at, display_plane, link_pose, pose_now, pose_of, pose_planes
 from spatial_viz.refining import Refiner
@@ -71,13 +81,13 @@ def page() -> None:
         head = st.container(height=HEAD_HEIGHT, border=False).empty()
         contest = choose_contest(view)
         if len(contest.contestants) < 2:
-            head.html(_heading("Who shall be compared?", 1))
+            head.html(heading("Who shall be compared?", 1))
             st.info("A comparison needs two: choose another one above.", icon=":material/compare:")
             return
         place = st.container()
         with place:
             compared = _compared(contest, head)
-            head.html(_heading(_story(compared), 1))
+            head.html(heading(_story(compared), 1))
             live(compared)
         st.html(_table(comparison_rows(contest.titles, compared.landscapes)))
         landscapes(compared)
@@ -123,12 +133,6 @@ def _story(compared: Compared) -> str:
     if len(shares) == 2:
         return f"The same turns and shifts: {shares[0]} of them fail, against {shares[1]}"
     return f"The same turns and shifts: {', '.join(shares[:-1])} and {shares[-1]} of them fail"
-
-
-def _heading(text: str, level: int) -> str:
-    size, above = {1: ("1.3rem", "0"), 2: ("1.15rem", "1rem")}[level]
-    style = f"margin:{above} 0 0;padding:0;font-size:{size};font-weight:600;line-height:1.25"
-    return f'<h{level} style="{style}">{html.escape(text)}</h{level}>'
 
 
 def _table(rows: Sequence[dict[str, str]]) -> str:
@@ -275,7 +279,7 @@ def _plane(compared: Compared, view: View, plane: Plane, progress: Any) -> xr.Da
 @guarded
 def landscapes(compared: Compared) -> None:
     """Maps, surfaces and differences of one slice, on one scale; its controls re-run this part alone."""
-    st.html(_heading("The landscapes, on one scale", 2))
+    st.html(heading("The landscapes, on one scale"))
     shown = _choose_slice(compared)
     if shown is None:
         st.info(
@@ -336,7 +340,7 @@ def _drawn(compared: Compared, x: str, y: str, at: float | Literal["max"], theme
 
 
 def _difference(compared: Compared, x: str, y: str, at: float | Literal["max"]) -> None:
-    st.html(_heading("Who is worse off, and where?", 2))
+    st.html(heading("Who is worse off, and where?"))
     titles, all_of = compared.contest.titles, compared.landscapes
     pairs = {f"{titles[a]} minus {titles[b]}": (a, b) for a, b in combinations(range(len(titles)), 2)}
     name = next(iter(pairs))

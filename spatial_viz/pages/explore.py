@@ -30,6 +30,7 @@ from spatial_viz.pages.choosing import (
     ONLY_RESET,
     View,
     guarded,
+    heading,
     plain,
     progress_bar,
     theme_of_page,
@@ -58,7 +59,7 @@ def page() -> None:
                     waiting.skeleton(height=EXPLORER_HEIGHT)
                 _sweep(view, head)
                 waiting.empty()
-        head.markdown("##### How far can you turn and move it?")
+        head.html(heading("How far can you turn and move it?", 1))
         with below:
             chosen = _choose_slice()
         with place:
@@ -199,7 +200,7 @@ def _choose_slice() -> tuple[str, str, Literal["max"] | None]:
     slices = {name: axes for name, axes in SLICES.items() if set(axes) <= moving}
     if not slices:
         return "", "", None
-    st.subheader("The landscape from the side", anchor=False)
+    st.html(heading("The landscape from the side"))
     with st.container(horizontal=True):
         name = st.segmented_control("Slice", list(slices), default=next(iter(slices)), required=True, key="slice",
                                     bind="query-params")  # fmt: skip

@@ -13,7 +13,7 @@ from spatial_viz.evaluation.published import SOURCES, all_results, column_of, sh
 from spatial_viz.evaluation.store import runs_in
 from spatial_viz.explorer.component import keeping
 from spatial_viz.explorer.payload import GLOSSARY
-from spatial_viz.pages.choosing import BARE, plain, theme_of_page
+from spatial_viz.pages.choosing import BARE, heading, plain, theme_of_page
 from spatial_viz.result_figures import accuracy_figure
 
 ANY = "all"
@@ -27,7 +27,7 @@ def page() -> None:
     """The page, from top to bottom."""
     if "refiner" in st.session_state:
         st.session_state["refiner"].pause()
-    st.markdown("##### How often are classifiers right when pictures are turned and shifted?")
+    st.html(heading("How often are classifiers right when pictures are turned and shifted?", 1))
     try:
         results, problems = _results(store_folder(), stamp())
     except SpatialVizError as error:

@@ -26,7 +26,7 @@ from spatial_viz.geometry import PADDINGS, warp
 from spatial_viz.handout import Chosen, handout, usual_classifiers
 from spatial_viz.images import tensor_to_picture
 from spatial_viz.landscape import to_bytes, to_csv, worst_case
-from spatial_viz.pages.choosing import GRANULARITIES, SOURCES, View, theme_of_page
+from spatial_viz.pages.choosing import GRANULARITIES, SOURCES, View, heading, theme_of_page
 from spatial_viz.sweeps import pixel_hash
 
 # The sidebar's widgets that Streamlit keeps in the URL, with the values that need not be there.
@@ -59,7 +59,7 @@ def take_along(view: View, name: str, keepsakes: Sequence[Keepsake], figures: Ma
     name: begins the names of the files.
     figures: the keys of the page's charts, and what each is called; ``KEY:NUMBER`` is one of several under a key.
     """
-    st.subheader("Take it along", anchor=False)
+    st.html(heading("Take it along"))
     stem = file_name(name)
     with st.container(horizontal=True):
         for keepsake in keepsakes:
