@@ -15,10 +15,12 @@ VIEWS = {
     "explore": "?classifier=cifar10%2Fstandard&picture=cifar10%2F6&pose=18,1.5,-1",
     "first-order": "?step=7&full=1",
     "landscape": "?step=8&full=1",
-    "flattened": "?step=11&full=1&pose=-14,1,0.5",
+    "flattened": "?step=11&full=1&pose=20,1,0.5",
     "numbers": "?step=12&full=1",
 }
 """File → link. ``full=1`` is the large type of the full screen."""
+HEIGHTS = {"explore": 846}
+"""Pixels, where 900 would cut through what comes below."""
 
 
 def main() -> None:
@@ -26,7 +28,7 @@ def main() -> None:
         sys.exit("there is no Chromium, so the pictures stay as they are")
     with tempfile.TemporaryDirectory() as home, running_app(Path(home)) as url, chromium() as browser:
         for name, view in VIEWS.items():
-            page = browser.new_page(viewport={"width": 1440, "height": 900})
+            page = browser.new_page(viewport={"width": 1440, "height": HEIGHTS.get(name, 900)})
             page.goto(f"{url}/{view}")
             _wait(page, view)
             if name == "numbers":

@@ -77,11 +77,11 @@ def ship(folder: Path, target: Path) -> None:
 def document(store: Path, shipped: Path) -> str:
     """The whole page."""
     results, problems = all_results(store, shipped)
-    parts = [HEAD]
+    measured = results[results["source"] != SOURCES[2]]
+    grids = "; ".join(f"grid {grid}" for grid in sorted(set(measured["grid"])))
+    parts = [f"{HEAD}Measured with {grids}.\n"]
     for data, rows in results.groupby("data", sort=False):
         parts += [f"## {data}\n", table(rows), ""]
-    measured = results[results["source"] != SOURCES[2]]
-    parts.append("Measured with " + "; ".join(f"grid {grid}" for grid in sorted(set(measured["grid"]))) + ".\n")
     parts += [f"Left out: {problem}\n" for problem in problems]
     return "\n".join(parts)
 

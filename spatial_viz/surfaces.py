@@ -124,10 +124,10 @@ def surface(
         margin={"l": 0, "r": 0, "b": 64},
         uirevision="landscape",  # constant: the reader's camera survives a new landscape
         scene={
-            "xaxis": {"title": {"text": axis_title(landscape, x)}},
-            "yaxis": {"title": {"text": axis_title(landscape, y)}, "range": along},
+            "xaxis": {"title": {"text": axis_title(landscape, x)}, "nticks": 8},
+            "yaxis": {"title": {"text": axis_title(landscape, y)}, "range": along, "nticks": 8},
             # The colour bar carries the title; beside the axis a narrow page would cut it off.
-            "zaxis": {"title": {"text": ""}, "range": [0, 1.04 * max(top, height)]},
+            "zaxis": {"title": {"text": ""}, "nticks": 5, "range": [0, 1.04 * max(top, height)]},
             "aspectmode": "manual",
             "aspectratio": {"x": 1.1, "y": 0.85, "z": 0.8},
             "camera": {"eye": {"x": 0.95, "y": -1.66, "z": 0.93}, "center": {"x": 0.05, "y": 0.02, "z": -0.1}},
