@@ -1,5 +1,5 @@
-"""`make training` writes the tables of docs/training.md from the recipes and the cards in pretrained/manifest.json,
-and, where there is a Chromium, the pictures of the learning curves in docs/training/."""
+"""`make training` writes the tables of docs/training.md, and the one in README.md, from the recipes and the cards in
+pretrained/manifest.json, and, where there is a Chromium, the pictures of the learning curves in docs/training/."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import re
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +17,19 @@ from spatial_viz.exports import to_html
 from spatial_viz.intervals import wilson
 from spatial_viz.lecture_figures import curves_of, learning_curves
 from spatial_viz.networks import build_network, count_parameters
-from spatial_viz.training.history import command_of
-from spatial_viz.training.recipes import RECIPES, Recipe, TrainingPlan, find_recipe
+from spatial_viz.training.recipes import RECIPES, Recipe, find_recipe
 
 PAGE = Path(__file__).with_name("training.md")
+README = Path(__file__).parent.with_name("README.md")
 CURVES = Path(__file__).with_name("training")
 ADVERSARIES = {"natural": "natural", "random": "random", "worst_of_10": "worst of 10", "grid": "grid"}
-PLAN = TrainingPlan("standard", "cifar10", epochs=16)
-"""How a recipe is trained that is not shipped yet."""
 
 
 def main() -> None:
     cards = manifest()
-    PAGE.write_text(document(PAGE.read_text(encoding="utf-8"), cards), encoding="utf-8")
-    print(f"{PAGE}: {len(cards)} classifiers")
+    for page in (PAGE, README):
+        page.write_text(document(page.read_text(encoding="utf-8"), cards), encoding="utf-8")
+        print(f"{page}: {len(cards)} classifiers")
     if CHROMIUM is None and curves_by_data(cards):
         sys.exit("there is no Chromium, so the pictures of the learning curves stay as they are")
     for data, curves in curves_by_data(cards).items():
@@ -39,10 +37,11 @@ def main() -> None:
 
 
 def document(text: str, cards: Sequence[Mapping[str, Any]]) -> str:
-    """The page with what is between its marks made anew."""
+    """A page with what is between its marks made anew."""
     parts = {
+        "classifiers": classifier_table(cards),
         "recipes": recipe_table(), "results": result_table(cards), "curves": curve_pictures(cards),
-        "commands": commands(cards), "missing": missing_commands(cards),
+        "commands": commands(cards),
     }  # fmt: skip
     for name, part in parts.items():
         pattern = rf"(<!-- {name} -->\n).*?(<!-- end -->)"
@@ -63,16 +62,26 @@ def in_words(recipe: Recipe) -> str:
     elif recipe.candidates:
         words.append(f"the rotation and shift with the highest loss of {recipe.candidates} random ones {limits}")
     if recipe.invariance:
-        words.append("a term that pulls the prediction there towards the one at the picture as it is")
+        words.append("a penalty (KL divergence) for predicting otherwise there than at the picture as it is")
     if recipe.epsilon:
         digits = find_recipe(recipe.name, "mnist").epsilon
-        words.append(f"noise against the network within {round(recipe.epsilon * 255)}/255 at every pixel "
+        words.append(f"adversarial noise within {round(recipe.epsilon * 255)}/255 at every pixel "
                      f"(MNIST: {digits:g})")  # fmt: skip
     return "; ".join(words)
 
 
+def classifier_table(cards: Sequence[Mapping[str, Any]]) -> str:
+    """The classifiers of CIFAR-10 in short."""
+    lines = ["| classifier | trained on | natural | grid |", "|---|---|---:|---:|"]
+    for card in cards:
+        if card["data"] == "cifar10":
+            shares = " | ".join(_accuracy(card, key) for key in ("natural", "grid"))
+            lines.append(f"| `{card['name']}` | {in_words(RECIPES[card['recipe']])} | {shares} |")
+    return "\n".join(lines)
+
+
 def result_table(cards: Sequence[Mapping[str, Any]]) -> str:
-    head = ["classifier", "network", "weights", "hours", *ADVERSARIES.values()]
+    head = ["classifier", "network", "parameters", "hours", *ADVERSARIES.values()]
     lines = [f"| {' | '.join(head)} |", "|---|---|---:|---:|" + "---:|" * len(ADVERSARIES)]
     for card in cards:
         network = build_network(card["network"], classes=len(card["class_names"]), channels=len(card["mean"]))
@@ -105,25 +114,21 @@ def curve_pictures(cards: Sequence[Mapping[str, Any]]) -> str:
 
 
 def commands(cards: Sequence[Mapping[str, Any]]) -> str:
-    """How every shipped classifier was trained."""
-    return "\n".join(f"* `{card['name']}`, {_where(card)}:\n  `{card['command']}`" for card in cards)
+    """How every shipped classifier was trained, and the weights that it began from."""
+    return "\n".join(f"* `{card['name']}`, {_where(card)}:{_command(card)}" for card in cards)
 
 
 def _where(card: Mapping[str, Any]) -> str:
-    before = ", from weights with a training of their own behind them (see the card)" if "began_from" in card else ""
     machine = f" on {card['hardware']}" if "hardware" in card else ""
-    return f"{card['hours']:.1f} hours{machine}{before}"
+    return f"{card['hours']:.1f} hours{machine}"
 
 
-def missing_commands(cards: Sequence[Mapping[str, Any]]) -> str:
-    """The commands that train and then publish the CIFAR-10 classifiers that do not ship yet."""
-    shipped = {card["name"] for card in cards}
-    missing = [recipe for recipe in RECIPES if f"cifar10/{recipe}" not in shipped]
-    if not missing:
-        return "All of them ship."
-    command = command_of(replace(PLAN, recipe="RECIPE")).replace("RECIPE", "$recipe")
-    publish = "python -m spatial_viz publish runs/cifar10/$recipe"
-    return f"```sh\nfor recipe in {' '.join(missing)}; do\n    {command} &&\n        {publish}\ndone\n```"
+def _command(card: Mapping[str, Any]) -> str:
+    told = f"\n  `{card['command']}`"
+    if "began_from" not in card:
+        return told
+    before = card["began_from"]
+    return f"{told}\n\n  It began from the weights {before['sha256'][:8]}…, which came of{_command(before)}"
 
 
 def draw(curves: Mapping[str, Sequence[Mapping[str, Any]]], target: Path) -> None:
