@@ -114,21 +114,23 @@ def curve_pictures(cards: Sequence[Mapping[str, Any]]) -> str:
 
 
 def commands(cards: Sequence[Mapping[str, Any]]) -> str:
-    """How every shipped classifier was trained, and the weights that it began from."""
-    return "\n".join(f"* `{card['name']}`, {_where(card)}:{_command(card)}" for card in cards)
-
-
-def _where(card: Mapping[str, Any]) -> str:
-    machine = f" on {card['hardware']}" if "hardware" in card else ""
-    return f"{card['hours']:.1f} hours{machine}"
-
-
-def _command(card: Mapping[str, Any]) -> str:
-    told = f"\n  `{card['command']}`"
-    if "began_from" not in card:
-        return told
-    before = card["began_from"]
-    return f"{told}\n\n  It began from the weights {before['sha256'][:8]}…, which came of{_command(before)}"
+    """How every shipped classifier was trained, and the weights that it began from; each of them is told of once."""
+    known = {card["sha256"]: f"`{card['name']}`" for card in cards if "sha256" in card}
+    lines = []
+    for card in cards:
+        machine = f" on {card['hardware']}" if "hardware" in card else ""
+        lines.append(f"* `{card['name']}`, {card['hours']:.1f} hours{machine}:\n  `{card['command']}`")
+        before = card.get("began_from")
+        while before:
+            weights = known.get(before["sha256"])
+            if weights:
+                lines.append(f"\n  It began from {weights}.")
+                break
+            short = f"the weights {before['sha256'][:8]}…"
+            known[before["sha256"]] = f"{short} (above)"
+            lines.append(f"\n  It began from {short}, which came of\n  `{before['command']}`")
+            before = before.get("began_from")
+    return "\n".join(lines)
 
 
 def draw(curves: Mapping[str, Sequence[Mapping[str, Any]]], target: Path) -> None:
