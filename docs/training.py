@@ -54,7 +54,8 @@ def recipe_table() -> str:
     return "\n".join([*rows, *(f"| `{name}` | {in_words(recipe)} |" for name, recipe in RECIPES.items())])
 
 
-def in_words(recipe: Recipe) -> str:
+def in_words(recipe: Recipe, data: str = "") -> str:
+    """``data``: for that data set alone."""
     limits = f"within ±{recipe.rotation:g}° and ±{recipe.translation:g} px"
     words = ["flips and random crops" if recipe.crop else "flips"]
     if recipe.candidates == 1:
@@ -62,11 +63,11 @@ def in_words(recipe: Recipe) -> str:
     elif recipe.candidates:
         words.append(f"the rotation and shift with the highest loss of {recipe.candidates} random ones {limits}")
     if recipe.invariance:
-        words.append("a penalty (KL divergence) for predicting otherwise there than at the picture as it is")
+        words.append("a penalty (KL divergence) if the prediction there differs from that for the picture as it is")
     if recipe.epsilon:
         digits = find_recipe(recipe.name, "mnist").epsilon
-        words.append(f"adversarial noise within {round(recipe.epsilon * 255)}/255 at every pixel "
-                     f"(MNIST: {digits:g})")  # fmt: skip
+        digits_too = "" if data else f" (MNIST: {digits:g})"
+        words.append(f"adversarial noise within {round(recipe.epsilon * 255)}/255 at every pixel{digits_too}")
     return "; ".join(words)
 
 
@@ -76,7 +77,7 @@ def classifier_table(cards: Sequence[Mapping[str, Any]]) -> str:
     for card in cards:
         if card["data"] == "cifar10":
             shares = " | ".join(_accuracy(card, key) for key in ("natural", "grid"))
-            lines.append(f"| `{card['name']}` | {in_words(RECIPES[card['recipe']])} | {shares} |")
+            lines.append(f"| `{card['name']}` | {in_words(RECIPES[card['recipe']], card['data'])} | {shares} |")
     return "\n".join(lines)
 
 
@@ -128,7 +129,7 @@ def commands(cards: Sequence[Mapping[str, Any]]) -> str:
                 break
             short = f"the weights {before['sha256'][:8]}…"
             known[before["sha256"]] = f"{short} (above)"
-            lines.append(f"\n  It began from {short}, which came of\n  `{before['command']}`")
+            lines.append(f"\n  It began from {short}, which were made by\n  `{before['command']}`")
             before = before.get("began_from")
     return "\n".join(lines)
 

@@ -8,13 +8,13 @@ from spatial_viz.errors import InvalidInput
 
 
 def pick_device(device: str = "auto") -> torch.device:
-    """CUDA, then Apple's, then the CPU; or the device named. From then on fp32 is fp32 on CUDA: by default its
-    convolutions round to TF32, and no verdict may depend on that."""
-    torch.backends.cudnn.allow_tf32 = False
+    """CUDA, then Apple's, then the CPU; or the device named.
+
+    Once it is CUDA, fp32 is fp32 in this process: by default PyTorch's convolutions round to TF32 there, and no verdict
+    may depend on that.
+    """
     if device == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+        device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         chosen = torch.device(device)
     except RuntimeError as error:
@@ -22,6 +22,8 @@ def pick_device(device: str = "auto") -> torch.device:
     usable = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not usable.get(chosen.type, False):
         raise InvalidInput(f"there is no {device} on this machine; use auto or cpu")
+    if chosen.type == "cuda":
+        torch.backends.cudnn.allow_tf32 = False
     return chosen
 
 

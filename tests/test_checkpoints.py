@@ -132,7 +132,7 @@ def test_a_checkpoint_of_an_earlier_version_is_one_of_the_defaults(data: Picture
     saved = torch.load(file, weights_only=True)
     for added in ("partial_batch", "processes", "sync_batch_norm", "size", "mirrored"):
         del saved["plan"][added]
-    del saved["data"]
+    del saved["pictures"]
     torch.save(saved, file)
     with pytest.raises(InvalidInput, match="another partial_batch"):
         train(plan(partial_batch=True), data, tmp_path / "parts", resume=True)

@@ -12,9 +12,10 @@ import xarray as xr
 from conftest import ROOT
 from PIL import Image
 from safetensors.torch import save_file
+from typer.main import get_command
 
 from spatial_viz.classifiers import load_classifier, manifest
-from spatial_viz.cli import main
+from spatial_viz.cli import app, main
 from spatial_viz.grids import TransformGrid
 from spatial_viz.landscape import load, summary
 from spatial_viz.networks import build_network
@@ -32,6 +33,12 @@ def run(
         main()
     printed = capsys.readouterr()
     return int(ended.value.code or 0), printed.out, printed.err
+
+
+def parse(words: list[str]) -> None:
+    """Read a command as the command line does, without doing it; an error says what it lacks or does not know."""
+    command = get_command(app).commands[words[0]]  # type: ignore[attr-defined]
+    command.make_context(words[0], words[1:])
 
 
 @pytest.fixture(autouse=True)

@@ -96,6 +96,8 @@ def test_weights_that_took_the_place_of_those_that_a_training_began_from_are_not
     assert history_of(run)["began_from"] == replaced["older"]
     (first / "weights.safetensors").unlink()
     assert history_of(run)["began_from"] == replaced["older"]
+    log(run, {"hardware": "x", "versions": {}, "began_from": hashlib.sha256(b"oldest").hexdigest()})  # begun anew
+    assert history_of(run)["began_from"] == replaced["oldest"]
 
 
 def test_the_machines_and_versions_are_those_that_trained(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from spatial_viz.classifiers import manifest
 from spatial_viz.errors import InvalidInput
 from spatial_viz.evaluation.milestones import Bar, Group
 from spatial_viz.lecture_figures import accuracy_bars, curves_of, learning_curves
+from spatial_viz.training.recipes import RECIPES
 
 MEASURED = Group("CIFAR-10, measured", False, (
     Bar("standard", "natural", 0.931, 10000, 0.926, 0.936), Bar("standard", "grid", 0.157, 1000, 0.136, 0.181),
@@ -70,6 +71,15 @@ def test_a_curve_per_classifier_differs_in_more_than_colour() -> None:
         "validation accuracy from 50.0% to 60.0%; cifar10/worst-of-10-30, 4 epochs: training"
         in figure.layout.meta["alt"]
     )
+
+
+def test_a_recipe_looks_the_same_in_every_figure() -> None:
+    among = learning_curves({f"cifar10/{recipe}": epochs(2) for recipe in RECIPES})
+    alone = learning_curves({"mnist/linf-8": epochs(2)})
+    looks = [(trace.line.color, trace.line.dash, trace.marker.symbol) for trace in among.data[::2]]
+    first = alone.data[0]
+    assert looks[list(RECIPES).index("linf-8")] == (first.line.color, first.line.dash, first.marker.symbol)
+    assert len(set(looks)) == len(RECIPES)
 
 
 def test_a_training_without_validation_has_its_loss() -> None:

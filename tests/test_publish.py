@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,10 @@ def test_one_that_is_stopped_changes_nothing_and_goes_on(
     assert card["validation"] == 0 and card["learning_curve"][0]["validation_accuracy"] is None
     assert card["margin_error"] > 0 and card["grid_pictures"] == 20
     assert publish.publish(run, root, pictures=10) == card  # fewer pictures take nothing away
+    wrong = manifest()[0] | {"grid_accuracy": 2.0}
+    (shipped / "manifest.json").write_text(json.dumps({"models": [wrong]}))
+    monkeypatch.setattr(publish, "VERSION", "another")  # which does not go on with what this one has measured
+    assert publish.publish(run, root, pictures=20)["grid_accuracy"] == card["grid_accuracy"]
 
     def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
@@ -114,6 +119,11 @@ def test_own_pictures_become_a_classifier_of_the_catalogue(
     assert classifier.class_names == ("ash", "oak", "yew")
     (card,) = manifest()
     assert card["natural_pictures"] == 12 and card["grid_pictures"] == 6
+    assert card["mean"] == json.loads((out / "classifier.json").read_text())["mean"]
+    shutil.rmtree(leaves / "train" / "yew")
+    shutil.rmtree(leaves / "test" / "yew")
+    with pytest.raises(InvalidInput, match=r"leaves has other classes or sizes than when .*run was trained"):
+        publish.publish(out)
 
 
 def test_what_is_no_finished_training_is_refused(shipped: Path, tmp_path: Path) -> None:

@@ -324,6 +324,18 @@ def test_the_cache_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert 0 < len(files) < 6 and sum(file.stat().st_size for file in files) <= 100_000
 
 
+def test_fp32_is_fp32_once_cuda_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = torch.backends.cudnn.allow_tf32
+    try:
+        torch.backends.cudnn.allow_tf32 = True
+        pick_device("cpu")
+        assert torch.backends.cudnn.allow_tf32
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        assert pick_device().type == "cuda" and not torch.backends.cudnn.allow_tf32
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
+
+
 @pytest.mark.parametrize("device", ["quantum", "cuda:99"])
 def test_unknown_devices_are_explained(device: str) -> None:
     with pytest.raises(InvalidInput, match=r"unknown device|there is no"):

@@ -65,6 +65,15 @@ def test_flips_alternate_and_crops_move_by_at_most_an_eighth(data: PictureSet) -
     assert all(moved)
 
 
+def test_a_crop_moves_each_side_by_at_most_an_eighth_of_it() -> None:
+    ramp = torch.arange(64, dtype=torch.uint8).expand(200, 16, 64)  # a column's number
+    both = torch.stack((ramp, torch.arange(16, dtype=torch.uint8)[:, None].expand(200, 16, 64)), 3)
+    wide = PictureSet(both, torch.zeros(200, dtype=torch.long), ("a", "b"), mirrored=False)
+    middle = augment(wide, torch.arange(200), 0, seed=0, crop=True)[:, :, 8, 32] * 255
+    across, down = (middle.round() - torch.tensor([32.0, 8.0])).unbind(1)
+    assert (across.min(), across.max()) == (-8, 8) and (down.min(), down.max()) == (-2, 2)
+
+
 def test_the_worst_candidate_has_the_highest_loss() -> None:
     class Brightness(nn.Module):
         """Its loss for class 0 grows with the light on the right side: no doubt which candidate is the worst."""

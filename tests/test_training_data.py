@@ -83,7 +83,9 @@ def test_large_pictures_become_smaller_and_tiny_ones_are_refused(tmp_path: Path)
     for name in ("a", "b"):
         save(tmp_path / "large" / name / "0.png", (200, 150))
         save(tmp_path / "tiny" / name / "0.png", (8, 6))
+        save(tmp_path / "wide" / name / "0.png", (100, 40))
     assert read(str(tmp_path / "large")).pictures.shape == (2, 64, 64, 3)
+    assert read(str(tmp_path / "wide")).pictures.shape == (2, 40, 40, 3)
     assert read(str(tmp_path / "large"), size=100).pictures.shape == (2, 100, 100, 3)
     with pytest.raises(InvalidInput, match="8×6 pixels are too small to train on; --size makes them larger"):
         read(str(tmp_path / "tiny"))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from conftest import ROOT
-from test_cli import run
+from test_cli import parse
 
 from docs.training import PAGE, README, curve_pictures, curves_by_data, document, in_words, result_table
 from spatial_viz.classifiers import manifest
@@ -54,19 +54,16 @@ def test_every_recipe_is_told_in_words_of_its_own() -> None:
     told = [in_words(recipe) for recipe in RECIPES.values()]
     assert len(set(told)) == len(told) == 8
     assert in_words(RECIPES["linf-8"]).endswith("within 8/255 at every pixel (MNIST: 0.3)")
+    assert in_words(RECIPES["linf-8"], "cifar10").endswith("within 8/255 at every pixel")
 
 
-def test_the_commands_exist(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_commands_can_be_given() -> None:
     blocks = re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL)
     lines = [line for block in blocks for line in block.splitlines() if "-m spatial_viz" in line]
     assert len(lines) >= 4
     for line in lines:
-        words = shlex.split(line)
-        command = words[words.index("spatial_viz") + 1]
-        code, out, _ = run([command, "--help"], monkeypatch, capsys)
-        assert code == 0
-        for option in words[words.index("spatial_viz") :]:
-            assert not option.startswith("--") or option in out, f"{command} has no {option}"
+        words = shlex.split(line, comments=True)
+        parse(words[words.index("spatial_viz") + 1 :])
 
 
 def test_links_lead_somewhere() -> None:

@@ -22,10 +22,10 @@ from spatial_viz.training.recipes import TrainingPlan, plan_from
 PLAN = "plan.json"
 
 
-def begin(out: Path, plan: TrainingPlan, data: str, resume: bool) -> dict[str, Any] | None:
+def begin(out: Path, plan: TrainingPlan, pictures: str, resume: bool) -> dict[str, Any] | None:
     """Prepare the folder of a training, and give the checkpoint from which it goes on, if there is one.
 
-    ``data`` is what `fingerprint` says. Without ``resume`` a folder that holds a training is refused.
+    ``pictures`` is what `fingerprint` says. Without ``resume`` a folder that holds a training is refused.
     """
     checkpoint = out / CHECKPOINT
     with writing(out):  # a folder that may not be entered
@@ -51,7 +51,7 @@ def begin(out: Path, plan: TrainingPlan, data: str, resume: bool) -> dict[str, A
     changed = [name for name, value in asdict(plan).items() if getattr(before, name) != value]
     if changed:
         raise InvalidInput(f"the checkpoint in {out} was made with another {', '.join(changed)}; choose another --out")
-    if saved.get("data", data) != data:  # those of earlier versions do not say
+    if saved.get("pictures", pictures) != pictures:  # those of earlier versions do not say
         raise InvalidInput(f"the checkpoint in {out} was made with other pictures; choose another --out")
     return dict(saved)
 

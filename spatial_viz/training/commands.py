@@ -40,7 +40,7 @@ def train(
         float, typer.Option(min=0, max=1, help="Share of the steps that lead to the peak.")
     ] = TrainingPlan.warm_up,
     bias_rate: Annotated[
-        float, typer.Option(min=1, help="Biases learn so many times as fast.")
+        float, typer.Option(min=1, help="Biases and batch norm's scales learn so many times as fast.")
     ] = TrainingPlan.bias_rate,
     averaging: Annotated[
         int, typer.Option(min=0, help="Average weights every so many steps; 0: never.")

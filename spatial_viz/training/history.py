@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shlex
 from collections.abc import Iterable, Iterator
@@ -12,6 +11,7 @@ from typing import Any
 
 from spatial_viz.classifiers import manifest
 from spatial_viz.errors import InvalidInput, MissingFile
+from spatial_viz.files import checksum
 from spatial_viz.training.metrics import read_metrics
 from spatial_viz.training.recipes import TrainingPlan, plan_from
 
@@ -37,17 +37,17 @@ def history_of(run: Path) -> dict[str, Any]:
     if plan.initial is None:
         return own
     initial = Path(plan.initial)
-    checksum = _began_from(run, initial)
-    if (initial.parent / "plan.json").is_file() and checksum == _checksum(initial):
+    weights = _began_from(run, initial)
+    if (initial.parent / "plan.json").is_file() and initial.is_file() and checksum(initial) == weights:
         before = history_of(initial.parent)
         own["command"] = f"{before['command']} --out {shlex.quote(str(initial.parent))} && {own['command']}"
         machines = [part["hardware"] for part in (before, own) if "hardware" in part]
         together = {"hardware": _each_once(machines)} if machines else {}
         return {**before, **own, **together, "hours": before["hours"] + own["hours"]}
-    published = next((entry for entry in _ever_published() if entry["sha256"] == checksum), None)
+    published = next((entry for entry in _ever_published() if entry["sha256"] == weights), None)
     if published is None:
         raise InvalidInput(
-            f"nobody knows how {initial} ({checksum[:8]}…), from which {run} began, was trained: publish it first, or "
+            f"nobody knows how {initial} ({weights[:8]}…), from which {run} began, was trained: publish it first, or "
             "keep it with plan.json beside it"
         )
     told = ("sha256", "command", "hours", "hardware", "versions", "began_from")
@@ -57,14 +57,10 @@ def history_of(run: Path) -> dict[str, Any]:
 
 def _began_from(run: Path, initial: Path) -> str:
     """The checksum of the weights that a training began from; earlier versions did not write it down."""
-    told = next((start["began_from"] for start in read_metrics(run).starts if "began_from" in start), None)
-    if told is None and not initial.is_file():
+    told = [start["began_from"] for start in read_metrics(run).starts if "began_from" in start]
+    if not told and not initial.is_file():
         raise MissingFile(f"{run} began from {initial}, which is no longer there; put it back")
-    return told or _checksum(initial)
-
-
-def _checksum(weights: Path) -> str:
-    return hashlib.sha256(weights.read_bytes()).hexdigest() if weights.is_file() else ""
+    return told[-1] if told else checksum(initial)
 
 
 def _each_once(machines: Iterable[str]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import math
 import sys
@@ -19,6 +18,7 @@ from tqdm import tqdm
 from spatial_viz.classifiers import DESCRIPTION, WEIGHTS
 from spatial_viz.errors import InvalidInput, SpatialVizError
 from spatial_viz.exports import to_html
+from spatial_viz.files import checksum
 from spatial_viz.networks import fold_batch_norm
 from spatial_viz.training.checkpoints import begin, fingerprint, pack, write_weights
 from spatial_viz.training.data import PictureSet, describe, split_validation, to_images
@@ -56,8 +56,8 @@ def train(plan: TrainingPlan, data: PictureSet, out: Path, resume: bool = False,
         )
     training, validation = split_validation(data, plan.validation)
     run = Training(plan, training, team)
-    mark: dict[str, Any] = {"plan": asdict(plan), "data": fingerprint(data)}
-    saved = team.agree(lambda: begin(out, plan, mark["data"], resume))
+    mark: dict[str, Any] = {"plan": asdict(plan), "pictures": fingerprint(data)}
+    saved = team.agree(lambda: begin(out, plan, mark["pictures"], resume))
     if team.leads:
         described = describe(plan.network, training, *channel_statistics(training.pictures))
         write(out / DESCRIPTION, json.dumps(described, ensure_ascii=False, indent=2).encode())
@@ -90,7 +90,7 @@ class Keeper:
         versions = {"spatial_viz": VERSION, "torch": torch.__version__}
         start: dict[str, Any] = {"hardware": hardware(run.team.device, run.team.size), "versions": versions}
         if run.plan.initial and not run.step:
-            start["began_from"] = hashlib.sha256(Path(run.plan.initial).read_bytes()).hexdigest()
+            start["began_from"] = checksum(Path(run.plan.initial))
         log(out, start)
         self.waiting: bytes | None = None
         self.saved_at = time.monotonic()

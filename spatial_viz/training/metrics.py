@@ -21,7 +21,7 @@ FILE = "metrics.jsonl"
 class Metrics:
     """The lines of a training by their kind, in the order in which they were written.
 
-    ``starts``: ``hardware`` in words, ``versions``, and first ``began_from``, the SHA-256 of weights to start from.
+    ``starts``: ``hardware`` in words, ``versions``, and where it began, ``began_from``: the SHA-256 of those weights.
     ``steps``: ``step`` (steps done), ``epochs_done`` (with a fraction), ``loss`` (running mean), ``learning_rate``,
     ``pictures_per_second``.
     ``epochs``: ``epoch`` (from 1), ``loss``, ``learning_rate``, ``candidates``, ``validation_accuracy`` (None without

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from functools import partial
@@ -11,20 +10,19 @@ from typing import Any
 
 import torch
 
-from spatial_viz.classifiers import load_classifier, load_trained, manifest, pretrained_folder
+from spatial_viz.classifiers import DESCRIPTION, load_classifier, load_trained, manifest, pretrained_folder
 from spatial_viz.errors import InvalidInput, SpatialVizError
 from spatial_viz.evaluation.pictures import choose, is_folder
-from spatial_viz.evaluation.plan import EvaluationPlan, card_key, plan_of
+from spatial_viz.evaluation.plan import EvaluationPlan, card_key, digest, plan_of
 from spatial_viz.evaluation.report import Accuracy, Report
 from spatial_viz.evaluation.run import evaluate
-from spatial_viz.files import replace
+from spatial_viz.files import checksum, replace
 from spatial_viz.grids import TransformGrid
 from spatial_viz.runner import calibrate
-from spatial_viz.training.data import describe, read, split_validation, to_images
+from spatial_viz.training.data import read, split_validation, to_images
 from spatial_viz.training.history import history_of, plan_in
 from spatial_viz.training.metrics import read_metrics
 from spatial_viz.training.recipes import RECIPES, data_name
-from spatial_viz.training.steps import channel_statistics
 from spatial_viz.version import VERSION
 
 MANIFEST = "manifest.json"
@@ -35,7 +33,8 @@ CALIBRATION_PICTURES, CALIBRATION_TRANSFORMS = 200, 25
 def publish(run: Path, root: Path | None = None, pictures: int = 2000) -> dict[str, Any]:
     """Measure the weights of ``run``, copy them into ``pretrained/``, and put their card into the manifest.
 
-    Stopped while it measures, it changes nothing, and goes on where it was when it is called again.
+    Stopped while it measures, it changes nothing, and goes on where it was when it is called again with the same
+    versions and number of threads.
 
     Parameters
     ----------
@@ -43,6 +42,10 @@ def publish(run: Path, root: Path | None = None, pictures: int = 2000) -> dict[s
     root: the data set's folder with ``train/`` and ``test/``; by default ``data/`` and its name.
     pictures: how many test pictures all but the natural accuracy are measured on; the first of every class. What a
         card knows of more pictures, for the same weights, stays.
+
+    Raises
+    ------
+    InvalidInput: no finished training; pictures that are no longer those of its training, or none to measure it with.
     """
     weights = run / "weights.safetensors"
     if not weights.is_file() or not (run / "plan.json").is_file():
@@ -56,28 +59,34 @@ def publish(run: Path, root: Path | None = None, pictures: int = 2000) -> dict[s
         raise InvalidInput(f"{plan.data} has no test/ with pictures that the training did not see; put some there")
     data = read(plan.data, root, "train", size=plan.size, mirrored=plan.mirrored)
     history = history_of(run)
+    described = json.loads((run / DESCRIPTION).read_text(encoding="utf-8"))
+    if (list(data.class_names), list(data.pictures.shape[1:3])) != (described["class_names"], described["input_size"]):
+        raise InvalidInput(f"{plan.data} has other classes or sizes than when {run} was trained; train again")
     classifier = load_trained(run)
+    classifier.name = name
     training, validation = split_validation(data, plan.validation)
     held_out = validation if len(validation) else training  # margins of logits hardly depend on who saw the pictures
     draws = TransformGrid.paper(classifier.input_size).draw(CALIBRATION_TRANSFORMS, seed=1)
     spread = torch.linspace(0, len(held_out) - 1, CALIBRATION_PICTURES).long()  # over all classes
     images = to_images(held_out.pictures[spread]).contiguous()
     classifier.margin_error = round(calibrate(classifier, images, draws) + 5e-4, 3)
-    measure = partial(evaluate, classifier, plan.data, root=root, store=run / "evaluation", resume=True)
+    versions = {"spatial_viz": VERSION, "torch": torch.__version__}
+    store = run / "evaluation" / digest({"versions": versions, "threads": torch.get_num_threads()})[:8]
+    measure = partial(evaluate, classifier, plan.data, root=root, store=store, resume=True)
     report = measure(EvaluationPlan(("random", "worst-of-10", "grid")), limit=pictures)
     (grid,) = (entry["grid"] for entry in report.run["classifiers"])
     content = weights.read_bytes()
     card: dict[str, Any] = {
         "name": name,
         "file": f"{name.replace('/', '-')}.safetensors",
-        "sha256": hashlib.sha256(content).hexdigest(),
-        **describe(plan.network, training, *channel_statistics(training.pictures)),
+        "sha256": checksum(weights),
+        **described,
         "data": plan.data,
         "recipe": plan.recipe,
         "seed": plan.seed,
         "epochs": plan.epochs,
         "validation": plan.validation,
-        "versions": {"spatial_viz": VERSION, "torch": torch.__version__},
+        "versions": versions,
         **history,
         "hours": round(history["hours"], 2),
         "learning_curve": _learning_curve(run),
@@ -86,13 +95,14 @@ def publish(run: Path, root: Path | None = None, pictures: int = 2000) -> dict[s
     }
     if there and there.get("sha256") == card["sha256"]:
         card |= {key: value for key, value in there.items() if key.endswith(MEASURED)}
-    card |= _more(card, (*measure(EvaluationPlan(("natural",))).results, *report.results))
+    card |= _more(card, (*measure(EvaluationPlan(("natural",))).results, *report.results), again=True)
     try:
         replace(pretrained_folder() / card["file"], lambda path: path.write_bytes(content))
         _write(card)
     except OSError as error:
         raise SpatialVizError(
-            f"cannot write {pretrained_folder()}: {error.strerror or error}; make it writable, or make room there"
+            f"cannot write {pretrained_folder()}: {error.strerror or error}; make it writable, or make room there, and "
+            "publish again"
         ) from error
     return card
 
@@ -132,13 +142,13 @@ def _first_pictures(data: Mapping[str, Any], root: Path | None) -> bool:
         return False
 
 
-def _more(card: Mapping[str, Any], results: Iterable[Accuracy]) -> dict[str, Any]:
+def _more(card: Mapping[str, Any], results: Iterable[Accuracy], again: bool = False) -> dict[str, Any]:
     """Of each adversary the number of ``pictures``, the ``accuracy`` and its 95 % Wilson interval from ``low`` to
-    ``high``; of those alone of which the card knows fewer pictures."""
+    ``high``; of those alone of which the card knows fewer pictures, or, measured ``again``, as many."""
     told: dict[str, Any] = {}
     for result in results:
         name = card_key(result.adversary)
-        if result.n <= card.get(f"{name}_pictures", 0):
+        if result.n < card.get(f"{name}_pictures", 0) + (not again):
             continue
         shares = {"accuracy": result.accuracy, "low": result.low, "high": result.high}
         told[f"{name}_pictures"] = result.n
@@ -157,7 +167,7 @@ def _write(card: dict[str, Any]) -> None:
     order = list(RECIPES)
     models = sorted(cards.values(), key=lambda entry: (str(entry["data"]), order.index(entry["recipe"])))
     text = json.dumps({"schema": 1, "models": models}, indent=2, ensure_ascii=False)
-    replace(pretrained_folder() / MANIFEST, lambda partial: partial.write_text(text + "\n", encoding="utf-8"))
+    replace(pretrained_folder() / MANIFEST, lambda path: path.write_text(text + "\n", encoding="utf-8"))
 
 
 def _cards() -> tuple[dict[str, Any], ...]:

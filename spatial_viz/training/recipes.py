@@ -47,7 +47,7 @@ RECIPES = {
         Recipe("linf-8", crop=True, epsilon=8 / 255),
     )
 }
-"""In the order in which they are listed everywhere."""
+"""In the order in which cards and learning curves list them."""
 EPSILON_OF = {"mnist": 0.3}
 """Where another noise than that of the recipe is the usual one (Madry et al., ICLR 2018)."""
 

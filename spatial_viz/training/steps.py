@@ -28,7 +28,7 @@ class Training:
 
     Parameters
     ----------
-    pictures: those to train on, in memory.
+    pictures: those to train on, in memory; they move to a GPU that has room for them.
     team: the processes that share the work.
 
     ``step`` counts the steps that are done, ``loss`` is their running mean, ``seconds`` what they took.
@@ -45,7 +45,7 @@ class Training:
         normalise, self.core = _networks(plan, pictures)
         self.network: nn.Module = nn.Sequential(normalise, self.core)
         self.network.to(team.device).to(memory_format=torch.channels_last)
-        self.pictures = replace(pictures, pictures=pictures.pictures.to(team.device))
+        self.pictures = replace(pictures, pictures=_held(pictures.pictures, team.device))
         if plan.sync_batch_norm:
             if team.device.type != "cuda":
                 raise InvalidInput("batch norm is computed together on GPUs only; leave --sync-batch-norm out")
@@ -86,7 +86,7 @@ class Training:
         plan, recipe, device = self.plan, self.recipe, self.team.device
         batch, epoch, candidates = self.next_batch(), self.epoch, self.candidates
         places = self.team.share(batch)
-        images = augment(self.pictures, places, epoch, plan.seed, recipe.crop)
+        images = augment(self.pictures, places, epoch, plan.seed, recipe.crop).to(device)
         labels = self.pictures.labels[places].to(device)
         natural = images if recipe.invariance else None
         if recipe.epsilon:
@@ -160,6 +160,12 @@ def channel_statistics(pictures: Tensor) -> tuple[tuple[float, ...], tuple[float
     """Mean and standard deviation per channel of uint8 N×H×W×C pictures, in [0, 1], rounded to four digits."""
     values = pictures[:: max(1, len(pictures) // 5000)].float().div(255).flatten(0, 2)
     return tuple(round(v, 4) for v in values.mean(0).tolist()), tuple(round(v, 4) for v in values.std(0).tolist())
+
+
+def _held(pictures: Tensor, device: torch.device) -> Tensor:
+    """The pictures on the device where they leave it room to work, else where they are."""
+    room = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0
+    return pictures.to(device) if pictures.nbytes < room / 4 else pictures
 
 
 def steps_per_epoch(count: int, plan: TrainingPlan) -> int:
