@@ -95,7 +95,8 @@ def starts_figure(landscape: xr.Dataset, path_losses: np.ndarray, theme: Theme =
                    hovertemplate="began at %{y:.2f} nats<extra></extra>"),
     ]  # fmt: skip
     close = int((reached >= worst - 0.05).sum())
-    notes = [f"{close} of {len(reached)} starts come within 0.05 nats of the grid's {decimal(worst)}"]
+    notes = [f"{close} of {len(reached)} starts come within 0.05 nats of the grid's {decimal(worst)}",
+             "line: where it began"]  # fmt: skip
     figure = new_figure(traces, landscape, theme, "How far each start got", notes, 300)
     figure.add_hline(y=worst, line={"color": palette(theme)["text"], "dash": "dot"}, annotation_text="grid")
     figure.update_layout(
