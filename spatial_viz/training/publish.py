@@ -59,11 +59,11 @@ def publish(run: Path, root: Path | None = None, pictures: int = 2000) -> dict[s
         raise InvalidInput(f"{plan.data} has no test/ with pictures that the training did not see; put some there")
     data = read(plan.data, root, "train", size=plan.size, mirrored=plan.mirrored)
     history = history_of(run)
+    classifier = load_trained(run)
+    classifier.name = name
     described = json.loads((run / DESCRIPTION).read_text(encoding="utf-8"))
     if (list(data.class_names), list(data.pictures.shape[1:3])) != (described["class_names"], described["input_size"]):
         raise InvalidInput(f"{plan.data} has other classes or sizes than when {run} was trained; train again")
-    classifier = load_trained(run)
-    classifier.name = name
     training, validation = split_validation(data, plan.validation)
     held_out = validation if len(validation) else training  # margins of logits hardly depend on who saw the pictures
     draws = TransformGrid.paper(classifier.input_size).draw(CALIBRATION_TRANSFORMS, seed=1)
