@@ -244,7 +244,7 @@ def test_a_full_disk_while_metrics_are_written(
             written += 1
             return open(*path, **how) if written <= 2 else FullDisk()  # type: ignore[call-overload, no-any-return]
 
-        patch.setattr(metrics, "open", opened, raising=False)  # on the second epoch, after its first line
+        patch.setattr(metrics, "open", opened, raising=False)  # in the second epoch, at step 10
         with pytest.raises(SpatialVizError) as told:
             train(plan(), data, out)
     assert str(told.value) == (

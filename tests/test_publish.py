@@ -34,13 +34,19 @@ def shipped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return folder
 
 
+def trained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, test: int, **changes: int) -> tuple[Path, Path]:
+    """The folder of toy pictures that pass for CIFAR-10, ``test`` of each class to test with, and that of a training
+    on them."""
+    add_small_networks(monkeypatch)
+    root, run = toy_folder(tmp_path / "data", CLASS_NAMES["cifar10"], train=12, test=test), tmp_path / "run"
+    train(plan(data="cifar10", recipe="augment-30", **changes), read("cifar10", root, "train"), run)
+    return root, run
+
+
 def test_a_card_says_what_was_done_and_what_the_shipped_file_reaches(
     shipped: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    add_small_networks(monkeypatch)
-    root = toy_folder(tmp_path / "data", CLASS_NAMES["cifar10"], train=12, test=4)
-    run = tmp_path / "run"
-    train(plan(data="cifar10", recipe="augment-30", validation=20, epochs=2), read("cifar10", root, "train"), run)
+    root, run = trained(monkeypatch, tmp_path, test=4, validation=20, epochs=2)
     card = publish.publish(run, root, pictures=20)
     assert manifest() == (json.loads(json.dumps(card)),)
     assert card["hardware"] and card["versions"].keys() == {"spatial_viz", "torch"} and card["hours"] >= 0
@@ -67,10 +73,7 @@ def test_a_card_says_what_was_done_and_what_the_shipped_file_reaches(
 def test_one_that_is_stopped_changes_nothing_and_goes_on(
     shipped: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    add_small_networks(monkeypatch)
-    root = toy_folder(tmp_path / "data", CLASS_NAMES["cifar10"], train=12, test=2)
-    run = tmp_path / "run"
-    train(plan(data="cifar10", recipe="augment-30", validation=0, epochs=1), read("cifar10", root, "train"), run)
+    root, run = trained(monkeypatch, tmp_path, test=2, validation=0, epochs=1)
     asked: list[Any] = []
 
     def stop(*arguments: Any, **chosen: Any) -> Any:
@@ -154,10 +157,7 @@ def test_own_pictures_need_some_that_the_training_did_not_see_and_a_name_of_thei
 def test_a_run_over_more_pictures_brings_the_card_up_to_date(
     shipped: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    add_small_networks(monkeypatch)
-    root = toy_folder(tmp_path / "data", CLASS_NAMES["cifar10"], train=12, test=4)
-    run = tmp_path / "run"
-    train(plan(data="cifar10", recipe="augment-30", validation=20, epochs=1), read("cifar10", root, "train"), run)
+    root, run = trained(monkeypatch, tmp_path, test=4, validation=20, epochs=1)
     publish.publish(run, root, pictures=10)
     (card,) = manifest()
     asked = EvaluationPlan(("natural", "random", "grid"), shard=7)

@@ -75,7 +75,6 @@ def publish(run: Path, root: Path | None = None, pictures: int = 2000) -> dict[s
     measure = partial(evaluate, classifier, plan.data, root=root, store=store, resume=True)
     report = measure(EvaluationPlan(("random", "worst-of-10", "grid")), limit=pictures)
     (grid,) = (entry["grid"] for entry in report.run["classifiers"])
-    content = weights.read_bytes()
     card: dict[str, Any] = {
         "name": name,
         "file": f"{name.replace('/', '-')}.safetensors",
@@ -97,7 +96,7 @@ def publish(run: Path, root: Path | None = None, pictures: int = 2000) -> dict[s
         card |= {key: value for key, value in there.items() if key.endswith(MEASURED)}
     card |= _more(card, (*measure(EvaluationPlan(("natural",))).results, *report.results), again=True)
     try:
-        replace(pretrained_folder() / card["file"], lambda path: path.write_bytes(content))
+        replace(pretrained_folder() / card["file"], lambda path: path.write_bytes(weights.read_bytes()))
         _write(card)
     except OSError as error:
         raise SpatialVizError(
