@@ -6,6 +6,7 @@ it, folds into the convolution for evaluation (`spatial_viz.networks.fold_batch_
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
 
@@ -15,6 +16,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spatial_viz.errors import InvalidInput, did_you_mean
+
+ADDED = "+"
+"""In the name of a layer: a shallower network has none like it."""
 
 
 @torch.fx.wrap  # a trace would keep the way that it happened to take
@@ -51,12 +55,16 @@ class ConvUnit(nn.Sequential):
 
 
 class ResidualPair(nn.Module):
-    """Two units with a shortcut around them (He et al., *Deep residual learning*, CVPR 2016)."""
+    """Two units with a shortcut around them (He et al., *Deep residual learning*, CVPR 2016).
 
-    def __init__(self, channels: int) -> None:
+    Built with a ``scale`` below 1, that of its last batch norm, it starts close to the identity.
+    """
+
+    def __init__(self, channels: int, scale: float = 1.0) -> None:
         super().__init__()
         self.first = ConvUnit(channels, channels)
         self.second = ConvUnit(channels, channels)
+        nn.init.constant_(self.second[1].weight, scale)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.second(self.first(x))
@@ -72,6 +80,8 @@ class SmallResNet(nn.Module):
     widths: channels of the stem and of the three stages, each of which halves the resolution.
     scale: factor on the logits; keeps the softmax soft early in training.
     blur: whether a stage halves the resolution by `MaxBlurPool` or by plain 2×2 maxima.
+    pairs: residual pairs of the three stages. Those beyond the first of a stage start close to the identity, so that a
+        network can go on from the weights of a shallower one (`load_weights`).
 
     ``forward`` maps N×channels×H×W (already normalised) to N×classes logits.
     """
@@ -83,20 +93,17 @@ class SmallResNet(nn.Module):
         widths: tuple[int, int, int, int] = (32, 64, 128, 256),
         scale: float = 0.125,
         blur: bool = False,
+        pairs: tuple[int, int, int] = (1, 1, 1),
     ) -> None:
         super().__init__()
-        stem, one, two, three = widths
         pool = MaxBlurPool if blur else partial(nn.MaxPool2d, 2)
-        self.features = nn.Sequential(
-            ConvUnit(channels, stem),
-            ConvUnit(stem, one, pool()),
-            ResidualPair(one),
-            ConvUnit(one, two, pool()),
-            ResidualPair(two),
-            ConvUnit(two, three, pool()),
-            ResidualPair(three),
-        )
-        self.head = nn.Linear(three, classes, bias=False)
+        layers: dict[str, nn.Module] = {"0": ConvUnit(channels, widths[0])}
+        for stage, (before, width, count) in enumerate(zip(widths[:-1], widths[1:], pairs, strict=True)):
+            layers[f"{2 * stage + 1}"] = ConvUnit(before, width, pool())
+            for added in range(count):
+                layers[f"{2 * stage + 2}{ADDED * added}"] = ResidualPair(width, scale=0.1 if added else 1)
+        self.features = nn.Sequential(OrderedDict(layers))
+        self.head = nn.Linear(widths[-1], classes, bias=False)
         self.scale = scale
 
     def forward(self, x: Tensor) -> Tensor:
@@ -175,12 +182,14 @@ class WhitenedConvNet(nn.Module):
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "small-resnet": SmallResNet,
     "blurpool-resnet": partial(SmallResNet, blur=True),
+    "deep-blurpool-resnet": partial(SmallResNet, blur=True, pairs=(2, 2, 1)),
     "whitened-convnet": WhitenedConvNet,
     "light-convnet": partial(WhitenedConvNet, widths=(48, 128, 256), pool_first=True),
     "tiny-convnet": partial(WhitenedConvNet, widths=(24, 48, 96), pool_first=True),
 }
-"""By name; ``blurpool-resnet`` is for robustness against turns and shifts, ``light-convnet`` for trainings that ask the
-network often, ``tiny-convnet`` for small grey pictures such as digits."""
+"""By name; ``blurpool-resnet`` is for robustness against turns and shifts, ``deep-blurpool-resnet`` can go on from its
+weights with a quarter more computation, ``light-convnet`` is for trainings that ask the network often and
+``tiny-convnet`` for small grey pictures such as digits."""
 
 
 def build_network(name: str, **options: object) -> nn.Module:
@@ -194,13 +203,18 @@ def count_parameters(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def load_weights(network: nn.Module, state: dict[str, Tensor]) -> None:
-    """Load weights of any precision, with or without batch norm's counters; a RuntimeError says what does not fit."""
+def load_weights(network: nn.Module, state: dict[str, Tensor], shallower: bool = False) -> None:
+    """Load weights of any precision, with or without batch norm's counters; a RuntimeError says what does not fit.
+
+    ``shallower``: whether they may be those of a network with fewer residual pairs; the pairs added to it stay as they
+    are.
+    """
     broken = [name for name, value in state.items() if not value.isfinite().all()]
     if broken:
         raise RuntimeError(f"{broken[0]} has values that are not finite")
     missing, unexpected = network.load_state_dict({name: v.float() for name, v in state.items()}, strict=False)
-    if unexpected or any(not name.endswith("num_batches_tracked") for name in missing):
+    missing = [name for name in missing if not name.endswith("num_batches_tracked")]
+    if unexpected or any(not shallower or ADDED not in name for name in missing):
         raise RuntimeError(f"missing {missing}, unexpected {unexpected}")
 
 

@@ -315,6 +315,24 @@ def test_weights_that_are_no_numbers_are_neither_written_nor_read(tmp_path: Path
         load_weights(network, stored)
 
 
+def test_a_deeper_network_goes_on_from_the_weights_of_a_shallower_one() -> None:
+    torch.manual_seed(0)
+    shallow, deep = build_network("blurpool-resnet").eval(), build_network("deep-blurpool-resnet").eval()
+    load_weights(deep, shallow.state_dict(), shallower=True)
+    images = torch.rand(4, 3, 32, 32)
+    with torch.no_grad():  # close to the identity, not at it: a scale of zero before a ReLU would never learn
+        torch.testing.assert_close(deep(images).softmax(1), shallow(images).softmax(1), atol=0.01, rtol=0)
+    deep(images).sum().backward()
+    assert all(value.grad is not None and value.grad.abs().sum() > 0 for value in deep.parameters())
+    with pytest.raises(RuntimeError, match=r"missing \['features.2\+.first"):
+        load_weights(deep, shallow.state_dict())
+    with pytest.raises(RuntimeError, match=r"unexpected \['features.2\+.first"):
+        load_weights(shallow, deep.state_dict(), shallower=True)
+    part = {name: value for name, value in shallow.state_dict().items() if not name.startswith("features.6")}
+    with pytest.raises(RuntimeError, match=r"missing .*features.6.first"):
+        load_weights(deep, part, shallower=True)
+
+
 def test_training_does_not_begin_from_weights_of_another_network(data: PictureSet, tmp_path: Path) -> None:
     file = tmp_path / "weights.safetensors"
     write_weights(build_network("tiny-convnet", channels=1), file)

@@ -28,7 +28,10 @@ def train(
         bool, typer.Option(help="Whether a picture means the same in the mirror; digits never do.")
     ] = TrainingPlan.mirrored,
     network: Annotated[
-        str, typer.Option(help="small-resnet, blurpool-resnet, whitened-convnet, light-convnet or tiny-convnet.")
+        str,
+        typer.Option(
+            help="small-resnet, blurpool-resnet, deep-blurpool-resnet, whitened-convnet, light-convnet or tiny-convnet."
+        ),
     ] = TrainingPlan.network,
     epochs: Annotated[int, typer.Option(min=1)] = TrainingPlan.epochs,
     batch: Annotated[int, typer.Option(min=2, help="Pictures of a step, of all processes.")] = TrainingPlan.batch,
@@ -51,7 +54,10 @@ def train(
     validation: Annotated[
         int | None, typer.Option(min=0, help="Training pictures held out. Default: val/, or a tenth, at most 5,000.")
     ] = None,
-    initial: Annotated[Path | None, typer.Option(help="Weights (safetensors) to start from.")] = None,
+    initial: Annotated[
+        Path | None,
+        typer.Option(help="Weights (safetensors) to start from, of this network or of the same with fewer layers."),
+    ] = None,
     partial_batch: Annotated[
         bool, typer.Option("--partial-batch", help="Train on what is left at the end of an epoch, too.")
     ] = False,

@@ -198,7 +198,7 @@ def _networks(plan: TrainingPlan, pictures: PictureSet) -> tuple[nn.Module, nn.M
         if not Path(plan.initial).is_file():
             raise MissingFile(f"there are no weights at {plan.initial}; train them first, or leave --initial out")
         try:
-            load_weights(core, load_file(plan.initial))
+            load_weights(core, load_file(plan.initial), shallower=True)
         except (SafetensorError, RuntimeError) as error:
             raise InvalidInput(
                 f"{plan.initial} does not hold the weights of a {plan.network} for {len(pictures.class_names)} classes "
