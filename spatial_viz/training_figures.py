@@ -1,4 +1,4 @@
-"""How one training went: loss, learning rate, candidates and validation accuracy over its epochs."""
+"""How one training went: loss, learning rate, candidates and validation accuracies over its epochs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ def training_figure(epochs: Lines, steps: Lines = (), theme: Theme = "light") ->
     Parameters
     ----------
     epochs: as in the metrics of a training, or as ``learning_curve`` on a card: ``epoch`` (from 1), ``loss``,
-        ``learning_rate``, ``candidates``, ``validation_accuracy`` (None where no pictures were held out).
+        ``learning_rate``, ``candidates``, ``validation_accuracy`` (None where no pictures were held out), and
+        where it was measured ``validation_worst_of_10``.
     steps: the finer lines of the metrics: ``epochs_done``, ``loss``, ``learning_rate``. Where there are any, loss and
         learning rate are drawn from them.
 
@@ -34,14 +35,17 @@ def training_figure(epochs: Lines, steps: Lines = (), theme: Theme = "light") ->
     if any(line["candidates"] for line in epochs):
         panels.append(("random transforms tried on each picture", ends, epochs, "candidates", "d",
                        {"rangemode": "tozero", "dtick": _spacing(epochs)}))  # fmt: skip
-    if any(line["validation_accuracy"] is not None for line in epochs):
-        panels.append(("validation accuracy, pictures as they are", ends, epochs, "validation_accuracy", ".1%",
-                       {"tickformat": ".1~%"}))  # fmt: skip
+    for key, about in (("validation_accuracy", "pictures as they are"),
+                       ("validation_worst_of_10", "worst of 10 random transforms")):  # fmt: skip
+        if any(line.get(key) is not None for line in epochs):
+            measured = [line for line in epochs if line.get(key) is not None]
+            panels.append((f"validation accuracy, {about}", [line["epoch"] for line in measured], measured, key, ".1%",
+                           {"tickformat": ".1~%"}))  # fmt: skip
     titles = [f"<b>{panel[0]}</b>" for panel in panels]
     figure = make_subplots(rows=len(panels), cols=1, shared_xaxes=True, vertical_spacing=0.3 / len(panels),
                            subplot_titles=titles)  # fmt: skip
     for row, (_, at, lines, key, form, axis) in enumerate(panels, 1):
-        dots = lines is epochs
+        dots = lines is not steps
         trace = go.Scatter(
             x=at, y=[line[key] for line in lines], mode="lines+markers" if dots else "lines", name=key,
             # Their number holds for the whole epoch that ends at the dot.
@@ -73,6 +77,8 @@ def training_alt(epochs: Lines) -> str:
     words = f"loss {line['loss']:.3f} nats, learning rate {line['learning_rate']:.4f}"
     if line["validation_accuracy"] is not None:
         words += f", validation accuracy {line['validation_accuracy']:.1%}"
+    if line.get("validation_worst_of_10") is not None:
+        words += f", at the worst of 10 random transforms {line['validation_worst_of_10']:.1%}"
     return f"After {line['epoch']} epoch{'s' if line['epoch'] > 1 else ''}: {words}."
 
 

@@ -51,7 +51,9 @@ def test_a_card_says_what_was_done_and_what_the_shipped_file_reaches(
     assert manifest() == (json.loads(json.dumps(card)),)
     assert card["hardware"] and card["versions"].keys() == {"spatial_viz", "torch"} and card["hours"] >= 0
     assert [line["epoch"] for line in card["learning_curve"]] == [1, 2]
-    expected = {"epoch", "loss", "learning_rate", "candidates", "validation_accuracy"}
+    expected = {
+        "epoch", "loss", "learning_rate", "candidates", "validation_accuracy", "validation_worst_of_10",
+    }  # fmt: skip
     assert all(line.keys() == expected for line in card["learning_curve"])
 
     classifier = load_classifier("cifar10/augment-30")

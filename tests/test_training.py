@@ -21,7 +21,7 @@ from spatial_viz.networks import SmallResNet, WhitenedConvNet
 from spatial_viz.training import steps
 from spatial_viz.training.adversaries import worst_candidate, worst_noise
 from spatial_viz.training.data import PictureSet, augment, split_validation, to_images
-from spatial_viz.training.loop import train
+from spatial_viz.training.loop import accuracy_under_attack, train
 from spatial_viz.training.metrics import read_metrics
 from spatial_viz.training.recipes import RECIPES, candidates_at, epsilon_at, find_recipe
 from spatial_viz.training.steps import Lookahead
@@ -137,6 +137,35 @@ def test_every_recipe_learns_and_writes_what_it_promises(
     weights = load_file(tmp_path / "weights.safetensors")
     assert all(value.dtype == torch.float16 for value in weights.values())
     assert not any("num_batches_tracked" in name for name in weights)
+
+
+def test_after_every_epoch_validation_pictures_are_attacked_as_an_evaluation_would(
+    data: PictureSet, small: None, tmp_path: Path
+) -> None:
+    network = train(plan(network="smooth", epochs=2, validation=60), data, tmp_path)
+    _, held_out = split_validation(data, 60)
+    images, draws = to_images(held_out.pictures), draw_transforms(TransformGrid.paper(32), np.arange(60), 10, seed=0)
+    right = torch.ones(60, dtype=torch.bool)
+    with torch.no_grad():
+        for moves in (torch.zeros(60, 3), *draws.unbind(1)):
+            right &= network.eval()(warp(images, moves)).argmax(1) == held_out.labels
+    assert 0 < right.sum() < 60, "choose another training, or nothing is tested"
+    assert read_metrics(tmp_path).epochs[-1]["validation_worst_of_10"] == pytest.approx(right.double().mean().item())
+    network.train()
+    accuracy_under_attack(network, held_out)
+    assert network.training
+    assert accuracy_under_attack(network, held_out.subset(torch.arange(0))) is None
+
+
+def test_an_interruption_of_the_validation_ends_the_training(
+    data: PictureSet, small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("spatial_viz.attacks.WorstOfK.search", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train(plan(), data, tmp_path)
 
 
 def test_invariance_pulls_the_two_predictions_together(data: PictureSet, small: None, tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from spatial_viz.training.metrics import read_metrics
 from spatial_viz.training_figures import training_figure
 
 EPOCHS = [{"epoch": 1, "loss": 1.5, "learning_rate": 0.2, "candidates": 1, "validation_accuracy": 0.5},
-          {"epoch": 2, "loss": 1.0, "learning_rate": 0.0, "candidates": 10, "validation_accuracy": 0.75}]  # fmt: skip
+          {"epoch": 2, "loss": 1.0, "learning_rate": 0.0, "candidates": 10, "validation_accuracy": 0.75,
+           "validation_worst_of_10": 0.25}]  # fmt: skip
 STEPS = [{"step": at, "epochs_done": at / 20, "loss": 2 - at / 40, "learning_rate": 0.1, "pictures_per_second": 5.0}
          for at in (10, 20, 30, 40)]  # fmt: skip
 
@@ -30,12 +31,16 @@ def test_every_quantity_has_its_curve() -> None:
         "learning_rate": ([0.5, 1.0, 1.5, 2.0], [0.1] * 4),
         "candidates": ([1, 2], [1, 10]),
         "validation_accuracy": ([1, 2], [0.5, 0.75]),
+        "validation_worst_of_10": ([2], [0.25]),
     }
+    alt = "After 2 epochs: loss 1.000 nats, learning rate 0.0000, validation accuracy 75.0%, "
+    assert training_figure(EPOCHS).layout.meta["alt"] == f"{alt}at the worst of 10 random transforms 25.0%."
     assert curves(training_figure(EPOCHS))["loss"] == ([1, 2], [1.5, 1.0]), "a card has no steps"
 
 
 def test_what_a_training_has_not_is_left_out() -> None:
-    plain = [{**line, "candidates": 0, "validation_accuracy": None} for line in EPOCHS]
+    plain = [{**line, "candidates": 0, "validation_accuracy": None, "validation_worst_of_10": None}
+             for line in EPOCHS]  # fmt: skip
     figure = training_figure(plain)
     assert list(curves(figure)) == ["loss", "learning_rate"]
     assert figure.layout.meta["alt"] == "After 2 epochs: loss 1.000 nats, learning rate 0.0000."

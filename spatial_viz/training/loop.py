@@ -15,10 +15,12 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from spatial_viz.classifiers import DESCRIPTION, WEIGHTS
+from spatial_viz.attacks import WorstOfK
+from spatial_viz.classifiers import DESCRIPTION, WEIGHTS, Classifier
 from spatial_viz.errors import InvalidInput, SpatialVizError
 from spatial_viz.exports import to_html
 from spatial_viz.files import checksum
+from spatial_viz.grids import TransformGrid
 from spatial_viz.networks import fold_batch_norm
 from spatial_viz.training.checkpoints import begin, fingerprint, pack, write_weights
 from spatial_viz.training.data import PictureSet, describe, split_validation, to_images
@@ -32,6 +34,8 @@ from spatial_viz.training_figures import training_figure
 from spatial_viz.version import VERSION
 
 EVALUATION_BATCH = 512
+ATTACKED = 500
+"""Validation pictures that are attacked after every epoch."""
 CHECKPOINT_SECONDS = 180
 LOG_STEPS = 10
 PAGE = "training.html"
@@ -128,9 +132,10 @@ class Keeper:
             log(self.out, {"step": run.step, "epochs_done": done, **told, "pictures_per_second": pace})
             self.pictures, self.seconds = 0, run.seconds
         if run.step % run.steps_per_epoch == 0:
-            accuracy = natural_accuracy(run.network, self.validation)
             log(self.out, {"epoch": self.epoch, **told, "candidates": self.candidates,
-                           "validation_accuracy": accuracy, "seconds": round(run.seconds, 1)})  # fmt: skip
+                           "validation_accuracy": natural_accuracy(run.network, self.validation),
+                           "validation_worst_of_10": accuracy_under_attack(run.network, self.validation),
+                           "seconds": round(run.seconds, 1)})  # fmt: skip
             self.draw()
 
     def draw(self) -> None:
@@ -167,3 +172,23 @@ def natural_accuracy(network: nn.Module, data: PictureSet) -> float | None:
         correct += int((predicted == data.labels[part].to(device)).sum())
     network.train()
     return correct / len(data)
+
+
+def accuracy_under_attack(network: nn.Module, data: PictureSet) -> float | None:
+    """Share of up to 500 of the pictures that stay right as they are and at ten random transforms within the paper's
+    limits, always the same ones; None where there are no pictures."""
+    if not len(data):
+        return None
+    count, height, width, channels = data.pictures.shape
+    places = torch.arange(count) if count <= ATTACKED else torch.linspace(0, count - 1, ATTACKED).long()  # all classes
+    classifier = Classifier(
+        network, class_names=data.class_names, input_size=(height, width),
+        mean=(0.0,) * channels, std=(1.0,) * channels,  # the network normalises
+    )  # fmt: skip
+    images, limits = to_images(data.pictures[places]), TransformGrid.paper((height, width))
+    device = str(next(network.parameters()).device)
+    found = WorstOfK(k=10)(classifier, images, data.labels[places], limits, indices=places, device=device)
+    network.train()
+    if not found.complete:
+        raise KeyboardInterrupt  # an attack keeps what it has when it is interrupted; the training ends
+    return float(found.robust.double().mean())

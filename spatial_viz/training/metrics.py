@@ -24,8 +24,9 @@ class Metrics:
     ``starts``: ``hardware`` in words, ``versions``, and where it began, ``began_from``: the SHA-256 of those weights.
     ``steps``: ``step`` (steps done), ``epochs_done`` (with a fraction), ``loss`` (running mean), ``learning_rate``,
     ``pictures_per_second``.
-    ``epochs``: ``epoch`` (from 1), ``loss``, ``learning_rate``, ``candidates``, ``validation_accuracy`` (None without
-    pictures held out), ``seconds`` of training so far.
+    ``epochs``: ``epoch`` (from 1), ``loss``, ``learning_rate``, ``candidates``, ``validation_accuracy`` of the pictures
+    as they are, ``validation_worst_of_10`` (of up to 500 of them, at ten random transforms within the paper's limits;
+    both are None without pictures held out), ``seconds`` of training so far.
     """
 
     starts: tuple[dict[str, Any], ...]
