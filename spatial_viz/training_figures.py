@@ -36,7 +36,7 @@ def training_figure(epochs: Lines, steps: Lines = (), theme: Theme = "light") ->
         panels.append(("random transforms tried on each picture", ends, epochs, "candidates", "d",
                        {"rangemode": "tozero", "dtick": _spacing(epochs)}))  # fmt: skip
     for key, about in (("validation_accuracy", "pictures as they are"),
-                       ("validation_worst_of_10", "worst of 10 random transforms")):  # fmt: skip
+                       ("validation_worst_of_10", "worst of 10")):  # fmt: skip
         if any(line.get(key) is not None for line in epochs):
             measured = [line for line in epochs if line.get(key) is not None]
             panels.append((f"validation accuracy, {about}", [line["epoch"] for line in measured], measured, key, ".1%",
