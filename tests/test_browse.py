@@ -262,6 +262,7 @@ def test_a_full_run_has_all_charts(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert not page.exception and not page.error
     assert len(page.get("plotly_chart")) == 3
     assert "are not on this machine" in page.info[0].value and "load_dataset" in page.code[0].value
+    assert "other weights than those that ship as cifar10/standard" in page.warning[0].value, "a made-up network"
     assert sorted(len(table.value) for table in page.dataframe) == [10, 24]
 
 

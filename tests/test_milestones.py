@@ -9,6 +9,7 @@ import pytest
 
 from spatial_viz.classifiers import manifest
 from spatial_viz.evaluation.milestones import groups, measured, recipe_group, vote_groups
+from spatial_viz.evaluation.plan import EvaluationPlan, settings_of
 from spatial_viz.evaluation.published import COLUMNS, published, rows_of, rows_of_card
 from spatial_viz.intervals import wilson
 
@@ -42,8 +43,8 @@ def with_rows(
     names = {entry["classifier"] for entry in entries}
     report = {
         "schema": 1,
-        "run": {"classifiers": [{"name": name, "grid": grid} for name in names], "complete": complete,
-                "data": {"name": "cifar10", "split": "test"}, "plan": {"padding": padding}},
+        "run": {"classifiers": [{"name": name, "grid": grid, "hash": "0"} for name in names], "complete": complete,
+                "data": {"name": "cifar10", "split": "test"}, "plan": settings_of(EvaluationPlan(padding=padding))},
         "results": results,
     }  # fmt: skip
     rows = pd.DataFrame(rows_of(report, "measured here", "run"), columns=list(COLUMNS))

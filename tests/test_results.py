@@ -11,12 +11,16 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 from synthetic import write_run
+from toy_training import toy_folder
 
 from docs.results import document, ship
 from spatial_viz.classifiers import manifest
 from spatial_viz.errors import CorruptFile
+from spatial_viz.evaluation.plan import EvaluationPlan
 from spatial_viz.evaluation.published import (
     COLUMNS,
+    OTHER_WEIGHTS,
+    SOURCES,
     all_results,
     best_known,
     columns_in,
@@ -25,8 +29,10 @@ from spatial_viz.evaluation.published import (
     series_names,
 )
 from spatial_viz.evaluation.report import report_on
+from spatial_viz.evaluation.run import evaluate
 from spatial_viz.evaluation.summary import read_summary
 from spatial_viz.result_figures import accuracy_figure
+from spatial_viz.samples import CLASS_NAMES
 
 ADVERSARIES = ("natural", "grid")
 
@@ -71,6 +77,26 @@ def test_measured_shipped_and_published_are_one_table(tmp_path: Path) -> None:
     assert not all_results(tmp_path / "none", tmp_path / "none")[1]
     with pytest.raises(CorruptFile):
         rows_of({"schema": 2}, "shipped", "x.json")
+
+
+def test_what_other_weights_of_the_same_name_reached_is_told_apart(tmp_path: Path) -> None:
+    """Whoever trains a classifier anew and publishes it has runs of the one before."""
+    folder = write_run(tmp_path, 60)  # of a made-up network
+    table, _ = all_results(tmp_path, tmp_path)
+    assert set(table.loc[table["citation"] == folder.name, "classifier"]) == {"cifar10/standard, other weights"}
+    data, store = toy_folder(tmp_path / "data", CLASS_NAMES["cifar10"], train=0, test=1), tmp_path / "store"
+    for vote in (0, 2):  # the shipped one by itself, and by its vote
+        evaluate("cifar10/standard", str(data), EvaluationPlan(("natural",), vote=vote), store=store)
+    table, _ = all_results(
+        store, tmp_path / "none", [card for card in manifest() if card["name"] == "cifar10/standard"]
+    )
+    here = table[table["source"] == SOURCES[0]]
+    assert list(here["classifier"]) == ["cifar10/standard"] * 2 and sorted(here["vote"]) == [0, 2]
+
+
+def test_what_ships_is_about_the_classifiers_that_ship(tmp_path: Path) -> None:
+    table, problems = all_results(tmp_path)
+    assert not problems and not table["classifier"].str.endswith(OTHER_WEIGHTS).any()
 
 
 def test_the_answer_with_most_pictures_is_drawn(tmp_path: Path) -> None:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Sequence
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from spatial_viz.classifiers import manifest
+from spatial_viz.classifiers import load_classifier, manifest
 from spatial_viz.errors import CorruptFile, SpatialVizError
-from spatial_viz.evaluation.plan import ADVERSARIES, card_key
+from spatial_viz.evaluation.plan import ADVERSARIES, EvaluationPlan, card_key, plan_of, voted
 from spatial_viz.evaluation.report import report_on
 from spatial_viz.evaluation.store import runs_in
 from spatial_viz.intervals import wilson
@@ -25,6 +26,8 @@ COLUMNS = {
     "source": "str", "citation": "str", "complete": "bool",
 }  # fmt: skip
 """Of the table of results. Published figures say neither pictures nor interval, passes, grid nor padding."""
+OTHER_WEIGHTS = ", other weights"
+"""Behind the name of a classifier that ships, where a run asked another one of that name."""
 
 
 def store_folder() -> Path:
@@ -48,7 +51,8 @@ def published() -> pd.DataFrame:
 
 
 def rows_of(report: dict[str, Any], source: str, citation: str) -> list[dict[str, Any]]:
-    """The results of a report (its JSON) as rows of the table.
+    """The results of a report (its JSON) as rows of the table, and in each ``asked``: what `asks_other_weights` wants
+    to know.
 
     Raises
     ------
@@ -58,12 +62,13 @@ def rows_of(report: dict[str, Any], source: str, citation: str) -> list[dict[str
         if report["schema"] != 1:
             raise ValueError(f"its schema is {report['schema']!r}, not 1")
         run = report["run"]
-        grids = {entry["name"]: entry["grid"] for entry in run["classifiers"]}
+        plan = plan_of(run["plan"])
+        asked = {entry["name"]: {"grid": entry["grid"], "asked": (entry, plan)} for entry in run["classifiers"]}
         data = run["data"]["name"] + ("" if run["data"]["split"] == "test" else f", {run['data']['split']}")
         shared = {"data": data, "padding": run["plan"]["padding"], "source": source, "citation": citation,
                   "complete": bool(run["complete"])}  # fmt: skip
         keys = ("classifier", "adversary", "vote", "n", "accuracy", "low", "high", "passes", "passes_full")
-        return [{**{key: entry[key] for key in keys}, "grid": grids[entry["classifier"]], **shared}
+        return [{**{key: entry[key] for key in keys}, **asked[entry["classifier"]], **shared}
                 for entry in report["results"]]  # fmt: skip
     except (KeyError, TypeError, ValueError) as error:
         raise CorruptFile(f"{citation} is no report of evaluate --json ({error})") from error
@@ -90,8 +95,9 @@ def all_results(
     """The table of all results (see `COLUMNS`), and a sentence for every run or file that cannot be read.
 
     By default the folders of `store_folder` and `shipped_folder`, and the cards of the manifest. Measured ones come
-    first, then the published.
+    first, then the published. What was measured with other weights than those that ship under that name says so.
     """
+    cards = manifest() if cards is None else tuple(cards)
     rows: list[dict[str, Any]] = []
     problems: list[str] = []
     for folder in runs_in(store or store_folder()):
@@ -104,9 +110,34 @@ def all_results(
             rows += rows_of(_read(path), SOURCES[1], path.name)
         except SpatialVizError as error:
             problems.append(str(error))
-    for card in manifest() if cards is None else cards:
+    for row in rows:
+        entry, plan = row["asked"]
+        if asks_other_weights(entry, plan, cards):
+            row["classifier"] += OTHER_WEIGHTS
+    for card in cards:
         rows += rows_of_card(card)
     return pd.concat([_typed(pd.DataFrame(rows)), published()], ignore_index=True), problems
+
+
+def asks_other_weights(entry: dict[str, Any], plan: EvaluationPlan, cards: Iterable[dict[str, Any]]) -> bool:
+    """Whether a run asked another classifier than the one that ships under that name: an earlier training, perhaps.
+
+    ``entry``: of the classifier on the card of the run, ``plan``: of the run, ``cards``: of the manifest.
+    """
+    card = next((card for card in cards if card["name"] == entry["name"]), None)
+    if card is None or plan.restrict:  # to classes that a card does not name
+        return False
+    try:
+        return bool(entry["hash"] != _hash_of(card["name"], card["sha256"], plan))
+    except SpatialVizError:  # a file that cannot be read is told of where somebody asks for that classifier
+        return False
+
+
+@cache
+def _hash_of(name: str, sha256: str, plan: EvaluationPlan) -> str:
+    """The hash of the classifier that ships as the plan asks it; ``sha256`` of its file, so that another file is looked
+    at again."""
+    return voted(load_classifier(name), plan).hash
 
 
 def column_of(adversary: str, vote: int) -> str:

@@ -9,10 +9,10 @@ import pandas as pd
 import streamlit as st
 
 from spatial_viz.browse_figures import confusion_figure, failing_heatmap, share_histogram
-from spatial_viz.classifiers import catalogue
+from spatial_viz.classifiers import catalogue, manifest
 from spatial_viz.errors import MissingFile, SpatialVizError
 from spatial_viz.evaluation.finding import Entry, Found, browsable, fetch_command, find_pictures, worst_pictures
-from spatial_viz.evaluation.published import store_folder
+from spatial_viz.evaluation.published import asks_other_weights, store_folder
 from spatial_viz.evaluation.summary import VERDICTS, Summary
 from spatial_viz.explorer.component import keeping, wall
 from spatial_viz.figure_style import decimal, percent
@@ -53,6 +53,12 @@ def page() -> None:
         if not len(summary):
             st.info("This run has not finished a shard yet; look again later.", icon=":material/hourglass_top:")
             return
+        if asks_other_weights(summary.card["classifiers"][0], summary.plan, manifest()):
+            st.warning(
+                f"This run asked other weights than those that ship as {summary.classifier} now. Explore opens with "
+                "the ones that ship, which may answer otherwise.",
+                icon=":material/history:",
+            )
         _numbers(summary)
         if summary.wrong is None:
             st.info(
