@@ -16,6 +16,7 @@ from toy_training import toy_folder
 from docs.results import document, ship
 from spatial_viz.classifiers import manifest
 from spatial_viz.errors import CorruptFile
+from spatial_viz.evaluation.milestones import measured
 from spatial_viz.evaluation.plan import EvaluationPlan
 from spatial_viz.evaluation.published import (
     COLUMNS,
@@ -84,6 +85,7 @@ def test_what_other_weights_of_the_same_name_reached_is_told_apart(tmp_path: Pat
     folder = write_run(tmp_path, 60)  # of a made-up network
     table, _ = all_results(tmp_path, tmp_path)
     assert set(table.loc[table["citation"] == folder.name, "classifier"]) == {"cifar10/standard, other weights"}
+    assert not set(measured(table)["citation"]) & {folder.name}, "no milestone"
     data, store = toy_folder(tmp_path / "data", CLASS_NAMES["cifar10"], train=0, test=1), tmp_path / "store"
     for vote in (0, 2):  # the shipped one by itself, and by its vote
         evaluate("cifar10/standard", str(data), EvaluationPlan(("natural",), vote=vote), store=store)

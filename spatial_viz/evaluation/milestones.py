@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from spatial_viz.evaluation.published import SOURCES, best_known
+from spatial_viz.evaluation.published import OTHER_WEIGHTS, SOURCES, best_known
 from spatial_viz.grids import TransformGrid
 
 DATA = {"cifar10": "CIFAR-10", "imagenet": "ImageNet", "mnist": "MNIST"}
@@ -59,9 +59,10 @@ class Group:
 
 
 def measured(results: pd.DataFrame) -> pd.DataFrame:
-    """Those rows of `published.all_results` that complete runs measured with the paper's grid and black padding; of
-    several answers to one question the one from most pictures."""
+    """Those rows of `published.all_results` that complete runs measured with the paper's grid and black padding, with
+    the weights that ship where any do; of several answers to one question the one from most pictures."""
     table = results[(results["source"] != SOURCES[2]) & (results["padding"] == "black") & results["complete"]]
+    table = table[~table["classifier"].str.endswith(OTHER_WEIGHTS)]
     paper = ",".join(map(str, TransformGrid().granularity))
     table = table[table["grid"].str.startswith(f"{paper} within ±{TransformGrid().rotation:g}°")]
     known = best_known(table)
