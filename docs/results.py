@@ -37,7 +37,8 @@ Written by `make results` from `docs/results/*.json`, from the cards of the clas
 and from the runs in the store; no number here is typed by hand.
 Accuracy in per cent, in brackets the 95 % Wilson interval and the number of pictures; a dash where nothing is known. A
 picture counts as robust against an adversary if it is classified correctly as it is and at every transform that the
-adversary tries; "grid" is exact, over every transform of the grid.
+adversary tries; "grid" is exact, over every transform of the grid. Behind a classifier, "other weights" says that a run
+asked an earlier one of that name.
 """
 
 

@@ -71,7 +71,7 @@ class ResidualPair(nn.Module):
 
 
 class SmallResNet(nn.Module):
-    """A shallow residual network for 28–64 px pictures.
+    """A residual network for 28–64 px pictures.
 
     Parameters
     ----------
@@ -188,7 +188,7 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "tiny-convnet": partial(WhitenedConvNet, widths=(24, 48, 96), pool_first=True),
 }
 """By name; ``blurpool-resnet`` is for robustness against turns and shifts, ``deep-blurpool-resnet`` can go on from its
-weights with a quarter more computation, ``light-convnet`` is for trainings that ask the network often and
+weights and takes a quarter more time, ``light-convnet`` is for trainings that ask the network often and
 ``tiny-convnet`` for small grey pictures such as digits."""
 
 
@@ -213,8 +213,8 @@ def load_weights(network: nn.Module, state: dict[str, Tensor], shallower: bool =
     if broken:
         raise RuntimeError(f"{broken[0]} has values that are not finite")
     missing, unexpected = network.load_state_dict({name: v.float() for name, v in state.items()}, strict=False)
-    missing = [name for name in missing if not name.endswith("num_batches_tracked")]
-    if unexpected or any(not shallower or ADDED not in name for name in missing):
+    missing = [name for name in missing if not (name.endswith("num_batches_tracked") or (shallower and ADDED in name))]
+    if unexpected or missing:
         raise RuntimeError(f"missing {missing}, unexpected {unexpected}")
 
 

@@ -120,7 +120,8 @@ def all_results(
 
 
 def asks_other_weights(entry: dict[str, Any], plan: EvaluationPlan, cards: Iterable[dict[str, Any]]) -> bool:
-    """Whether a run asked another classifier than the one that ships under that name: an earlier training, perhaps.
+    """Whether a run asked another classifier than the one that ships under that name: an earlier training, perhaps, or
+    the same weights in a network that another version of torch describes otherwise.
 
     ``entry``: of the classifier on the card of the run, ``plan``: of the run, ``cards``: of the manifest.
     """
@@ -128,7 +129,7 @@ def asks_other_weights(entry: dict[str, Any], plan: EvaluationPlan, cards: Itera
     if card is None or plan.restrict:  # to classes that a card does not name
         return False
     try:
-        return bool(entry["hash"] != _hash_of(card["name"], card["sha256"], plan))
+        return bool(entry["hash"] != _hash_of(card["name"], card["sha256"], plan if plan.vote else EvaluationPlan()))
     except SpatialVizError:  # a file that cannot be read is told of where somebody asks for that classifier
         return False
 

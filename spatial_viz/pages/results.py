@@ -58,6 +58,7 @@ MEANINGS = {
     "first-order": "The gradient looks for the worst transform, from one random start.",
     "grid": "Every transform of the grid; the picture counts only if it is classified correctly at all of them.",
     "vote of 10": "The class that most of ten random transforms of the picture are taken for is the answer.",
+    "other weights": "The run asked an earlier classifier of that name than the one that is offered now.",
     "interval": "The thin line on a bar is the 95 % Wilson interval: how far chance in the choice of pictures reaches.",
 }
 

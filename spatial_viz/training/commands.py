@@ -56,7 +56,9 @@ def train(
     ] = None,
     initial: Annotated[
         Path | None,
-        typer.Option(help="Weights (safetensors) to start from, of this network or of the same with fewer layers."),
+        typer.Option(
+            help="Weights (safetensors) to start from. deep-blurpool-resnet also takes those of blurpool-resnet."
+        ),
     ] = None,
     partial_batch: Annotated[
         bool, typer.Option("--partial-batch", help="Train on what is left at the end of an epoch, too.")

@@ -187,8 +187,12 @@ def accuracy_under_attack(network: nn.Module, data: PictureSet) -> float | None:
     )  # fmt: skip
     images, limits = to_images(data.pictures[places]), TransformGrid.paper((height, width))
     device = str(next(network.parameters()).device)
-    found = WorstOfK(k=10)(classifier, images, data.labels[places], limits, indices=places, device=device)
-    network.train()
+    try:
+        found = WorstOfK(k=10)(classifier, images, data.labels[places], limits, indices=places, device=device)
+    except SpatialVizError:
+        return 0.0  # answers that are no numbers; the next loss, or the end of the training, says what to do about it
+    finally:
+        network.train()
     if not found.complete:
         raise KeyboardInterrupt  # an attack keeps what it has when it is interrupted; the training ends
     return float(found.robust.double().mean())
