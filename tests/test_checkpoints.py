@@ -330,7 +330,7 @@ def test_a_deeper_network_goes_on_from_the_weights_of_a_shallower_one() -> None:
         expected = trained.logits(images).softmax(1)
         load_weights(deep, trained.network.state_dict(), shallower=True)
         trained.network = deep.eval()
-        torch.testing.assert_close(trained.logits(images).softmax(1), expected, atol=0.03, rtol=0)
+        torch.testing.assert_close(trained.logits(images).softmax(1), expected, atol=0.05, rtol=0)
 
     with pytest.raises(RuntimeError, match=r"missing \['features.2\+.first"):
         load_weights(deep, shallow.state_dict())
