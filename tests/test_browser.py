@@ -46,6 +46,8 @@ class Visit:
         return str(self.root.get_attribute(f"data-{name}"))
 
     def wait_exact(self) -> None:
+        # What was done a moment ago is drawn with the next frame; until then the page stands at the pose before.
+        self.page.evaluate("() => new Promise(requestAnimationFrame)")
         self.page.locator('.sv-explorer[data-exact="true"]').wait_for(timeout=PATIENCE)
 
     def bars(self) -> str:
