@@ -37,8 +37,8 @@ def training_figure(epochs: Lines, steps: Lines = (), theme: Theme = "light") ->
                        {"rangemode": "tozero", "dtick": _spacing(epochs)}))  # fmt: skip
     for key, about in (("validation_accuracy", "pictures as they are"),
                        ("validation_worst_of_10", "worst of 10")):  # fmt: skip
-        if any(line.get(key) is not None for line in epochs):
-            measured = [line for line in epochs if line.get(key) is not None]
+        measured = [line for line in epochs if line.get(key) is not None]
+        if measured:
             panels.append((f"validation accuracy, {about}", [line["epoch"] for line in measured], measured, key, ".1%",
                            {"tickformat": ".1~%"}))  # fmt: skip
     titles = [f"<b>{panel[0]}</b>" for panel in panels]
