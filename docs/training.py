@@ -17,6 +17,7 @@ from spatial_viz.exports import to_html
 from spatial_viz.intervals import wilson
 from spatial_viz.lecture_figures import curves_of, learning_curves
 from spatial_viz.networks import build_network, count_parameters
+from spatial_viz.training.publish import MIRROR
 from spatial_viz.training.recipes import RECIPES, Recipe, find_recipe
 
 PAGE = Path(__file__).with_name("training.md")
@@ -77,7 +78,11 @@ def classifier_table(cards: Sequence[Mapping[str, Any]]) -> str:
     for card in cards:
         if card["data"] == "cifar10":
             shares = " | ".join(_accuracy(card, key) for key in ("natural", "grid"))
-            lines.append(f"| `{card['name']}` | {in_words(RECIPES[card['recipe']], card['data'])} | {shares} |")
+            words = in_words(RECIPES[card["recipe"]], card["data"])
+            if card.get("mirror"):
+                plain = card["name"].removesuffix(MIRROR)
+                words = f"the weights of `{plain}`; the answer is the mean of those for a picture and its mirror image"
+            lines.append(f"| `{card['name']}` | {words} | {shares} |")
     return "\n".join(lines)
 
 
@@ -116,6 +121,7 @@ def curve_pictures(cards: Sequence[Mapping[str, Any]]) -> str:
 
 def commands(cards: Sequence[Mapping[str, Any]]) -> str:
     """How every shipped classifier was trained, and the weights that it began from; each of them is told of once."""
+    cards = [card for card in cards if not card.get("mirror")]
     known = {card["sha256"]: f"`{card['name']}`" for card in cards if "sha256" in card}
     lines = []
     for card in cards:

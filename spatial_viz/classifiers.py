@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from spatial_viz import images as pictures
 from spatial_viz.errors import CorruptFile, InvalidInput, MissingFile, did_you_mean
-from spatial_viz.networks import build_network, load_weights
+from spatial_viz.networks import MirrorAverage, build_network, load_weights
 
 IMAGENET_MODELS = (
     "squeezenet1_1", "mobilenet_v3_small", "mobilenet_v3_large", "resnet18", "resnet50", "densenet121",
@@ -265,8 +265,9 @@ def _load_own(card: dict[str, Any]) -> Classifier:
     return _from_card(card, content, path)
 
 
-def load_trained(folder: Path) -> Classifier:
-    """The classifier that a training has left in its folder; errors as those of `load_classifier`."""
+def load_trained(folder: Path, mirror: bool = False) -> Classifier:
+    """The classifier that a training has left in its folder, or with ``mirror`` the `MirrorAverage` of its network;
+    errors as those of `load_classifier`."""
     described, weights = folder / DESCRIPTION, folder / WEIGHTS
     if not described.is_file():
         raise MissingFile(
@@ -277,7 +278,7 @@ def load_trained(folder: Path) -> Classifier:
         raise MissingFile(f"{folder} has no {WEIGHTS}: its training has not ended. Go on with it by --resume")
     try:
         card = json.loads(described.read_text(encoding="utf-8"))
-        return _from_card({**card, "name": folder.as_posix()}, weights.read_bytes(), weights)
+        return _from_card({**card, "name": folder.as_posix(), "mirror": mirror}, weights.read_bytes(), weights)
     except (ValueError, TypeError, KeyError) as error:
         raise CorruptFile(
             f"{described} does not describe a classifier ({type(error).__name__}: {error}); restore it or train again"
@@ -291,8 +292,9 @@ def _from_card(card: dict[str, Any], content: bytes, path: Path) -> Classifier:
         load_weights(network, load_safetensors(content))
     except (SafetensorError, RuntimeError) as error:
         raise CorruptFile(f"{path} does not hold the weights of a {card['network']}: {error}") from error
-    return Classifier(
-        network,
+    mirror = bool(card.get("mirror"))
+    classifier = Classifier(
+        MirrorAverage(network) if mirror else network,
         class_names=card["class_names"],
         input_size=tuple(card["input_size"]),
         mean=card["mean"],
@@ -300,6 +302,8 @@ def _from_card(card: dict[str, Any], content: bytes, path: Path) -> Classifier:
         name=card["name"],
         margin_error=card.get("margin_error"),
     )
+    classifier.passes_per_query = 1 + mirror
+    return classifier
 
 
 def _torchvision_weights(name: str) -> Any:

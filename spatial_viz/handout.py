@@ -48,7 +48,7 @@ class Chosen:
 def usual_classifiers(dataset: str) -> list[str]:
     """The names of the standard and of the robust classifier that ship for a data set, as far as they do."""
     shipped = {entry.card["recipe"]: entry.name for entry in catalogue()
-               if entry.dataset == dataset and "recipe" in entry.card}  # fmt: skip
+               if entry.dataset == dataset and "recipe" in entry.card and not entry.card.get("mirror")}  # fmt: skip
     robust = next((recipe for recipe in ROBUST if recipe in shipped), "")
     return [shipped[recipe] for recipe in ("standard", robust) if recipe in shipped]
 

@@ -43,6 +43,24 @@ class MaxBlurPool(nn.Module):
         return F.avg_pool2d(overlapping_maxima(x), 3, stride=2, padding=1, count_include_pad=False)
 
 
+class MirrorAverage(nn.Module):
+    """The mean of a network's logits for a picture and for its mirror image, N×C×H×W → N×K: the same for both, at the
+    price of two passes. A defence that needs no training, for pictures that mean the same in the mirror.
+
+    Source: test-time augmentation by horizontal flips, as in Krizhevsky et al., *ImageNet classification with deep
+    convolutional neural networks*, NeurIPS 2012, section 4.1.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        # One call: a module that a network calls twice cannot have its batch norm folded.
+        both: Tensor = self.network(torch.cat((x, x.flip(-1))))
+        return both.unflatten(0, (2, x.shape[0])).mean(0)
+
+
 class ConvUnit(nn.Sequential):
     """3×3 convolution, ``pool`` if there is one, batch norm, ReLU."""
 

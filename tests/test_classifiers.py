@@ -22,6 +22,7 @@ from spatial_viz.errors import CorruptFile, InvalidInput, MissingFile
 from spatial_viz.images import load_image
 from spatial_viz.networks import (
     MaxBlurPool,
+    MirrorAverage,
     SmallResNet,
     build_network,
     count_parameters,
@@ -257,6 +258,19 @@ def test_blurred_pooling_halves_and_aliases_less() -> None:
         return float(difference.std() / pool(image).std())
 
     assert moves(MaxBlurPool()) < 0.8 * moves(nn.MaxPool2d(2))
+
+
+def test_a_mirror_average_is_the_mean_of_two_passes_and_is_folded() -> None:
+    network = build_network("tiny-convnet", channels=3).eval()
+    average, images = MirrorAverage(network).eval(), torch.rand(3, 3, 28, 28)
+    with torch.inference_mode():
+        expected = (network(images) + network(images.flip(3))) / 2
+        torch.testing.assert_close(average(images), expected)
+        torch.testing.assert_close(average(images.flip(3)), expected)
+        assert average(images[:0]).shape == (0, 10)
+    folded = fold_batch_norm(average)
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in folded.modules())
+    torch.testing.assert_close(folded(images), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_a_network_that_cannot_be_traced_is_used_as_it_is() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from test_cli import run as run_command
 from toy_training import add_small_networks, plan, toy_folder
 
@@ -129,6 +130,44 @@ def test_own_pictures_become_a_classifier_of_the_catalogue(
     shutil.rmtree(leaves / "test" / "yew")
     with pytest.raises(InvalidInput, match=r"leaves has other classes or sizes than when .*run was trained"):
         publish.publish(out)
+
+
+def test_published_weights_can_be_asked_about_the_mirror_image_too(
+    shipped: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, run = trained(monkeypatch, tmp_path, test=2, validation=20, epochs=1)
+    with pytest.raises(InvalidInput, match=r"cifar10/augment-30 does not have the weights of .*run; publish them with"):
+        publish.publish(run, root, pictures=10, mirror=True)
+    card = publish.publish(run, root, pictures=10)
+    command = ["publish", str(run), "--root", str(root), "--pictures", "10", "--mirror"]
+    code, out, _ = run_command(command, monkeypatch, capsys)
+    mirror = json.loads(out)
+    assert code == 0 and manifest() == (card, mirror) and mirror["name"] == "cifar10/augment-30-mirror"
+    assert mirror["file"] == card["file"] and mirror["mirror"] and len(list(shipped.iterdir())) == 2
+
+    alone, both = load_classifier(card["name"]), load_classifier(mirror["name"])
+    pictures = torch.rand(5, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(both.logits(pictures), (alone.logits(pictures) + alone.logits(pictures.flip(3))) / 2)
+    report = evaluate(both, "cifar10", EvaluationPlan(("natural", "grid")), root=root, limit=10)
+    assert mirror["grid_accuracy"] == pytest.approx(report.results[1].accuracy, abs=1e-6)
+    assert report.results[0].passes == 2 * report.results[0].n
+
+    other = tmp_path / "other"
+    train(plan(data="cifar10", recipe="augment-30", validation=20, epochs=1, seed=1),
+          read("cifar10", root, "train"), other)  # fmt: skip
+    assert publish.publish(other, root, pictures=10)["name"] == card["name"]
+    assert [entry["name"] for entry in manifest()] == [card["name"]]  # the weights of the one with a mirror are gone
+
+
+def test_digits_are_not_asked_about_in_the_mirror(
+    shipped: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    add_small_networks(monkeypatch)
+    leaves, run = toy_folder(tmp_path / "leaves", ("ash", "oak"), train=12, test=2), tmp_path / "run"
+    train(plan(data=str(leaves), recipe="augment-30", validation=4, epochs=1, mirrored=False),
+          read(str(leaves), None, "train", mirrored=False), run)  # fmt: skip
+    with pytest.raises(InvalidInput, match=r"leaves do not mean the same in the mirror; publish without --mirror"):
+        publish.publish(run, pictures=4, mirror=True)
 
 
 def test_what_is_no_finished_training_is_refused(shipped: Path, tmp_path: Path) -> None:

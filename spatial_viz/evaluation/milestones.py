@@ -98,7 +98,7 @@ def published_group(results: pd.DataFrame, data: str) -> Group:
 def measured_group(known: pd.DataFrame, cards: Sequence[dict[str, Any]], data: str) -> Group:
     """The same three of this project, and the one with the invariance term; ``known`` as `measured` gives it. Of
     ImageNet, for which nobody trained here, the first two of a classifier of torchvision's."""
-    names = {card["recipe"]: card["name"] for card in cards if card["data"] == data}
+    names = {card["recipe"]: card["name"] for card in cards if card["data"] == data and not card.get("mirror")}
     title = f"{DATA[data]}, measured"
     if not names:
         theirs = next((name for name in known["classifier"] if name.startswith(f"{data}/")), "")

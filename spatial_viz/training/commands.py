@@ -100,8 +100,11 @@ def publish(
     run: Annotated[Path, typer.Argument(help="The --out folder of a finished training.")],
     root: Annotated[Path | None, typer.Option(help="Folder with train/ and test/. Default: data/DATA.")] = None,
     pictures: Annotated[int, typer.Option(min=1, help="Test pictures for all but the natural accuracy.")] = 2000,
+    mirror: Annotated[
+        bool, typer.Option("--mirror", help="Of published weights: the mean over a picture and its mirror image, too.")
+    ] = False,
 ) -> None:
     """Measure trained weights and put them into pretrained/, with their card."""
     from spatial_viz.training.publish import publish as measure
 
-    print(json.dumps(measure(run, root, pictures), indent=2, ensure_ascii=False))
+    print(json.dumps(measure(run, root, pictures, mirror), indent=2, ensure_ascii=False))

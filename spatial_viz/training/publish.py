@@ -26,11 +26,12 @@ from spatial_viz.training.recipes import RECIPES, data_name
 from spatial_viz.version import VERSION
 
 MANIFEST = "manifest.json"
+MIRROR = "-mirror"  # ends the name of a classifier that asks about the mirror image, too
 MEASURED = ("_pictures", "_accuracy", "_low", "_high")  # ends of the entries of an adversary
 CALIBRATION_PICTURES, CALIBRATION_TRANSFORMS = 200, 25
 
 
-def publish(run: Path, root: Path | None = None, pictures: int = 2000) -> dict[str, Any]:
+def publish(run: Path, root: Path | None = None, pictures: int = 2000, mirror: bool = False) -> dict[str, Any]:
     """Measure the weights of ``run``, copy them into ``pretrained/``, and put their card into the manifest.
 
     Stopped while it measures, it changes nothing, and goes on where it was when it is called again with the same
@@ -42,24 +43,33 @@ def publish(run: Path, root: Path | None = None, pictures: int = 2000) -> dict[s
     root: the data set's folder with ``train/`` and ``test/``; by default ``data/`` and its name.
     pictures: how many test pictures all but the natural accuracy are measured on; the first of every class. What a
         card knows of more pictures, for the same weights, stays.
+    mirror: add another classifier with the weights of ``run``, which are published already: the
+        `spatial_viz.networks.MirrorAverage` of its network, with ``-mirror`` behind its name.
 
     Raises
     ------
-    InvalidInput: no finished training; pictures that are no longer those of its training, or none to measure it with.
+    InvalidInput: no finished training; pictures that are no longer those of its training, or none to measure it with;
+        a mirror where it changes what a picture means, or of other weights than those that are published.
     """
     weights = run / "weights.safetensors"
     if not weights.is_file() or not (run / "plan.json").is_file():
         raise InvalidInput(f"{run} holds no finished training: it needs plan.json and {weights.name}")
     plan = plan_in(run)
-    name = f"{data_name(plan.data)}/{plan.recipe}"
-    there = next((card for card in _cards() if card["name"] == name), None)
+    plain = f"{data_name(plan.data)}/{plan.recipe}"
+    name = plain + MIRROR * mirror
+    cards = {card["name"]: card for card in _cards()}
+    there = cards.get(name)
     if there and there["data"] != plan.data:
         raise InvalidInput(f"{name} was trained on {there['data']} and not on {plan.data}; rename that folder first")
     if is_folder(plan.data) and not (Path(plan.data) / "test").is_dir():
         raise InvalidInput(f"{plan.data} has no test/ with pictures that the training did not see; put some there")
     data = read(plan.data, root, "train", size=plan.size, mirrored=plan.mirrored)
+    if mirror and not data.mirrored:
+        raise InvalidInput(f"the pictures of {plan.data} do not mean the same in the mirror; publish without --mirror")
+    if mirror and cards.get(plain, {}).get("sha256") != checksum(weights):
+        raise InvalidInput(f"{plain} does not have the weights of {run}; publish them without --mirror first")
     history = history_of(run)
-    classifier = load_trained(run)
+    classifier = load_trained(run, mirror)
     classifier.name = name
     described = json.loads((run / DESCRIPTION).read_text(encoding="utf-8"))
     if (list(data.class_names), list(data.pictures.shape[1:3])) != (described["class_names"], described["input_size"]):
@@ -77,9 +87,10 @@ def publish(run: Path, root: Path | None = None, pictures: int = 2000) -> dict[s
     (grid,) = (entry["grid"] for entry in report.run["classifiers"])
     card: dict[str, Any] = {
         "name": name,
-        "file": f"{name.replace('/', '-')}.safetensors",
+        "file": f"{plain.replace('/', '-')}.safetensors",
         "sha256": checksum(weights),
         **described,
+        **({"mirror": True} if mirror else {}),
         "data": plan.data,
         "recipe": plan.recipe,
         "seed": plan.seed,
@@ -161,10 +172,14 @@ def _learning_curve(run: Path) -> list[dict[str, Any]]:
 
 
 def _write(card: dict[str, Any]) -> None:
-    """Put a card into the manifest, in the place of an earlier one of that name; by data set and recipe."""
-    cards = {entry["name"]: entry for entry in (*_cards(), card)}
+    """Put a card into the manifest, in the place of an earlier one of that name and of those whose weights are gone; by
+    data set and recipe."""
+    stay = (entry for entry in _cards() if entry["file"] != card["file"] or entry["sha256"] == card["sha256"])
+    cards = {entry["name"]: entry for entry in (*stay, card)}
     order = list(RECIPES)
-    models = sorted(cards.values(), key=lambda entry: (str(entry["data"]), order.index(entry["recipe"])))
+    models = sorted(
+        cards.values(), key=lambda entry: (str(entry["data"]), order.index(entry["recipe"]), str(entry["name"]))
+    )
     text = json.dumps({"schema": 1, "models": models}, indent=2, ensure_ascii=False)
     replace(pretrained_folder() / MANIFEST, lambda path: path.write_text(text + "\n", encoding="utf-8"))
 

@@ -93,7 +93,7 @@ def _warm_training_step(talk: Talk) -> None:
 def _curves(talk: Talk) -> None:
     """How the shipped classifiers of this data set learned, as far as their cards say."""
     dataset = data_of(talk)
-    cards = [card for card in manifest() if card["data"] == dataset]
+    cards = [card for card in manifest() if card["data"] == dataset and not card.get("mirror")]
     curves = curves_of(cards)
     silent = [card["name"] for card in cards if card["name"] not in curves]
     if curves:
