@@ -103,7 +103,7 @@ def draws_of(adversary: str) -> int | None:
 
 
 def full_passes(adversary: str, plan: EvaluationPlan, grid: TransformGrid) -> int:
-    """Forward passes for one picture if nothing is left out, voters not counted."""
+    """Forward passes for one picture if nothing is left out, at one for a query."""
     draws = draws_of(adversary)
     if draws is not None:
         return draws

@@ -20,7 +20,7 @@ from spatial_viz.intervals import wilson
 @dataclass(frozen=True)
 class Accuracy:
     """Of one classifier under one adversary: ``correct`` of ``n`` pictures, the 95 % Wilson interval, the forward
-    passes made and those that leaving nothing out would have taken (``vote`` voters each count)."""
+    passes made and those that leaving nothing out would have taken (each voter counts, and each mirror image)."""
 
     classifier: str
     adversary: str
@@ -185,7 +185,8 @@ def _accuracy(rows: pd.DataFrame, classifier: dict[str, Any], adversary: str, pl
     grid = plan.grid(tuple(classifier["picture_size"]))
     correct, count = int(rows[f"{adversary}_robust"].sum()), len(rows)
     low, high = wilson(correct, count)
-    full = full_passes(adversary, plan, grid) * count * max(1, plan.vote)
+    per_query = classifier.get("passes_per_query", max(1, plan.vote))  # runs of earlier versions do not say
+    full = full_passes(adversary, plan, grid) * count * per_query
     return Accuracy(
         classifier["name"], adversary, plan.vote, count, correct, correct / count, low, high,
         int(rows[f"{adversary}_passes"].sum()), full,
@@ -201,6 +202,7 @@ def card_of_classifier(
     return {
         "name": name,
         "hash": classifier.hash,
+        "passes_per_query": classifier.passes_per_query,
         "picture_size": list(classifier.picture_size),
         "grid": f"{words} within ±{grid.rotation:g}°, dx ±{grid.dx:g} px, dy ±{grid.dy:g} px",
         "class_names": {str(label): classifier.class_names[label] for label in sorted(set(labels))},
