@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks.app import CHROMIUM, chromium
 from benchmarks.browser import PATIENCE
-from spatial_viz.classifiers import dataset_of, manifest
+from spatial_viz.classifiers import dataset_of, manifest, without_mirrors
 from spatial_viz.exports import to_html
 from spatial_viz.intervals import wilson
 from spatial_viz.lecture_figures import curves_of, learning_curves
@@ -107,7 +107,7 @@ def _accuracy(card: Mapping[str, Any], key: str) -> str:
 def curves_by_data(cards: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Sequence[Mapping[str, Any]]]]:
     """The learning curves of the cards that have one, by data set."""
     found: dict[str, dict[str, Sequence[Mapping[str, Any]]]] = {}
-    for name, curve in curves_of(cards).items():
+    for name, curve in curves_of(without_mirrors(cards)).items():
         found.setdefault(dataset_of(name), {})[name] = curve
     return found
 
@@ -121,12 +121,17 @@ def curve_pictures(cards: Sequence[Mapping[str, Any]]) -> str:
 
 def commands(cards: Sequence[Mapping[str, Any]]) -> str:
     """How every shipped classifier was trained, and the weights that it began from; each of them is told of once."""
-    cards = [card for card in cards if not card.get("mirror")]
+    mirrors = {card["sha256"]: card["name"] for card in cards if card.get("mirror")}
+    cards = without_mirrors(cards)
     known = {card["sha256"]: f"`{card['name']}`" for card in cards if "sha256" in card}
     lines = []
     for card in cards:
         machine = f" on {card['hardware']}" if "hardware" in card else ""
         lines.append(f"* `{card['name']}`, {card['hours']:.1f} hours{machine}:\n  `{card['command']}`")
+        if card.get("sha256") in mirrors:
+            lines.append(
+                f"\n  `{mirrors[card['sha256']]}` has the same weights: `python -m spatial_viz publish RUN --mirror`."
+            )
         before = card.get("began_from")
         while before:
             weights = known.get(before["sha256"])

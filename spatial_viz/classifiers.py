@@ -7,7 +7,7 @@ import json
 import os
 import re
 import urllib.error
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -46,6 +46,7 @@ class Classifier:
     interpolation: of that resize, ``bilinear`` or ``bicubic``.
     margin_error: how far bf16 may move the gap between two logits, see `spatial_viz.runner.calibrate`; None: not known,
         hence everything in fp32.
+    passes_per_query: forward passes of a network that one answer takes.
 
     Raises
     ------
@@ -66,6 +67,7 @@ class Classifier:
         resize: int | None = None,
         interpolation: str = "bilinear",
         margin_error: float | None = None,
+        passes_per_query: int = 1,
     ) -> None:
         if len(mean) != len(std) or len(mean) not in (1, 3):
             raise InvalidInput(f"mean and std need 1 or 3 values each; got {len(mean)} and {len(std)}")
@@ -83,7 +85,7 @@ class Classifier:
         self.resize = resize
         self.interpolation = interpolation
         self.margin_error = margin_error
-        self.passes_per_query = 1  # forward passes of a network that one answer takes
+        self.passes_per_query = passes_per_query
 
     @property
     def channels(self) -> int:
@@ -226,6 +228,12 @@ def dataset_of(name: str) -> str:
     return name.split("/")[0]
 
 
+def without_mirrors(cards: Iterable[Mapping[str, Any]]) -> list[Any]:
+    """The cards of one classifier for each training: without those that ask the same weights about the mirror image,
+    too, so that what differs between them is the training."""
+    return [card for card in cards if not card.get("mirror")]
+
+
 def catalogue() -> list[Entry]:
     """Everything the picker offers, the project's own first."""
     own = [Entry(card["name"], dataset_of(card["name"]), True, "", card) for card in manifest()]
@@ -292,18 +300,16 @@ def _from_card(card: dict[str, Any], content: bytes, path: Path) -> Classifier:
         load_weights(network, load_safetensors(content))
     except (SafetensorError, RuntimeError) as error:
         raise CorruptFile(f"{path} does not hold the weights of a {card['network']}: {error}") from error
-    mirror = bool(card.get("mirror"))
-    classifier = Classifier(
-        MirrorAverage(network) if mirror else network,
+    return Classifier(
+        MirrorAverage(network) if card.get("mirror") else network,
         class_names=card["class_names"],
         input_size=tuple(card["input_size"]),
         mean=card["mean"],
         std=card["std"],
         name=card["name"],
         margin_error=card.get("margin_error"),
+        passes_per_query=2 if card.get("mirror") else 1,
     )
-    classifier.passes_per_query = 1 + mirror
-    return classifier
 
 
 def _torchvision_weights(name: str) -> Any:

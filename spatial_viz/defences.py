@@ -71,8 +71,8 @@ class MajorityVote(Classifier):
             name=f"{classifier.name}, vote of {votes} ({how}, seed {seed})",
             resize=classifier.resize,
             interpolation=classifier.interpolation,
+            passes_per_query=votes * classifier.passes_per_query,
         )
-        self.passes_per_query = votes * classifier.passes_per_query
         self.voter, self.votes = classifier, votes
 
     @property
@@ -210,10 +210,10 @@ class BlackCanvas(Classifier):
             name=f"{classifier.name}, on a black canvas",
             resize=classifier.resize,
             interpolation=classifier.interpolation,
+            passes_per_query=classifier.passes_per_query,
         )
         self.inner = classifier
         self.loss_name = classifier.loss_name
-        self.passes_per_query = classifier.passes_per_query
 
     @property
     def picture_size(self) -> tuple[int, int]:

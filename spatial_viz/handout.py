@@ -14,7 +14,7 @@ from torch import Tensor
 
 from spatial_viz.cache import cached_sweep
 from spatial_viz.captions import caption_parts, in_one_line
-from spatial_viz.classifiers import Classifier, catalogue, manifest
+from spatial_viz.classifiers import Classifier, dataset_of, manifest, without_mirrors
 from spatial_viz.drawing import MapPicture, diamond, enlarged_picture, loss_colours
 from spatial_viz.errors import InvalidInput
 from spatial_viz.evaluation.milestones import ROBUST, Group, groups, vote_groups
@@ -47,8 +47,8 @@ class Chosen:
 
 def usual_classifiers(dataset: str) -> list[str]:
     """The names of the standard and of the robust classifier that ship for a data set, as far as they do."""
-    shipped = {entry.card["recipe"]: entry.name for entry in catalogue()
-               if entry.dataset == dataset and "recipe" in entry.card and not entry.card.get("mirror")}  # fmt: skip
+    shipped = {card["recipe"]: card["name"] for card in without_mirrors(manifest())
+               if dataset_of(card["name"]) == dataset}  # fmt: skip
     robust = next((recipe for recipe in ROBUST if recipe in shipped), "")
     return [shipped[recipe] for recipe in ("standard", robust) if recipe in shipped]
 

@@ -117,13 +117,8 @@ def curves_alt(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
 
 
 def curves_of(cards: Sequence[Mapping[str, Any]]) -> dict[str, Sequence[Mapping[str, Any]]]:
-    """The learning curves that cards of the manifest hold, by the names of the classifiers; not all of them do, and
-    that of a classifier with a mirror is there already."""
-    return {
-        str(card["name"]): card["learning_curve"]
-        for card in cards
-        if card.get("learning_curve") and not card.get("mirror")
-    }
+    """The learning curves that cards of the manifest hold, by the names of the classifiers; not all of them do."""
+    return {str(card["name"]): card["learning_curve"] for card in cards if card.get("learning_curve")}
 
 
 def _track(number: int, colours: Mapping[str, str]) -> Any:

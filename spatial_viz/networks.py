@@ -47,8 +47,8 @@ class MirrorAverage(nn.Module):
     """The mean of a network's logits for a picture and for its mirror image, N×C×H×W → N×K: the same for both, at the
     price of two passes. A defence that needs no training, for pictures that mean the same in the mirror.
 
-    Source: test-time augmentation by horizontal flips, as in Krizhevsky et al., *ImageNet classification with deep
-    convolutional neural networks*, NeurIPS 2012, section 4.1.
+    Source: test-time augmentation by horizontal flips; Krizhevsky et al., *ImageNet classification with deep
+    convolutional neural networks*, NeurIPS 2012, section 4.1, average probabilities so.
     """
 
     def __init__(self, network: nn.Module) -> None:

@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from benchmarks.app import CHROMIUM, ROOT, chromium, running_app
-from spatial_viz.classifiers import Classifier, manifest
+from spatial_viz.classifiers import Classifier, manifest, without_mirrors
 from spatial_viz.images import picture_to_tensor
 
 SIZE = 32
@@ -70,8 +70,8 @@ def toy_logit(rotation: np.ndarray, dx: np.ndarray, dy: np.ndarray) -> np.ndarra
 def most_robust(data: str) -> dict[str, Any]:
     """The card of the shipped classifier of a data set, of those without a mirror, that is right most often at every
     transform of the grid."""
-    plain = [card for card in manifest() if card["data"] == data and not card.get("mirror")]
-    return max(plain, key=lambda card: card["grid_accuracy"])
+    trained = [card for card in without_mirrors(manifest()) if card["data"] == data]
+    return max(trained, key=lambda card: card["grid_accuracy"])
 
 
 def shared_folder() -> Path:

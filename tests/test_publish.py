@@ -136,7 +136,7 @@ def test_published_weights_can_be_asked_about_the_mirror_image_too(
     shipped: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root, run = trained(monkeypatch, tmp_path, test=2, validation=20, epochs=1)
-    with pytest.raises(InvalidInput, match=r"cifar10/augment-30 does not have the weights of .*run; publish them with"):
+    with pytest.raises(InvalidInput, match=r"cifar10/augment-30 is not published with the weights of .*run; pub"):
         publish.publish(run, root, pictures=10, mirror=True)
     card = publish.publish(run, root, pictures=10)
     command = ["publish", str(run), "--root", str(root), "--pictures", "10", "--mirror"]
@@ -150,8 +150,17 @@ def test_published_weights_can_be_asked_about_the_mirror_image_too(
     torch.testing.assert_close(both.logits(pictures), (alone.logits(pictures) + alone.logits(pictures.flip(3))) / 2)
     report = evaluate(both, "cifar10", EvaluationPlan(("natural", "grid")), root=root, limit=10)
     assert mirror["grid_accuracy"] == pytest.approx(report.results[1].accuracy, abs=1e-6)
-    natural, grid = report.results
-    assert natural.passes == 2 * natural.n and grid.passes_full == 2 * 775 * grid.n >= grid.passes
+    natural = report.results[0]
+    assert natural.passes == natural.passes_full == 2 * natural.n
+    (landscapes,) = evaluate(both, "cifar10", EvaluationPlan(("grid",), full=True), root=root, limit=10).results
+    assert landscapes.passes == landscapes.passes_full == 2 * 775 * 10
+    cards = [json.loads(path.read_text()) for path in run.glob("evaluation/*/*/card.json")]
+    assert sorted(entry["hash"] for each in cards for entry in each["classifiers"]) == sorted(
+        2 * [alone.hash, both.hash]
+    )
+
+    assert publish.publish(run, root, pictures=10) == card and manifest() == (card, mirror)
+    assert publish.publish(run, root, pictures=10, mirror=True) == mirror and manifest() == (card, mirror)
 
     other = tmp_path / "other"
     train(plan(data="cifar10", recipe="augment-30", validation=20, epochs=1, seed=1),
@@ -160,13 +169,14 @@ def test_published_weights_can_be_asked_about_the_mirror_image_too(
     assert [entry["name"] for entry in manifest()] == [card["name"]]  # the weights of the one with a mirror are gone
 
 
-def test_digits_are_not_asked_about_in_the_mirror(
+def test_pictures_that_mean_something_else_in_the_mirror_are_not_asked_about_there(
     shipped: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     add_small_networks(monkeypatch)
     leaves, run = toy_folder(tmp_path / "leaves", ("ash", "oak"), train=12, test=2), tmp_path / "run"
     train(plan(data=str(leaves), recipe="augment-30", validation=4, epochs=1, mirrored=False),
           read(str(leaves), None, "train", mirrored=False), run)  # fmt: skip
+    publish.publish(run, pictures=4)
     with pytest.raises(InvalidInput, match=r"leaves do not mean the same in the mirror; publish without --mirror"):
         publish.publish(run, pictures=4, mirror=True)
 

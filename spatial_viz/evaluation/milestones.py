@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from spatial_viz.classifiers import without_mirrors
 from spatial_viz.evaluation.published import OTHER_WEIGHTS, SOURCES, best_known
 from spatial_viz.grids import TransformGrid
 
@@ -98,7 +99,7 @@ def published_group(results: pd.DataFrame, data: str) -> Group:
 def measured_group(known: pd.DataFrame, cards: Sequence[dict[str, Any]], data: str) -> Group:
     """The same three of this project, and the one with the invariance term; ``known`` as `measured` gives it. Of
     ImageNet, for which nobody trained here, the first two of a classifier of torchvision's."""
-    names = {card["recipe"]: card["name"] for card in cards if card["data"] == data and not card.get("mirror")}
+    names = {card["recipe"]: card["name"] for card in without_mirrors(cards) if card["data"] == data}
     title = f"{DATA[data]}, measured"
     if not names:
         theirs = next((name for name in known["classifier"] if name.startswith(f"{data}/")), "")

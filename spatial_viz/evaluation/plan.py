@@ -136,6 +136,7 @@ def restricted(classifier: Classifier, classes: Sequence[int]) -> Classifier:
         resize=classifier.resize,
         interpolation=classifier.interpolation,
         margin_error=classifier.margin_error,
+        passes_per_query=classifier.passes_per_query,
     )
 
 

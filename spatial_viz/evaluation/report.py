@@ -185,7 +185,7 @@ def _accuracy(rows: pd.DataFrame, classifier: dict[str, Any], adversary: str, pl
     grid = plan.grid(tuple(classifier["picture_size"]))
     correct, count = int(rows[f"{adversary}_robust"].sum()), len(rows)
     low, high = wilson(correct, count)
-    per_query = classifier.get("passes_per_query", max(1, plan.vote))  # runs of earlier versions do not say
+    per_query = classifier.get("passes_per_query", max(1, plan.vote))
     full = full_passes(adversary, plan, grid) * count * per_query
     return Accuracy(
         classifier["name"], adversary, plan.vote, count, correct, correct / count, low, high,
@@ -199,10 +199,13 @@ def card_of_classifier(
     """A classifier on the card of a run; ``labels`` are the classes that occur."""
     grid = plan.grid(classifier.picture_size)
     words = ",".join(map(str, grid.granularity))
+    passes = classifier.passes_per_query
+    # Said only where the plan does not tell: a run that is to go on is known by its card.
+    told = {} if passes == max(1, plan.vote) else {"passes_per_query": passes}
     return {
         "name": name,
         "hash": classifier.hash,
-        "passes_per_query": classifier.passes_per_query,
+        **told,
         "picture_size": list(classifier.picture_size),
         "grid": f"{words} within ±{grid.rotation:g}°, dx ±{grid.dx:g} px, dy ±{grid.dy:g} px",
         "class_names": {str(label): classifier.class_names[label] for label in sorted(set(labels))},

@@ -171,6 +171,7 @@ def _outcomes(view: View, transforms: Tensor, label: int) -> tuple[np.ndarray, n
 def _table(view: View, landscape: xr.Dataset, runs: dict[str, Any], k: int, draws: tuple[Any, Any, Any]) -> None:
     top = float(worst_case(landscape).loss)
     losses, fooled, order = draws
+    each = view.classifier.passes_per_query
     verdict = "fooled" if view.label is not None else "changed"
     rows = []
     for name, (found, seconds) in runs.items():
@@ -187,11 +188,11 @@ def _table(view: View, landscape: xr.Dataset, runs: dict[str, Any], k: int, draw
             f"first-order, 1 start × {STEPS} steps",
             float(along[first]),
             bool(wrong[first]),
-            f"{STEPS + 1:,} + {STEPS:,} back",
+            f"{each * (STEPS + 1):,} + {each * STEPS:,} back",
             "–",
         ),
     )
-    rows.insert(1, (f"worst of {k}", float(losses[order[0]]), bool(fooled[order[0]]), f"{k:,}", "–"))
+    rows.insert(1, (f"worst of {k}", float(losses[order[0]]), bool(fooled[order[0]]), f"{each * k:,}", "–"))
     table = [
         {"attack": name, "loss": round(loss, 2), verdict: "yes" if won else "no",
          "of the grid's": percent(loss / top) if top > 0 else "–", "passes": passes, "seconds": seconds}
@@ -320,9 +321,11 @@ def vote(view: View, landscape: xr.Dataset) -> None:
             f"vote of ten: **{plain(names[verdict])}** {_tick(verdict == label)}"
         )
         st.caption("Ten random transforms within the same limits; the class with the most votes wins, a tie goes to "
-                   "the higher mean probability. Every answer costs ten forward passes.")  # fmt: skip
+                   "the higher mean probability. "
+                   f"Every answer costs {voted.passes_per_query} forward passes.")  # fmt: skip
         key = ("vote-grid", seed)
-        if key in _memory(view) or st.button(f"Sweep the vote over the grid ({10 * landscape['loss'].size:,} passes)"):
+        passes = voted.passes_per_query * landscape["loss"].size
+        if key in _memory(view) or st.button(f"Sweep the vote over the grid ({passes:,} passes)"):
             place = st.empty()
             with progress_bar(place, "Sweeping the vote") as progress:
                 swept = _kept(view, key, lambda: cached_sweep(

@@ -92,14 +92,14 @@ def _choose_others(view: View) -> list[str]:
 
 
 def _most_unlike(first: Entry, others: list[Entry]) -> list[str]:
-    """The one at hand that is robust where the first is not, or the other way round: the most telling comparison, and
-    one of training alone."""
+    """The one at hand that is robust where the first is not, or the other way round: the most telling comparison; none
+    with a mirror, so that the training is what differs."""
 
     def robust(entry: Entry) -> float:
         return float(entry.card.get("grid_accuracy", 0))
 
-    plain = [entry for entry in others if not entry.card.get("mirror")]
-    by_contrast = sorted(plain, key=lambda entry: (not entry.available, -abs(robust(entry) - robust(first))))
+    trained = [entry for entry in others if not entry.card.get("mirror")]
+    by_contrast = sorted(trained, key=lambda entry: (not entry.available, -abs(robust(entry) - robust(first))))
     return [entry.name for entry in by_contrast[:1]]
 
 

@@ -101,7 +101,12 @@ def publish(
     root: Annotated[Path | None, typer.Option(help="Folder with train/ and test/. Default: data/DATA.")] = None,
     pictures: Annotated[int, typer.Option(min=1, help="Test pictures for all but the natural accuracy.")] = 2000,
     mirror: Annotated[
-        bool, typer.Option("--mirror", help="Of published weights: the mean over a picture and its mirror image, too.")
+        bool,
+        typer.Option(
+            "--mirror",
+            help="Add a second classifier of these weights, which are published already: "
+            "its logits are the mean of those for a picture and for its mirror image.",
+        ),
     ] = False,
 ) -> None:
     """Measure trained weights and put them into pretrained/, with their card."""

@@ -44,7 +44,8 @@ def publish(run: Path, root: Path | None = None, pictures: int = 2000, mirror: b
     pictures: how many test pictures all but the natural accuracy are measured on; the first of every class. What a
         card knows of more pictures, for the same weights, stays.
     mirror: add another classifier with the weights of ``run``, which are published already: the
-        `spatial_viz.networks.MirrorAverage` of its network, with ``-mirror`` behind its name.
+        `spatial_viz.networks.MirrorAverage` of its network, with ``-mirror`` behind its name. It stays until its
+        classifier is published with other weights.
 
     Raises
     ------
@@ -56,18 +57,17 @@ def publish(run: Path, root: Path | None = None, pictures: int = 2000, mirror: b
         raise InvalidInput(f"{run} holds no finished training: it needs plan.json and {weights.name}")
     plan = plan_in(run)
     plain = f"{data_name(plan.data)}/{plan.recipe}"
-    name = plain + MIRROR * mirror
-    cards = {card["name"]: card for card in _cards()}
-    there = cards.get(name)
+    name = plain + MIRROR if mirror else plain
+    there = _card_of(name)
     if there and there["data"] != plan.data:
         raise InvalidInput(f"{name} was trained on {there['data']} and not on {plan.data}; rename that folder first")
+    if mirror:
+        _refuse_other_weights(plain, run)
     if is_folder(plan.data) and not (Path(plan.data) / "test").is_dir():
         raise InvalidInput(f"{plan.data} has no test/ with pictures that the training did not see; put some there")
     data = read(plan.data, root, "train", size=plan.size, mirrored=plan.mirrored)
     if mirror and not data.mirrored:
         raise InvalidInput(f"the pictures of {plan.data} do not mean the same in the mirror; publish without --mirror")
-    if mirror and cards.get(plain, {}).get("sha256") != checksum(weights):
-        raise InvalidInput(f"{plain} does not have the weights of {run}; publish them without --mirror first")
     history = history_of(run)
     classifier = load_trained(run, mirror)
     classifier.name = name
@@ -107,7 +107,10 @@ def publish(run: Path, root: Path | None = None, pictures: int = 2000, mirror: b
         card |= {key: value for key, value in there.items() if key.endswith(MEASURED)}
     card |= _more(card, (*measure(EvaluationPlan(("natural",))).results, *report.results), again=True)
     try:
-        replace(pretrained_folder() / card["file"], lambda path: path.write_bytes(weights.read_bytes()))
+        if mirror:
+            _refuse_other_weights(plain, run)  # measuring takes its time
+        else:
+            replace(pretrained_folder() / card["file"], lambda path: path.write_bytes(weights.read_bytes()))
         _write(card)
     except OSError as error:
         raise SpatialVizError(
@@ -115,6 +118,12 @@ def publish(run: Path, root: Path | None = None, pictures: int = 2000, mirror: b
             "publish again"
         ) from error
     return card
+
+
+def _refuse_other_weights(name: str, run: Path) -> None:
+    """An error unless the card of that name is about the weights of ``run``."""
+    if (_card_of(name) or {}).get("sha256") != checksum(run / "weights.safetensors"):
+        raise InvalidInput(f"{name} is not published with the weights of {run}; publish them without --mirror first")
 
 
 def improve_cards(report: Report, root: Path | None = None) -> list[str]:
@@ -174,7 +183,7 @@ def _learning_curve(run: Path) -> list[dict[str, Any]]:
 def _write(card: dict[str, Any]) -> None:
     """Put a card into the manifest, in the place of an earlier one of that name and of those whose weights are gone; by
     data set and recipe."""
-    stay = (entry for entry in _cards() if entry["file"] != card["file"] or entry["sha256"] == card["sha256"])
+    stay = (entry for entry in _cards() if entry.get("file") != card["file"] or entry.get("sha256") == card["sha256"])
     cards = {entry["name"]: entry for entry in (*stay, card)}
     order = list(RECIPES)
     models = sorted(
@@ -182,6 +191,10 @@ def _write(card: dict[str, Any]) -> None:
     )
     text = json.dumps({"schema": 1, "models": models}, indent=2, ensure_ascii=False)
     replace(pretrained_folder() / MANIFEST, lambda path: path.write_text(text + "\n", encoding="utf-8"))
+
+
+def _card_of(name: str) -> dict[str, Any] | None:
+    return next((card for card in _cards() if card["name"] == name), None)
 
 
 def _cards() -> tuple[dict[str, Any], ...]:

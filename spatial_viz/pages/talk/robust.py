@@ -9,7 +9,7 @@ import streamlit as st
 import torch
 
 from spatial_viz import figures
-from spatial_viz.classifiers import manifest
+from spatial_viz.classifiers import manifest, without_mirrors
 from spatial_viz.evaluation.milestones import Group, published_group
 from spatial_viz.explorer.component import linked_surfaces
 from spatial_viz.figure_style import decimal, enlarged
@@ -93,7 +93,7 @@ def _warm_training_step(talk: Talk) -> None:
 def _curves(talk: Talk) -> None:
     """How the shipped classifiers of this data set learned, as far as their cards say."""
     dataset = data_of(talk)
-    cards = [card for card in manifest() if card["data"] == dataset and not card.get("mirror")]
+    cards = [card for card in without_mirrors(manifest()) if card["data"] == dataset]
     curves = curves_of(cards)
     silent = [card["name"] for card in cards if card["name"] not in curves]
     if curves:

@@ -288,13 +288,13 @@ def _exhaustive(talk: Talk) -> None:
     worst = worst_case(landscape)
     with place.container():
         turned = warp(view.image[None], torch.tensor([[worst.rotation, worst.dx, worst.dy]]), view.padding)[0]
-        natural = int(landscape["natural_predicted"])
+        natural, passes = int(landscape["natural_predicted"]), landscape["loss"].size * view.classifier.passes_per_query
         pictures(talk, [
             (view.image, "The picture", view.classifier.class_names[natural]),
             (turned, "The worst case" if worst.misclassified else "The strongest", worst.name),
         ])  # fmt: skip
         st.markdown(
-            f"**{landscape['loss'].size:,} forward passes** in **{seconds:.1f} seconds**, right here, "
+            f"**{passes:,} forward passes** in **{seconds:.1f} seconds**, right here, "
             f"{_where(landscape)}.  \n{transform_words(worst.rotation, worst.dx, worst.dy).capitalize()}: "
             f"{plain(worst.name)}, loss **{decimal(worst.loss)}**."
         )

@@ -28,7 +28,7 @@ import xarray as xr
 from torch import Tensor
 
 from spatial_viz.cache import cached_sweep, known
-from spatial_viz.classifiers import Classifier, catalogue, dataset_of
+from spatial_viz.classifiers import Classifier, dataset_of, manifest, without_mirrors
 from spatial_viz.figure_style import Theme, enlarged, spread
 from spatial_viz.grids import TransformGrid
 from spatial_viz.images import SMALL, data_uri, load_image, tensor_to_picture
@@ -186,8 +186,8 @@ def partner(talk: Talk, recipe: str, dataset: str | None = None) -> str | None:
     The talk's own comes first, if it was trained so.
     """
     dataset = dataset or data_of(talk)
-    names = [entry.name for entry in catalogue()
-             if entry.dataset == dataset and entry.available and entry.card.get("recipe") == recipe]  # fmt: skip
+    names = [card["name"] for card in without_mirrors(manifest())
+             if dataset_of(card["name"]) == dataset and card.get("recipe") == recipe]  # fmt: skip
     return talk.view.classifier.name if talk.view.classifier.name in names else next(iter(names), None)
 
 
