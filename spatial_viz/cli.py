@@ -198,6 +198,7 @@ def evaluate(
     places = None if indices is None else parse_indices(indices)
     from tqdm import tqdm
 
+    from spatial_viz.devices import keep_freed_memory
     from spatial_viz.evaluation.plan import EvaluationPlan
     from spatial_viz.evaluation.run import Progress
     from spatial_viz.evaluation.run import evaluate as measure
@@ -206,6 +207,7 @@ def evaluate(
         tuple(name.strip() for name in adversary.split(",") if name.strip()), parse_granularity(granularity), rotation,
         translation, padding, vote, steps, seed, precision, full, restrict, shard,  # type: ignore[arg-type]
     )  # fmt: skip
+    keep_freed_memory()
     names = [name.strip() for each in classifier for name in each.split(",") if name.strip()]
     cluster = {"address": address, "workers": workers, "cpus": cpus, "gpus": gpus} if engine == "ray" else None
     with tqdm(unit="picture", disable=as_json or not sys.stderr.isatty(), leave=False) as bar:

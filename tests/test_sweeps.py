@@ -336,6 +336,32 @@ def test_fp32_is_fp32_once_cuda_is_chosen(monkeypatch: pytest.MonkeyPatch) -> No
         torch.backends.cudnn.allow_tf32 = before
 
 
+FAULTS = """
+import resource, sys, torch
+from spatial_viz.devices import keep_freed_memory
+if sys.argv[1] == "kept" and not keep_freed_memory():
+    sys.exit(3)
+def pairs(count):
+    for _ in range(count):
+        torch.ones(7 << 20, dtype=torch.uint8) + torch.ones(7 << 20, dtype=torch.uint8)
+pairs(3)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+pairs(50)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def test_freed_memory_comes_back_without_the_system() -> None:
+    def faults(what: str) -> int:
+        done = subprocess.run([sys.executable, "-c", FAULTS, what], capture_output=True, text=True)
+        if done.returncode == 3:
+            pytest.skip("the C library of this machine is not glibc")
+        assert done.returncode == 0, done.stderr
+        return int(done.stdout)
+
+    assert faults("kept") < faults("as usual") / 10
+
+
 @pytest.mark.parametrize("device", ["quantum", "cuda:99"])
 def test_unknown_devices_are_explained(device: str) -> None:
     with pytest.raises(InvalidInput, match=r"unknown device|there is no"):

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 
+from spatial_viz.devices import keep_freed_memory
 from spatial_viz.errors import InvalidInput, MissingFile, SpatialVizError
 from spatial_viz.evaluation.shards import ShardResult
 from spatial_viz.evaluation.work import Job, Worker
@@ -27,6 +28,7 @@ class ShardActor:
     the next one are decoded meanwhile."""
 
     def __init__(self, worker: bytes, threads: int) -> None:
+        keep_freed_memory()
         torch.set_num_threads(threads)  # as on the card: sums of floats depend on it
         self.worker: Worker = pickle.loads(worker)
         self.turn = threading.Lock()

@@ -75,11 +75,13 @@ def train(
     Into --out go checkpoints, metrics.jsonl, training.html with the curves, and at the end weights.safetensors.
     Several processes, or machines, share the work: torchrun --nproc-per-node 2 -m spatial_viz train ...
     """
+    from spatial_viz.devices import keep_freed_memory
     from spatial_viz.networks import build_network
     from spatial_viz.training.data import default_validation, read
     from spatial_viz.training.distributed import join
     from spatial_viz.training.loop import train as run
 
+    keep_freed_memory()
     find_recipe(recipe), build_network(network)  # unknown names are refused before the data are read
     with join(device) as team:
 
@@ -110,6 +112,8 @@ def publish(
     ] = False,
 ) -> None:
     """Measure trained weights and put them into pretrained/, with their card."""
+    from spatial_viz.devices import keep_freed_memory
     from spatial_viz.training.publish import publish as measure
 
+    keep_freed_memory()
     print(json.dumps(measure(run, root, pictures, mirror), indent=2, ensure_ascii=False))
