@@ -341,12 +341,9 @@ import resource, sys, torch
 from spatial_viz.devices import keep_freed_memory
 if sys.argv[1] == "kept" and not keep_freed_memory():
     sys.exit(3)
-def pairs(count):
-    for _ in range(count):
-        torch.ones(7 << 20, dtype=torch.uint8) + torch.ones(7 << 20, dtype=torch.uint8)
-pairs(3)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-pairs(50)
+for extra in range(150):  # each the largest so far: glibc maps such a one by itself, whatever it has learned
+    torch.ones((20 << 20) + (extra << 16), dtype=torch.uint8)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
@@ -359,7 +356,7 @@ def test_freed_memory_comes_back_without_the_system() -> None:
         assert done.returncode == 0, done.stderr
         return int(done.stdout)
 
-    assert faults("kept") < faults("as usual") / 10
+    assert faults("kept") < faults("as usual") / 4
 
 
 @pytest.mark.parametrize("device", ["quantum", "cuda:99"])
