@@ -91,7 +91,8 @@ def result_table(cards: Sequence[Mapping[str, Any]]) -> str:
     lines = [f"| {' | '.join(head)} |", "|---|---|---:|---:|" + "---:|" * len(ADVERSARIES)]
     for card in cards:
         network = build_network(card["network"], classes=len(card["class_names"]), channels=len(card["mean"]))
-        cells = [f"`{card['name']}`", card["network"], f"{count_parameters(network):,}", f"{card['hours']:.1f}"]
+        hours = "–" if card.get("mirror") else f"{card['hours']:.1f}"  # not trained: the weights are another's
+        cells = [f"`{card['name']}`", card["network"], f"{count_parameters(network):,}", hours]
         lines.append(f"| {' | '.join([*cells, *(_accuracy(card, key) for key in ADVERSARIES)])} |")
     return "\n".join(lines)
 

@@ -60,5 +60,6 @@ def test_the_docs_tell_of_its_weights_once(mirrors: list[dict[str, Any]]) -> Non
     told = training_docs.commands(mirrors)
     assert told.count("`cifar10/standard-mirror` has the same weights") == 1
     assert told.replace("-mirror", "").count("* `cifar10/standard`,") == 1
+    assert "| `cifar10/standard-mirror` | whitened-convnet | 1,972,792 | – |" in training_docs.result_table(mirrors)
     assert training_docs.curves_by_data(mirrors) == training_docs.curves_by_data(TRAINED)
     assert "the weights of `cifar10/standard`; the answer is the mean" in training_docs.classifier_table(mirrors)
