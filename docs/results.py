@@ -13,7 +13,6 @@ from typing import Any
 
 import pandas as pd
 
-from spatial_viz.classifiers import manifest
 from spatial_viz.errors import SpatialVizError
 from spatial_viz.evaluation.finding import with_checksums
 from spatial_viz.evaluation.pictures import choose
@@ -89,11 +88,8 @@ def document(store: Path, shipped: Path) -> str:
 
 
 def table(results: pd.DataFrame) -> str:
-    """A row per classifier, a column per adversary; those that ship first, in the order of the manifest."""
-    order = {card["name"]: number for number, card in enumerate(manifest())}
-    known = best_known(results).sort_values(
-        "classifier", key=lambda names: names.map(order).fillna(len(order)), kind="stable"
-    )
+    """A row per classifier, a column per adversary."""
+    known = best_known(results)
     columns = columns_in(results)
     lines = ["| " + " | ".join(["classifier", *columns, "source"]) + " |", "|---|" + "---:|" * len(columns) + "---|"]
     known = known.assign(series=series_names(known, False), kind=known["source"] == SOURCES[2])

@@ -159,6 +159,7 @@ def columns_in(results: pd.DataFrame) -> list[str]:
 
 def best_known(results: pd.DataFrame) -> pd.DataFrame:
     """Of several results for the same question, the one with the most pictures; one measured here before a shipped.
+    The classifiers that ship come first, in the order of the manifest.
 
     Those of a run that is not complete count only where there is no other: its pictures are the first of the data set,
     perhaps all of a few classes.
@@ -170,6 +171,8 @@ def best_known(results: pd.DataFrame) -> pd.DataFrame:
         rank=results["source"].map(SOURCES.index), pictures=results["n"].fillna(0),
     ).sort_values(["complete", "pictures", "rank"], ascending=[False, False, True], kind="stable")  # fmt: skip
     kept = ranked.drop_duplicates([*question, "kind"]).sort_index()
+    order = {card["name"]: number for number, card in enumerate(manifest())}
+    kept = kept.sort_values("classifier", key=lambda names: names.map(order).fillna(len(order)), kind="stable")
     return kept.drop(columns=["kind", "rank", "pictures"])
 
 
