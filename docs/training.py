@@ -81,7 +81,7 @@ def classifier_table(cards: Sequence[Mapping[str, Any]]) -> str:
             words = in_words(RECIPES[card["recipe"]], card["data"])
             if card.get("mirror"):
                 plain = card["name"].removesuffix(MIRROR)
-                words = f"the weights of `{plain}`; the answer is the mean of those for a picture and its mirror image"
+                words = f"nothing more: the answers of `{plain}` for a picture and for its mirror image, averaged"
             lines.append(f"| `{card['name']}` | {words} | {shares} |")
     return "\n".join(lines)
 
@@ -129,10 +129,6 @@ def commands(cards: Sequence[Mapping[str, Any]]) -> str:
     for card in cards:
         machine = f" on {card['hardware']}" if "hardware" in card else ""
         lines.append(f"* `{card['name']}`, {card['hours']:.1f} hours{machine}:\n  `{card['command']}`")
-        if card.get("sha256") in mirrors:
-            lines.append(
-                f"\n  `{mirrors[card['sha256']]}` has the same weights: `python -m spatial_viz publish RUN --mirror`."
-            )
         before = card.get("began_from")
         while before:
             weights = known.get(before["sha256"])
@@ -143,6 +139,9 @@ def commands(cards: Sequence[Mapping[str, Any]]) -> str:
             known[before["sha256"]] = f"{short} (above)"
             lines.append(f"\n  It began from {short}, which were made by\n  `{before['command']}`")
             before = before.get("began_from")
+        if card.get("sha256") in mirrors:
+            both = f"`{mirrors[card['sha256']]}` has the weights of `{card['name']}`"
+            lines.append(f"\n  {both}: `python -m spatial_viz publish RUN --mirror`.")
     return "\n".join(lines)
 
 

@@ -119,7 +119,8 @@ STORY = {
     "Robust optimisation": (
         "Training on the worst of ten random transforms of every picture flattens the landscape: turns and shifts that "
         "fool a classifier of standard training fool this one much less often. A **majority vote** over ten random "
-        "transforms adds a little, without training, for ten times the work."
+        "transforms needs no training, but ten times the work. It helps a classifier of standard training a little; "
+        "the robust ones measured here are better without."
     ),
     "What to take home": (
         "Robust models need more refined notions of similarity than small ℓp distances. We do not have true spatial "

@@ -61,7 +61,7 @@ def test_the_browser_cannot_choose_a_classifier_by_its_path(monkeypatch: pytest.
 def test_what_a_mirror_does_is_said_beside_its_accuracy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     page = open_page(monkeypatch, tmp_path, classifier="cifar10/invariant-30-mirror")
     assert not page.exception and not page.error
-    said = "It answers with the mean for the picture and its mirror image."
+    said = "It averages its answers for the picture and its mirror image."
     assert said in page.sidebar.caption[0].value
     page.selectbox(key="classifier").select("cifar10/invariant-30").run()
     assert "paper's grid." in page.sidebar.caption[0].value and said not in page.sidebar.caption[0].value

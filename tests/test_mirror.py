@@ -58,8 +58,11 @@ def test_what_compares_trainings_leaves_it_out(mirrors: list[dict[str, Any]]) ->
 
 def test_the_docs_tell_of_its_weights_once(mirrors: list[dict[str, Any]]) -> None:
     told = training_docs.commands(mirrors)
-    assert told.count("`cifar10/standard-mirror` has the same weights") == 1
+    assert told.count("`cifar10/standard-mirror` has the weights of `cifar10/standard`:") == 1
     assert told.replace("-mirror", "").count("* `cifar10/standard`,") == 1
     assert "| `cifar10/standard-mirror` | whitened-convnet | 1,972,792 | – |" in training_docs.result_table(mirrors)
     assert training_docs.curves_by_data(mirrors) == training_docs.curves_by_data(TRAINED)
-    assert "the weights of `cifar10/standard`; the answer is the mean" in training_docs.classifier_table(mirrors)
+    assert (
+        "the answers of `cifar10/standard` for a picture and for its mirror image, averaged"
+        in training_docs.classifier_table(mirrors)
+    )

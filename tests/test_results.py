@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 from synthetic import write_run
 from toy_training import toy_folder
 
-from docs.results import document, ship
+from docs.results import TARGET, document, ship
 from spatial_viz.classifiers import manifest
 from spatial_viz.errors import CorruptFile
 from spatial_viz.evaluation.milestones import measured
@@ -28,6 +28,7 @@ from spatial_viz.evaluation.published import (
     published,
     rows_of,
     series_names,
+    shipped_folder,
 )
 from spatial_viz.evaluation.report import report_on
 from spatial_viz.evaluation.run import evaluate
@@ -99,6 +100,12 @@ def test_what_other_weights_of_the_same_name_reached_is_told_apart(tmp_path: Pat
 def test_what_ships_is_about_the_classifiers_that_ship(tmp_path: Path) -> None:
     table, problems = all_results(tmp_path)
     assert not problems and not table["classifier"].str.endswith(OTHER_WEIGHTS).any()
+    names = [card["name"] for card in manifest()]
+    assert list(dict.fromkeys(best_known(table)["classifier"]))[: len(names)] == names
+
+
+def test_the_page_is_of_today(tmp_path: Path) -> None:
+    assert TARGET.read_text(encoding="utf-8") == document(tmp_path, shipped_folder())
 
 
 def test_the_answer_with_most_pictures_is_drawn(tmp_path: Path) -> None:

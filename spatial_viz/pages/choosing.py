@@ -84,7 +84,7 @@ def _choose_classifier() -> tuple[Classifier, str]:
     )  # fmt: skip
     entry = entries[name]
     if "natural_accuracy" in entry.card:
-        mirror = " It answers with the mean for the picture and its mirror image." if entry.card.get("mirror") else ""
+        mirror = " It averages its answers for the picture and its mirror image." if entry.card.get("mirror") else ""
         st.caption(
             f"{entry.card['natural_accuracy']:.1%} of the test pictures right as they are, "
             f"{entry.card['grid_accuracy']:.1%} under every transform of the paper's grid.{mirror}"

@@ -297,7 +297,8 @@ STEPS = (
         note=(
             "Vote on the worst case first: does the vote bring the right answer back? Then draw again, and vote on the "
             "picture as it is. The vote is no proof: whoever knows the ten transforms can search for a pose that fools "
-            "most of them. With worst-of-10-30 chosen the bars tell that a vote can even hurt."
+            "most of them. With worst-of-10-30 or invariant-30 chosen the bars tell that a vote can even hurt; the "
+            "vote was asked about fewer pictures."
         ),
         sources="Engstrom et al., ICML 2019, on aggregating random transformations. Published: the talk's slides.",
         show=_ask_ten_times,
