@@ -132,7 +132,7 @@ def test_another_picture_and_another_classifier(visit: Visit, app: str) -> None:
     visit.settle()
     assert "frog" in visit.page.locator(".sv-jump-name").first.inner_text() or "frog" in visit.root.inner_text()
     visit.page.get_by_role("combobox", name="Classifier").click()
-    visit.page.get_by_role("option", name="cifar10/worst-of-10-30").click()
+    visit.page.get_by_role("option", name="cifar10/worst-of-10-30", exact=True).click()
     visit.page.wait_for_url("**classifier=cifar10*worst*", timeout=PATIENCE)
     visit.settle()
     assert visit.page.locator(".sv-thumb").count() == 20

@@ -209,7 +209,7 @@ def test_another_classifier_is_taken_away_and_the_page_goes_on(visit: Visit) -> 
     visit.page.get_by_text("A comparison needs two").wait_for()
     assert "against=nobody" in visit.page.url
     visit.page.locator(".st-key-against_chosen input").click()
-    visit.page.get_by_role("option", name=CLASSIFIERS[1]).click()
+    visit.page.get_by_role("option", name=CLASSIFIERS[1], exact=True).click()
     visit.page.wait_for_url(f"**against=cifar10*{ROBUST['recipe']}*")
     visit.settle()
     assert visit.page.locator(".sv-title").all_inner_texts() == list(CLASSIFIERS)
