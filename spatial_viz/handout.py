@@ -120,7 +120,7 @@ STORY = {
         "Training on the worst of ten random transforms of every picture flattens the landscape: turns and shifts that "
         "fool a classifier of standard training fool this one much less often. A **majority vote** over ten random "
         "transforms needs no training, but ten times the work. It helps a classifier of standard training a little; "
-        "the robust ones measured here are better without."
+        "the robust ones measured here gain nothing by it."
     ),
     "What to take home": (
         "Robust models need more refined notions of similarity than small ℓp distances. We do not have true spatial "
