@@ -5,17 +5,18 @@ Results go to stdout, progress and errors to stderr. Bad arguments end with exit
 
 from __future__ import annotations
 
-import json
+import io
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from spatial_viz import lecture_commands
-from spatial_viz.errors import InvalidInput, SpatialVizError
-from spatial_viz.parsing import parse_epsilon, parse_granularity, parse_indices
+from spatial_viz.errors import InvalidInput, SpatialVizError, SpatialVizWarning
+from spatial_viz.parsing import parse_epsilon, parse_granularity, parse_indices, print_json
 from spatial_viz.training import commands
 
 # Torch takes seconds to import, so the commands import what they need: help and bad arguments answer at once.
@@ -93,7 +94,7 @@ def sweep(
     result = {"schema": 1, **landscape.summary(swept), "seconds": round(seconds, 4)}
     result |= {"device": card["device"], "precision": card["precision"]}
     if as_json:
-        print(json.dumps(result, ensure_ascii=False))
+        print_json(result)
     else:
         print(_in_words(result, card))
 
@@ -142,7 +143,7 @@ def attack(
     result = {"schema": 1, **summary(found, model, natural, index), "seconds": round(seconds, 4)}
     result |= {"device": runner.device_name, "precision": "fp32"}
     if as_json:
-        print(json.dumps(result, ensure_ascii=False))
+        print_json(result)
         return
     names = {str(index): model.class_names[index]}
     card = {"classifier": model.name, "device": runner.device_name, "precision": "fp32", "names": names}
@@ -223,7 +224,7 @@ def evaluate(
             strict=strict, download=download, device=device, engine=engine, cluster=cluster, progress=tell,
         )  # fmt: skip
     if as_json:
-        print(json.dumps(report.to_json(), ensure_ascii=False))
+        print_json(report.to_json())
     else:
         print({"table": report.to_text, "csv": report.to_csv, "markdown": report.to_markdown}[form]())
 
@@ -241,7 +242,7 @@ def models(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
 
     entries = catalogue()
     if as_json:
-        print(json.dumps([{"name": e.name, "available": e.available, **e.card} for e in entries], ensure_ascii=False))
+        print_json([{"name": e.name, "available": e.available, **e.card} for e in entries])
         return
     for entry in entries:
         facts = entry.missing or "weights on this machine"
@@ -261,7 +262,7 @@ def samples(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
         for entry in listed()
     ]
     if as_json:
-        print(json.dumps(rows, ensure_ascii=False))
+        print_json(rows)
         return
     for row in rows:
         print(f"{row['name']:22} {row['label']:>4}  {row['class']}")
@@ -363,6 +364,7 @@ class _progress:  # noqa: N801
 
 def main() -> None:
     """The entry point: every foreseen error is one sentence on stderr and exit code 2."""
+    _prepare_console()
     try:
         sys.exit(typer.main.get_command(app).main(sys.argv[1:] or ["--help"], standalone_mode=False) or 0)
     except SpatialVizError as error:
@@ -375,6 +377,24 @@ def main() -> None:
         if not hasattr(error, "format_message"):
             raise
         _fail(error.format_message())
+
+
+def _prepare_console() -> None:
+    """Once, before any work: names that the console's encoding lacks are escaped, warnings are one sentence each, and
+    Pillow's remarks about odd metadata are no business of whoever measures a classifier."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    shown = warnings.showwarning
+
+    def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
+        if issubclass(category, SpatialVizWarning):
+            print(f"warning: {message}", file=sys.stderr)
+        else:
+            shown(message, category, *where)
+
+    warnings.showwarning = show  # type: ignore[assignment]
+    warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def _fail(message: str) -> None:

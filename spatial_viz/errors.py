@@ -26,6 +26,10 @@ class CorruptFile(SpatialVizError):
     """A weight file whose content is not what its card says."""
 
 
+class SpatialVizWarning(UserWarning):
+    """What a user should know about an answer that is given all the same, such as files left out."""
+
+
 def did_you_mean(name: str, options: Iterable[str]) -> str:
     """``"; did you mean 'x'? Available: …"``, for the end of an error message."""
     names = sorted(options)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Annotated
 import typer
 
 from spatial_viz.errors import InvalidInput
-from spatial_viz.parsing import parse_granularity
+from spatial_viz.parsing import parse_granularity, print_json
 
 # Torch takes seconds to import, so the commands import what they need: help and bad arguments answer at once.
 
@@ -44,7 +43,7 @@ def demo(
                 bar.write(f"{mark} {each.what:32} {each.words} ({each.seconds:.1f} s)", file=sys.stdout)
     ready = all(each.ready for each in found if each.needed)
     if as_json:
-        print(json.dumps({"schema": 1, "ready": ready, "items": [asdict(each) for each in found]}, ensure_ascii=False))
+        print_json({"schema": 1, "ready": ready, "items": [asdict(each) for each in found]})
     else:
         print("The lecture is ready: make app, then the page Lecture." if ready else "The lecture is not ready.")
     if not ready:

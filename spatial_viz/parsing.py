@@ -1,10 +1,26 @@
-"""Texts of the command line → values; what cannot be read is refused with an example."""
+"""Texts from outside → values, what cannot be read is refused with an example; and JSON for any console."""
 
 from __future__ import annotations
 
+import codecs
+import json
 import re
+import sys
+from typing import Any
 
 from spatial_viz.errors import InvalidInput
+
+
+def readable(name: object) -> str:
+    r"""A name or path of the file system as text that can be printed and stored: bytes that are no UTF-8, which Python
+    keeps as lone surrogates, are read as Latin-1.
+
+    >>> readable("caf\udce9.png")
+    'café.png'
+    """
+    return re.sub(
+        "[\udc80-\udcff]+", lambda found: found[0].encode("ascii", "surrogateescape").decode("latin-1"), str(name)
+    )
 
 
 def parse_epsilon(text: str) -> float:
@@ -35,3 +51,9 @@ def parse_granularity(text: str) -> tuple[int, int, int]:
         raise InvalidInput(f"--granularity takes three whole numbers, rotations,dx,dy, such as 31,5,5; got {text!r}")
     rotations, dxs, dys = (int(part) for part in parts)
     return rotations, dxs, dys
+
+
+def print_json(value: Any, indent: int | None = None) -> None:
+    """One JSON text on stdout, for any encoding of it: letters that it may lack are escaped as JSON escapes them."""
+    complete = codecs.lookup(sys.stdout.encoding or "ascii").name == "utf-8"
+    print(json.dumps(value, indent=indent, ensure_ascii=not complete))

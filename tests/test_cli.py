@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from typer.main import get_command
 
 from spatial_viz.classifiers import load_classifier, manifest
 from spatial_viz.cli import app, main
+from spatial_viz.errors import SpatialVizWarning
 from spatial_viz.grids import TransformGrid
 from spatial_viz.landscape import load, summary
 from spatial_viz.networks import build_network
@@ -234,3 +237,31 @@ def test_a_training_of_ones_own_is_asked_by_its_folder(
     result = json.loads(out)
     assert code == 0 and result["label"] == find_sample("mnist/3").label
     assert result["precision"] == "fp32"
+
+
+@pytest.mark.parametrize("option", ["--json", "--padding=black"])
+def test_any_console_can_print_any_name(option: str, tmp_path: Path) -> None:
+    """Measured for minutes, and then nothing printed, because the console's encoding lacks a letter: never."""
+    save_file(build_network("tiny-convnet", classes=2, channels=1).state_dict(), tmp_path / "weights.safetensors")
+    described = {"network": "tiny-convnet", "class_names": ["猫 żaba", "😀"], "input_size": [28, 28], "mean": [0.1],
+                 "std": [0.3]}  # fmt: skip
+    (tmp_path / "classifier.json").write_text(json.dumps(described))
+    command = ["sweep", "sample:mnist/3", "--classifier", str(tmp_path), *SMALL, "--label", "1", option]
+    done = subprocess.run([sys.executable, "-m", "spatial_viz", *command], cwd=ROOT, capture_output=True,
+                          env={**os.environ, "PYTHONIOENCODING": "cp1252"})  # fmt: skip
+    out = done.stdout.decode("cp1252")
+    assert done.returncode == 0, done.stderr
+    if option == "--json":
+        assert json.loads(out)["label"] == 1 and json.loads(out)["natural"]["name"] in described["class_names"]
+    else:
+        assert r"label            \U0001f600" in out and "worst case" in out
+
+
+def test_remarks_of_ours_are_one_line_and_those_of_pillow_none(monkeypatch, capsys) -> None:
+    def remark(*_: object) -> None:
+        warnings.warn("three files are left out", SpatialVizWarning, stacklevel=1)
+        warnings.warn_explicit("odd metadata", UserWarning, "TiffImagePlugin.py", 1, "PIL.TiffImagePlugin")
+
+    monkeypatch.setattr("spatial_viz.samples.samples", lambda: remark() or [])
+    code, _, err = run(["samples"], monkeypatch, capsys)
+    assert code == 0 and err == "warning: three files are left out\n"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from spatial_viz.parsing import print_json
 from spatial_viz.training.recipes import RECIPES, TrainingPlan, data_name, find_recipe
 
 # Torch takes seconds to import, so the commands import what they need: help and bad arguments answer at once.
@@ -116,4 +116,4 @@ def publish(
     from spatial_viz.training.publish import publish as measure
 
     keep_freed_memory()
-    print(json.dumps(measure(run, root, pictures, mirror), indent=2, ensure_ascii=False))
+    print_json(measure(run, root, pictures, mirror), indent=2)
