@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import warnings
 from collections.abc import Iterable
 
 
@@ -28,6 +29,11 @@ class CorruptFile(SpatialVizError):
 
 class SpatialVizWarning(UserWarning):
     """What a user should know about an answer that is given all the same, such as files left out."""
+
+
+def warn(text: str) -> None:
+    """A `SpatialVizWarning`: what is told where a caller gives no function that is told such things."""
+    warnings.warn(text, SpatialVizWarning, stacklevel=2)
 
 
 def did_you_mean(name: str, options: Iterable[str]) -> str:

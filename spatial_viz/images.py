@@ -8,17 +8,17 @@ import io
 import math
 import os
 import stat
-import threading
-import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 import torch
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
-from spatial_viz.errors import InvalidInput, PictureError
+from spatial_viz.errors import InvalidInput, PictureError, warn
+from spatial_viz.parsing import readable
 
 SMALL = 64
 """Pixels of the longer side; a picture up to that size is quickly asked about, and is shown with its pixels visible."""
@@ -28,19 +28,27 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 """The only decoders that ever see an upload; Pillow has fifty, some of which start other programs."""
 _READABLE = f"{', '.join(FORMATS[:-1])} or {FORMATS[-1]}"
 _LARGEST_RESIZE = 16_000_000  # pixels; a 1:16 panorama at short side 1000 still takes the plain way
-_WARNINGS = threading.Lock()  # warnings.catch_warnings swaps global state, and an app decodes on several threads
+_DEEP = 65535  # the full scale of 16-bit pictures
+_SUSPECT = 4095  # of 12 bits, which detectors have: 16-bit pictures that get no brighter are nearly black
+_PNG = b"\x89PNG\r\n\x1a\n"
+_MAX_SAMPLE_VALUE = 281  # a tag of TIFF
+_FULL_SCALE = "full_scale"  # in the ``info`` of a picture, where its file says another one
 
 
 # ---------------------------------------------------------------------------------------------- files and uploads
 
 
-def load_image(source: str | Path | bytes, name: str | None = None) -> Image.Image:
+def load_image(
+    source: str | Path | bytes, name: str | None = None, tell: Callable[[str], object] = warn
+) -> Image.Image:
     """A fully decoded picture, turned upright as its EXIF data says; of an animation, the first frame.
 
     Parameters
     ----------
     source: a path, or the bytes of a file, in one of FORMATS.
     name: how error messages call it; by default the path, or "the uploaded file".
+    tell: is told in a sentence about a picture that is read, and probably not as it was meant; by default it becomes a
+        warning.
 
     Returns
     -------
@@ -51,8 +59,8 @@ def load_image(source: str | Path | bytes, name: str | None = None) -> Image.Ima
     PictureError: anything that is not a whole picture of at least 1×1 and at most MAX_PIXELS pixels. Nothing else.
     """
     if isinstance(source, bytes):
-        return _decode(io.BytesIO(source), name or "the uploaded file")
-    label = name or str(source)
+        return _decode(io.BytesIO(source), name or "the uploaded file", tell)
+    label = name or readable(source)
     try:
         kind = os.stat(source).st_mode
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -65,12 +73,12 @@ def load_image(source: str | Path | bytes, name: str | None = None) -> Image.Ima
         raise PictureError(f"{label} is not a plain file; expected one picture file ({_READABLE})")
     try:
         with open(source, "rb") as stream:
-            return _decode(stream, label)
+            return _decode(stream, label, tell)
     except OSError as error:
         raise PictureError(f"{label} cannot be opened ({reason(error)}); check that it may be read") from error
 
 
-def _decode(stream: BinaryIO, label: str) -> Image.Image:
+def _decode(stream: BinaryIO, label: str, tell: Callable[[str], object]) -> Image.Image:
     head = stream.read(4096)
     if not head:
         raise PictureError(f"{label} is empty (0 bytes); expected a picture file ({_READABLE})")
@@ -78,14 +86,14 @@ def _decode(stream: BinaryIO, label: str) -> Image.Image:
     # Decoders raise almost any exception on damaged or hostile files (SyntaxError, struct.error, ValueError for text
     # chunks that unpack to gigabytes, …), hence the broad handlers in this one place.
     try:
-        with _WARNINGS, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's own remarks about large sizes and odd metadata
-            picture: Image.Image = Image.open(stream, formats=FORMATS)
+        picture: Image.Image = Image.open(stream, formats=FORMATS)
     except UnidentifiedImageError as error:
         raise PictureError(f"{label} {_what_else(head, label)}") from error
-    except Image.DecompressionBombError as error:
-        raise PictureError(f"{label} has hundreds of millions of pixels; {too_large}") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise PictureError(f"{label} has far too many pixels; {too_large}") from error
     except Exception as error:
+        if lighter := _without_texts(stream, error):
+            return _decode(lighter, label, tell)
         raise PictureError(f"{label} cannot be read ({reason(error)}); save it again as PNG or JPEG") from error
     width, height = picture.size
     if width < 1 or height < 1:
@@ -95,7 +103,10 @@ def _decode(stream: BinaryIO, label: str) -> Image.Image:
     try:
         picture.load()
     except Exception as error:
+        if lighter := _without_texts(stream, error):
+            return _decode(lighter, label, tell)
         raise PictureError(f"{label} is damaged or cut short ({reason(error)}); download or save it again") from error
+    _note_scale(picture, stream, head, label, tell)
     with contextlib.suppress(Exception):  # a damaged note about how the camera was held must not cost the picture
         return ImageOps.exif_transpose(picture)
     return picture.copy()
@@ -106,13 +117,76 @@ def upright_size(path: Path) -> tuple[int, int] | None:
     if not path.is_file():  # opening a pipe or a device could block for ever
         return None
     try:
-        with _WARNINGS, warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(path, formats=FORMATS) as picture:
-                notes = Image.Image.getexif(picture)  # a PNG's own method would decode it
-                return picture.size[::-1] if notes.get(ExifTags.Base.Orientation, 1) >= 5 else picture.size
+        with open(path, "rb") as stream:
+            try:
+                picture: Image.Image = Image.open(stream, formats=FORMATS)
+            except ValueError as error:
+                picture = Image.open(_without_texts(stream, error) or stream, formats=FORMATS)
+            notes = Image.Image.getexif(picture)  # a PNG's own method would decode it
+            return picture.size[::-1] if notes.get(ExifTags.Base.Orientation, 1) >= 5 else picture.size
     except Exception:  # as in `_decode`
         return None
+
+
+def _chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """The kind of every chunk of a PNG, and the whole chunk: length, kind, content, checksum."""
+    start = 8
+    while start < len(png):
+        end = start + 12 + int.from_bytes(png[start : start + 4], "big")
+        yield png[start + 4 : start + 8], png[start:end]
+        start = end
+
+
+def _without_texts(stream: BinaryIO, error: Exception) -> BinaryIO | None:
+    """A PNG without its texts, where ``error`` may be about them: image generators write megabytes, which Pillow
+    refuses. None where there is nothing to leave out."""
+    stream.seek(0)
+    png = stream.read()
+    if not isinstance(error, ValueError) or not png.startswith(_PNG):
+        return None
+    kept = _PNG + b"".join(chunk for kind, chunk in _chunks(png) if kind not in (b"tEXt", b"zTXt", b"iTXt"))
+    return io.BytesIO(kept) if len(kept) < len(png) else None
+
+
+def _note_scale(picture: Image.Image, stream: BinaryIO, head: bytes, label: str, tell: Callable[[str], object]) -> None:
+    """Keep the full scale of a deep picture where its file says it; tell of one that looks as if its values were those
+    of a detector of 10 to 14 bits in a file of 16."""
+    if picture.mode.startswith("I"):
+        values = np.asarray(picture)
+        full = picture.info[_FULL_SCALE] = _full_scale(picture, stream, values)
+        dark = full == _DEEP and 0 < values.max() <= _SUSPECT
+    else:  # of 16 bits a channel, Pillow keeps 8
+        dark = _had_16_bits(picture, head) and 0 < np.asarray(picture)[..., :3].max() <= _SUSPECT >> 8
+    if dark:
+        tell(
+            f"{label} has no value above {_SUSPECT:,} of {_DEEP:,}, so it is nearly black; if these are the values of "
+            "a detector with fewer bits, rescale them"
+        )
+
+
+def _full_scale(picture: Image.Image, stream: BinaryIO, values: np.ndarray) -> int:
+    """The value of white in a deep picture: 65535, or that of the fewer bits that its file names."""
+    bits = 16
+    if picture.format == "PNG":
+        stream.seek(0)
+        bits = next((chunk[8] for kind, chunk in _chunks(stream.read()) if kind == b"sBIT"), 16)
+        # By the standard the bits are the upper ones of 16, and those below are empty; many writers use the lower ones.
+        if 0 < bits < 16 and not (values & ((1 << (16 - bits)) - 1)).any():
+            return _DEEP
+    elif isinstance(picture, TiffImagePlugin.TiffImageFile):
+        highest = picture.tag_v2.get(_MAX_SAMPLE_VALUE, _DEEP)  # often merely the highest that occurs
+        stored = picture.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, (16,))[0]
+        bits = next((bits for bits in range(9, 16) if bits == stored or highest == (2**bits - 1,)), 16)
+    full: int = 2**bits - 1
+    return full if 8 < bits < 16 and values.max() <= full else _DEEP
+
+
+def _had_16_bits(picture: Image.Image, head: bytes) -> bool:
+    """Whether a file with colours has 16 bits a channel."""
+    if isinstance(picture, TiffImagePlugin.TiffImageFile):
+        bits: int = picture.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, (8,))[0]
+        return bits == 16 and picture.mode in ("RGB", "RGBA")
+    return picture.format == "PNG" and head[24] == 16 and picture.mode in ("RGB", "RGBA")
 
 
 def _what_else(head: bytes, label: str) -> str:
@@ -121,6 +195,8 @@ def _what_else(head: bytes, label: str) -> str:
     vector = text.startswith(b"<") and b"<svg" in text and b"<html" not in text
     if vector or label.lower().endswith((".svg", ".svgz")):
         return "is an SVG drawing, and vector pictures are not read; export it as PNG"
+    if head.startswith(b"version https://git-lfs"):
+        return "is a Git LFS pointer in the place of the picture; run: git lfs pull"
     if head[4:8] == b"ftyp":  # what phones write
         return "is a HEIC, AVIF or video file, which is not read; export it as JPEG or PNG"
     if head.startswith(b"%PDF"):
@@ -143,7 +219,8 @@ def picture_to_tensor(picture: Image.Image, channels: int = 3) -> Tensor:
     ----------
     * Transparent parts show white. Palettes and CMYK become RGB; grey is repeated for three channels.
     * One channel is the luminance of ITU-R 601, as Pillow's mode "L".
-    * 16-bit grey (I;16, I) is divided by 65535. Float pictures (F) that stay within [0, 1] are taken as they are; those
+    * 16-bit grey (I;16, I) is divided by 65535, or by the full scale of the bits that its file names (sBIT in PNG,
+      BitsPerSample or MaxSampleValue in TIFF). Float pictures (F) that stay within [0, 1] are taken as they are; those
       that stay within [0, 255] are divided by 255.
 
     Raises
@@ -293,6 +370,6 @@ def _deep_values(picture: Image.Image) -> np.ndarray:
         return values if high <= 1 else values / np.float32(255)
     if low < 0 or high > 65535:
         raise PictureError(f"a 16-bit picture must have values in 0 to 65535; got {low} to {high}; rescale it")
-    transparent = picture.info.get("transparency")
-    scaled = values.astype(np.float32) / np.float32(65535)
+    full, transparent = picture.info.get(_FULL_SCALE), picture.info.get("transparency")
+    scaled = values.astype(np.float32) / np.float32(full if isinstance(full, int) else _DEEP)
     return np.where(values == transparent, np.float32(1), scaled) if isinstance(transparent, int) else scaled
