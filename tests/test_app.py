@@ -193,6 +193,16 @@ def test_bad_uploads_are_one_sentence(case: str, monkeypatch: pytest.MonkeyPatch
     assert not page.error and not page.exception
 
 
+def test_an_upload_of_detector_data_is_shown_and_told_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from test_images import DETECTOR, png16
+
+    page = open_page(monkeypatch, tmp_path, source="Upload")
+    page.file_uploader(key="upload").upload("x-ray.png", png16(DETECTOR.repeat(8, 0)), "image/png").run()
+    assert not page.exception and not page.error
+    (warning,) = page.sidebar.warning
+    assert r"x\-ray.png has no value above 4,095 of 65,535, so it is nearly black" in warning.value
+
+
 def test_the_configuration_is_private_and_bounded() -> None:
     config = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text())
     assert config["server"]["address"] == "localhost"

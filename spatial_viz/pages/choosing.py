@@ -117,7 +117,10 @@ def _choose_picture(classifier: Classifier, dataset: str) -> tuple[Tensor, int |
         upload = st.camera_input("Take a picture", key="camera", label_visibility="collapsed")
     if upload is None:
         return None
-    return classifier.prepare(load_image(upload.getvalue(), upload.name)), None, upload.name
+    picture = load_image(
+        upload.getvalue(), upload.name, lambda text: st.warning(plain(text), icon=":material/warning:")
+    )
+    return classifier.prepare(picture), None, upload.name
 
 
 def _choose_sample(classifier: Classifier, dataset: str) -> tuple[Tensor, int, str]:
