@@ -8,14 +8,18 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
+from PIL import Image
 
+from spatial_viz.drawing import loss_colours
 from spatial_viz.figure_style import ACCENT, Theme, axis_title, decimal, new_figure, palette, short, spread
-from spatial_viz.figures import heatmap, surface
+from spatial_viz.figures import cell_edges, heatmap, surface
+from spatial_viz.images import data_uri
 from spatial_viz.landscape import loss_words
 
 FRAMES = 60  # of the animation, at most
 STOPS = 100  # of the slider below it
 STEP_MS = 60
+CELL = 24  # pixels of a cell in the image of a map, which the browser fits to the figure
 
 
 def attack_map(
@@ -123,6 +127,28 @@ def tally_figure(
     return figure
 
 
+def _maps_as_images(figure: go.Figure) -> None:
+    """Have an image show what the heat maps of a figure show.
+
+    plotly.js 4 animates smoothly (``redraw`` off) by drawing only scatter and bar traces, and it removes the layers of
+    all others. So the heat maps become clear: they answer the pointer and have the colour bar.
+    """
+    layout = figure.layout
+    for trace in figure.select_traces({"type": "heatmap"}):
+        colours = loss_colours(np.asarray(trace.z, float), trace.zmax)
+        falling = [axis.range[0] > axis.range[1] for axis in (layout.xaxis, layout.yaxis)]
+        colours = colours[:: 1 if falling[1] else -1, :: -1 if falling[0] else 1]  # as on the screen, from top left
+        height, width = colours.shape[:2]
+        picture = Image.fromarray(colours).resize((CELL * width, CELL * height), Image.Resampling.NEAREST)
+        (left, *_, right), (lower, *_, upper) = (cell_edges(np.asarray(each)) for each in (trace.x, trace.y))
+        figure.add_layout_image(
+            source=data_uri(picture), xref="x", yref="y", x=(left + right) / 2, y=(lower + upper) / 2,
+            sizex=right - left, sizey=upper - lower, xanchor="center", yanchor="middle", sizing="stretch",
+            layer="below",
+        )  # fmt: skip
+        trace.opacity = 0
+
+
 def _dots(points: np.ndarray, symbol: str, name: str) -> go.Scatter:
     texts = [f"{short(r)}°, dx {short(x)}, dy {short(y)}<br>{name}" for r, x, y in points]
     return go.Scatter(
@@ -149,8 +175,10 @@ def _trails(paths: np.ndarray, step: int) -> list[Any]:
 def add_player(figure: go.Figure, labels: Sequence[str], active: int, step_ms: int, colour: str) -> None:
     """A play button and a slider below a figure with frames: a label for each of them, and the one that is shown.
 
-    The slider stops at `STOPS` of the frames at most, the first and the last among them: the browser measures each.
+    The frames move lines and dots over heat maps of losses, whose axes have their ranges by now. The slider stops at
+    `STOPS` of the frames at most, the first and the last among them: the browser measures each.
     """
+    _maps_as_images(figure)
     stops = spread(len(labels) - 1, STOPS)
     at_once = {"frame": {"duration": 0, "redraw": False}, "mode": "immediate", "transition": {"duration": 0}}
     running = {"frame": {"duration": step_ms, "redraw": False}, "transition": {"duration": 0}, "fromcurrent": False}

@@ -9,13 +9,13 @@ import plotly.graph_objects as go
 
 from spatial_viz.captions import run_caption
 from spatial_viz.evaluation.summary import Summary
-from spatial_viz.figure_style import ACCENT, HOVER, Theme, escaped, palette, percent, short, template, wrapped
+from spatial_viz.figure_style import ACCENT, HOVER, Theme, escaped, falls, palette, percent, short, template, wrapped
 
 SHARE_SCALE = "Cividis"  # of shares, everywhere from 0 to 1; losses have Magma
 BINS = 20  # of the histogram, beside the bar of the pictures that nothing breaks
 MOST_CLASSES = 12  # that a confusion matrix shows; more become a list of the most frequent pairs
 PAIRS = 15
-TITLES = {"rotation": "rotation (°)", "dx": "shift right dx (px)", "dy": "shift down dy (px)"}
+TITLES = {"rotation": "rotation left (°)", "dx": "shift right dx (px)", "dy": "shift down dy (px)"}
 _AXIS = {"rotation": 0, "dy": 1, "dx": 2}  # of the failing map
 
 
@@ -54,7 +54,7 @@ def share_histogram(summary: Summary, theme: Theme = "light") -> go.Figure:
 
 
 def failing_heatmap(summary: Summary, x: str, y: str, theme: Theme = "light") -> go.Figure:
-    """The share of the pictures that transforms break, over two axes, averaged over the third; dy points down."""
+    """The share of the pictures that transforms break, over two axes, averaged over the third."""
     (third,) = set(_AXIS) - {x, y}
     mean = summary.failing_map().mean(_AXIS[third])
     rows, columns = [name for name in _AXIS if name != third]
@@ -74,9 +74,9 @@ def failing_heatmap(summary: Summary, x: str, y: str, theme: Theme = "light") ->
     figure = _figure(summary, [trace], theme, f"Pictures broken, {x} × {y}", note, 330)
     for name, axis, values_of in (("xaxis", x, xs), ("yaxis", y, ys)):
         ticks = {"tickvals": values_of, "ticktext": [short(v) for v in values_of]} if len(values_of) <= 7 else {}
-        figure.update_layout({name: {"title": {"text": TITLES[axis]}, "showgrid": False, "zeroline": False, **ticks}})
-    if y == "dy":
-        figure.update_layout(yaxis_autorange="reversed")
+        direction = {"autorange": "reversed"} if falls(axis, upright=name == "yaxis") else {}
+        look = {"title": {"text": TITLES[axis]}, "showgrid": False, "zeroline": False}
+        figure.update_layout({name: look | ticks | direction})
     return figure
 
 

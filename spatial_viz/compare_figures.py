@@ -178,8 +178,8 @@ def difference_map(
     figure = new_figure(traces, first, theme, title, notes, 400)
     bare = {"showgrid": False, "zeroline": False}
     figure.update_layout(
-        xaxis=axis_of(first, x, cell_edges(one.xs)[[0, -1]]) | bare,
-        yaxis=axis_of(first, y, cell_edges(one.ys)[[-1, 0] if y == "dy" else [0, -1]]) | bare,
+        xaxis=axis_of(first, x, cell_edges(one.xs)) | bare,
+        yaxis=axis_of(first, y, cell_edges(one.ys), upright=True) | bare,
     )
     counts = [int(where.sum()) for where in fails]
     meta = dict(figure.layout.meta)

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from plotly.colors import unlabel_rgb
 
-from spatial_viz.figure_style import LOSS_SCALE
+from spatial_viz.figure_style import LOSS_SCALE, falls
 from spatial_viz.images import SMALL
 from spatial_viz.slices import Slice
 
@@ -60,19 +60,20 @@ def loss_colours(values: np.ndarray, top: float) -> np.ndarray:
 
 
 class MapPicture:
-    """A slice of a landscape as a picture of ``size`` (width, height) pixels, without any text.
+    """A slice of a landscape over ``x`` and ``y`` as a picture of ``size`` (width, height) pixels, without any text.
 
-    One block of colour per cell; hatched and outlined where misclassified. dy points down, every other axis up.
+    One block of colour per cell; hatched and outlined where misclassified. The directions are those of `falls`.
     """
 
-    def __init__(self, cut: Slice, down: bool, size: tuple[int, int], top: float) -> None:
-        self.cut, self.size, self.down = cut, size, down
-        loss, wrong = (values if down else values[::-1] for values in (cut.values, cut.wrong))
+    def __init__(self, cut: Slice, x: str, y: str, size: tuple[int, int], top: float) -> None:
+        self.cut, self.size, self.left, self.down = cut, size, falls(x), falls(y, upright=True)
+        across, along = slice(None, None, -1 if self.left else 1), slice(None, None, 1 if self.down else -1)
+        loss, wrong = (values[along, across] for values in (cut.values, cut.wrong))
         rows, columns = (np.arange(n) * count // n for n, count in zip(size[::-1], loss.shape, strict=True))
         pixels = loss_colours(loss, top)[rows][:, columns]
         inside = wrong[rows][:, columns]
-        y, x = np.indices(inside.shape)
-        pixels[inside & ((x + y) % 9 == 0)] = (0.6 * pixels + 0.4 * 255)[inside & ((x + y) % 9 == 0)].astype(np.uint8)
+        hatched = inside & (np.indices(inside.shape).sum(0) % 9 == 0)
+        pixels[hatched] = (0.6 * pixels + 0.4 * 255)[hatched].astype(np.uint8)
         edge = inside & ~_shrunk(inside, 2)
         pixels[_grown(edge) & ~edge] = 20
         pixels[edge] = 255
@@ -81,7 +82,8 @@ class MapPicture:
     def place(self, x: float, y: float) -> tuple[float, float]:
         """Where a point of the slice lies, in pixels of the picture."""
         across, along = (_share(values, at) for values, at in ((self.cut.xs, x), (self.cut.ys, y)))
-        return across * self.size[0], (along if self.down else 1 - along) * self.size[1]
+        across, along = 1 - across if self.left else across, along if self.down else 1 - along
+        return across * self.size[0], along * self.size[1]
 
 
 def _share(values: np.ndarray, at: float) -> float:

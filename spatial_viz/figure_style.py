@@ -44,7 +44,7 @@ PALETTE: dict[str, dict[str, str]] = {
 }
 ORDER = ("rotation", "dx", "dy")  # as a reader names them; DIMS is the order of the arrays
 HOVER = "%{text}<extra></extra>"
-_WORDS = {"rotation": "rotation", "dx": "shift right dx", "dy": "shift down dy"}
+_WORDS = {"rotation": "rotation left", "dx": "shift right dx", "dy": "shift down dy"}  # what is positive
 _SIGNS = {"degree": "°", "pixel": "px"}
 NOISE_UNIT = "1/255"
 _WRAP = 44  # characters of 12 px that fit a telephone's width
@@ -133,11 +133,28 @@ def scale_end(value_max: float | None, default: float) -> float:
     return float(value_max)
 
 
-def axis_of(landscape: xr.Dataset, dim: str, ends: np.ndarray) -> dict[str, Any]:
-    """Title, range and ticks of an axis; where there are few computed values, the ticks are these."""
-    values = landscape[dim].values
-    ticks = {"tickvals": values, "ticktext": [short(value) for value in values]} if len(values) <= 7 else {}
-    return {"title": {"text": axis_title(landscape, dim)}, "range": list(ends), **ticks}
+def axis_of(landscape: xr.Dataset, dim: str, values: np.ndarray, upright: bool = False) -> dict[str, Any]:
+    """Title, range and ticks of an axis over ascending ``values``, in the direction that it has in every figure
+    (`falls`); where there are few computed values, the ticks are these."""
+    computed = landscape[dim].values
+    ticks = {"tickvals": computed, "ticktext": [short(value) for value in computed]} if len(computed) <= 7 else {}
+    ends = [float(values[0]), float(values[-1])]
+    if falls(dim, upright) and not is_noise(landscape):
+        ends.reverse()
+    return {"title": {"text": axis_title(landscape, dim)}, "range": ends, **ticks}
+
+
+def falls(dim: str, upright: bool = False) -> bool:
+    """Whether the values of a dimension fall to the right, or along an ``upright`` axis to the top.
+
+    The same on every map, curve, surface and picture, and in the explorer (``range`` of maps.js). Positive rotation
+    turns left, so it falls to the right, and left is left. Positive dy moves down, so it falls to the top; an upright
+    dx does so, too, and all upright shifts agree.
+
+    >>> falls("rotation"), falls("dx"), falls("dy", upright=True), falls("dx", upright=True)
+    (True, False, True, True)
+    """
+    return (dim == "rotation") != upright
 
 
 def axis_title(landscape: xr.Dataset, name: str) -> str:

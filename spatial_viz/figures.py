@@ -33,7 +33,6 @@ from spatial_viz.figure_style import (
     axis_title,
     colour_bar,
     decimal,
-    is_noise,
     loss_max,
     new_figure,
     palette,
@@ -76,7 +75,8 @@ def heatmap(
     value_max: float | None = None,
     refined: xr.Dataset | None = None,
 ) -> go.Figure:
-    """Loss or margin over two axes; every computed cell is one block of colour. The dy axis points down.
+    """Loss or margin over two axes; every computed cell is one block of colour. Positive rotation lies left, as it
+    turns, and positive shifts right and down, as they move.
 
     Reads landscapes of transforms, and planes of noise (``gradient`` × ``random``, `spatial_viz.noise`). The quantity
     ``share`` is that of the votes for the true class, in landscapes that have it (`spatial_viz.defences.vote_shares`).
@@ -154,14 +154,10 @@ def heatmap(
         notes.append(worse_between_note(landscape, beyond))
 
     figure = new_figure(traces, landscape, theme, slice_title(landscape, cut, quantity), notes, 400)
-    down = y == "dy" and not is_noise(landscape)
-    figure.update_layout(
-        xaxis=axis_of(landscape, x, edges_x[[0, -1]]) | _BARE,
-        yaxis=axis_of(landscape, y, edges_y[[-1, 0] if down else [0, -1]]) | _BARE,
-    )
+    xaxis, yaxis = axis_of(landscape, x, edges_x) | _BARE, axis_of(landscape, y, edges_y, upright=True) | _BARE
+    figure.update_layout(xaxis=xaxis, yaxis=yaxis)
     # Towards the middle, so that no edge cuts the words off.
-    across = (there[0] - edges_x[0]) / (edges_x[-1] - edges_x[0])
-    high = ((there[1] - edges_y[0]) / (edges_y[-1] - edges_y[0]) > 0.5) != down
+    across, high = share_along(xaxis, there[0]), share_along(yaxis, there[1]) > 0.5
     ax, anchor = (26, "left") if across < 0.3 else (-26, "right") if across > 0.7 else (0, "center")
     figure.add_annotation(
         x=there[0], y=there[1], text=words, ax=ax, ay=34 if high else -34, xanchor=anchor,
@@ -216,6 +212,7 @@ def loss_curve(
     notes = [f"at {where}", region_note(landscape, wrong, "shaded, filled dots")]
     figure = new_figure(traces, landscape, theme, f"{loss_words(landscape).capitalize()} along {axis}", notes, 320)
     edges = cell_edges(values)
+    xaxis = axis_of(landscape, axis, edges)
     for first, last in _runs(wrong):
         figure.add_shape(
             type="rect", x0=edges[first], x1=edges[last], y0=0, y1=1, yref="paper", layer="below",
@@ -229,14 +226,20 @@ def loss_curve(
                     "yanchor": "bottom", "yshift": 2, "opacity": 0.85, "bgcolor": colours["page"]},
     )  # fmt: skip
     if inside:
-        right = (getattr(worst, axis) - edges[0]) / (edges[-1] - edges[0]) < 0.5
+        right = share_along(xaxis, getattr(worst, axis)) < 0.5
         figure.add_annotation(
             x=getattr(worst, axis), y=worst.loss, text=worst_case_words(worst), showarrow=False, yshift=0,
             xshift=12 if right else -12, xanchor="left" if right else "right", bgcolor=colours["page"], opacity=0.85,
         )  # fmt: skip
     loss_axis = {"title": {"text": axis_title(landscape, "loss")}, "range": [-0.03 * top, 1.06 * top]}
-    figure.update_layout(xaxis=axis_of(landscape, axis, edges[[0, -1]]), yaxis=loss_axis)
+    figure.update_layout(xaxis=xaxis, yaxis=loss_axis)
     return figure
+
+
+def share_along(axis: Mapping[str, Any], value: float) -> float:
+    """How far along an axis of `axis_of` a value lies, from its left or lower end: 0 to 1."""
+    first, last = axis["range"]
+    return (value - first) / (last - first)
 
 
 def cell_edges(values: np.ndarray) -> np.ndarray:

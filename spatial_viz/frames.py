@@ -33,7 +33,7 @@ BARS = 4  # classes whose probabilities are shown
 LEFT, PICTURE = 18, 256  # pixels: where the left column begins, and the sides of the picture in it
 RIGHT, WIDE = 344, 396  # the plots in the right column
 MAP, CURVE = (92, 208), (282, 388)  # their upper and lower edges
-TITLES = {"rotation": "rotation (°)", "dx": "shift right (px)", "dy": "shift down (px)"}
+TITLES = {"rotation": "rotation left (°)", "dx": "shift right (px)", "dy": "shift down (px)"}
 
 
 @dataclass(frozen=True)
@@ -142,8 +142,8 @@ class _Scene:
         y = max(shifts, key=lambda dim: abs(getattr(self.worst, dim)))
         (fixed,) = {"rotation", "dx", "dy"} - {x, y}
         cut = slice_of(self.landscape, x, y, "max" if self.landscape.sizes[fixed] > 1 else None, "loss", None)
-        (upper, lower), down = MAP, y == "dy"
-        drawn = MapPicture(cut, down, (WIDE, lower - upper), self.top)
+        upper, lower = MAP
+        drawn = MapPicture(cut, x, y, (WIDE, lower - upper), self.top)
         self.ground.paste(drawn.picture, (RIGHT, upper))
 
         def place(pose: dict[str, float]) -> tuple[float, float]:
@@ -155,7 +155,7 @@ class _Scene:
             self._write(place({x: value, y: 0.0})[0], lower + 5, short(value), 11, colour=self.muted, anchor="ma")
         for value in (cut.ys[0], cut.ys[-1]):
             self._write(RIGHT - 6, place({x: 0.0, y: value})[1], short(value), 11, colour=self.muted, anchor="rm")
-        axes = f"{TITLES[x]} · {'downwards' if down else 'upwards'}: {TITLES[y]} · outlined: {self._wrong_words()}"
+        axes = f"{TITLES[x]} · downwards: {TITLES[y]} · outlined: {self._wrong_words()}"
         self._write(RIGHT, lower + 20, axes, 10, colour=self.muted, width=WIDE)
         diamond(self.draw, *place({x: getattr(self.worst, x), y: getattr(self.worst, y)}))
         return place

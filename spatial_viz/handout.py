@@ -31,7 +31,7 @@ from spatial_viz.version import VERSION
 
 MOST_PICTURES, MOST_CLASSIFIERS = 12, 3
 SIDE, MAP, MAP_ROW = 38.0, 21.0, 37.0  # millimetres: a picture, a map, a map with all around it
-AXES = {"rotation": "rotation (°)", "dx": "shift right (px)", "dy": "shift down (px)"}
+AXES = {"rotation": "rotation left (°)", "dx": "shift right (px)", "dy": "shift down (px)"}
 PAPER = "https://proceedings.mlr.press/v97/engstrom19a.html"
 TITLE = "Exploring the Landscape of Spatial Robustness"
 
@@ -209,7 +209,7 @@ def _maps(sheets: Sheets, landscapes: Sequence[xr.Dataset]) -> None:
     for number, landscape in enumerate(landscapes):
         left, upper = MARGIN + 8 + number % 2 * (WIDTH / 2 + 2), begin + number // 2 * MAP_ROW
         cut = slice_of(landscape, x, y, "max" if landscape.sizes[fixed] > 1 else None, "loss", None)
-        drawn = MapPicture(cut, y == "dy", (900, round(900 * MAP / width)), top)
+        drawn = MapPicture(cut, x, y, (900, round(900 * MAP / width)), top)
         worst = worst_case(landscape)
         diamond(ImageDraw.Draw(drawn.picture), *drawn.place(getattr(worst, x), getattr(worst, y)), 13)
         title = slice_title(landscape, cut, "loss")
@@ -222,7 +222,7 @@ def _maps(sheets: Sheets, landscapes: Sequence[xr.Dataset]) -> None:
         for value in (cut.ys[0], cut.ys[-1]):
             place = upper + 4.5 + drawn.place(0.0, value)[1] / drawn.size[1] * MAP
             sheets.words(left - 9, place - 1.6, 8, short(value), 7, colour=MUTED, align="R")
-        axes = f"{title}. Across: {AXES[x]}, {'downwards' if y == 'dy' else 'upwards'}: {AXES[y]}"
+        axes = f"{title}. Across: {AXES[x]}, downwards: {AXES[y]}"
         sheets.words(left, upper + MAP + 9, width, axes, 6.5, colour=MUTED, lines=2)
     sheets.set_y(begin + -(-len(landscapes) // 2) * MAP_ROW)
     _scale(sheets, top, has_label(landscapes[0]))

@@ -16,8 +16,10 @@ from spatial_viz.figure_style import (
     WHITE,
     Theme,
     axis_of,
+    axis_title,
     colour_bar,
     decimal,
+    falls,
     loss_max,
     new_figure,
     palette,
@@ -59,8 +61,8 @@ def hidden_map(landscape: xr.Dataset, tries: Sequence[tuple[float, float]], them
     bare = {"showgrid": False, "zeroline": False}
     figure.update_layout(
         clickmode="event+select", dragmode=False,
-        xaxis=axis_of(landscape, X, cell_edges(xs)[[0, -1]]) | bare,
-        yaxis=axis_of(landscape, Y, cell_edges(ys)[[0, -1]]) | bare,
+        xaxis=axis_of(landscape, X, cell_edges(xs)) | bare,
+        yaxis=axis_of(landscape, Y, cell_edges(ys), upright=True) | bare,
     )  # fmt: skip
     return figure
 
@@ -90,12 +92,13 @@ def add_click_layer(figure: go.Figure, landscape: xr.Dataset) -> None:
 
 
 def filling_figure(landscape: xr.Dataset, theme: Theme = "light", height: int = 420) -> go.Figure:
-    """All cells of the grid in one map, which fills as one plays it: a column for every rotation, in it a row for
-    every shift, dx running fastest. The diamond is the worst cell so far.
+    """All cells of the grid in one map, which fills as one plays it: a column for every rotation, from left to right as
+    on every map, in it a row for every shift, dx running fastest. The diamond is the worst cell so far.
 
     ``height`` in pixels, with the player.
     """
     colours = palette(theme)
+    landscape = landscape.sortby("rotation", ascending=not falls("rotation"))
     rotations, dys, dxs = (landscape[dim].values for dim in DIMS)
     rows = len(dys) * len(dxs)
     loss, wrong = (each.transpose(*DIMS).values.reshape(len(rotations), rows)
@@ -116,8 +119,8 @@ def filling_figure(landscape: xr.Dataset, theme: Theme = "light", height: int = 
 
     def at(done: int) -> list[go.Scatter]:  # only what changes: Plotly checks every word of every frame
         x, y = _uncovered(done, len(rotations), rows)
-        spot = [so_far[done - 1]] if done else []
-        return [go.Scatter(x=x, y=y), go.Scatter(x=[each // rows for each in spot], y=[each % rows for each in spot])]
+        place = divmod(so_far[done - 1], rows) if done else (None, None)
+        return [go.Scatter(x=x, y=y), go.Scatter(x=[place[0]], y=[place[1]])]
 
     to_come, worst = at(0)
     to_come.update(mode="lines", fill="toself", fillcolor=colours["page"], hoverinfo="skip", line={"width": 0},
@@ -130,24 +133,24 @@ def filling_figure(landscape: xr.Dataset, theme: Theme = "light", height: int = 
     moving = list(range(first, len(figure.data)))
     figure.frames = [go.Frame(data=at(done), traces=moving, name=str(done)) for done in shown]
     labels = [_told(done, count, loss.ravel(), so_far, loss_words(landscape)) for done in shown]
-    add_player(figure, labels, 0, FRAME_MS, colours["text"])
     bands = [(len(dxs) - 1) / 2 + band * len(dxs) for band in range(len(dys))]
     every = spread(len(rotations) - 1, 7)
     bare = {"showgrid": False, "zeroline": False, "showline": True, "mirror": True}
     figure.update_layout(
         plot_bgcolor=colours["page"], margin_t=8,
-        xaxis={"title": {"text": "rotation (°)"}, "tickvals": every, "range": [-0.5, len(rotations) - 0.5],
-               "ticktext": [short(rotations[each]) for each in every], **bare},
+        xaxis={"title": {"text": axis_title(landscape, "rotation")}, "tickvals": every,
+               "range": [-0.5, len(rotations) - 0.5], "ticktext": [short(rotations[each]) for each in every], **bare},
         yaxis={"title": {"text": "shift down dy (px), in each dx"}, "tickvals": bands,
                "ticktext": [short(dy) for dy in dys], "range": [rows - 0.5, -0.5], **bare},
     )  # fmt: skip
     for band in range(1, len(dys)):
         figure.add_hline(y=band * len(dxs) - 0.5, line={"color": colours["page"], "width": 2})
+    add_player(figure, labels, 0, FRAME_MS, colours["text"])
     return figure
 
 
 def _worst_so_far(landscape: xr.Dataset, loss: np.ndarray, wrong: np.ndarray) -> list[int]:
-    """For every number of cells tried, in grid order, the one that is first in the severity order."""
+    """For every number of cells tried, in the order of the landscape, the one that is first in the severity order."""
     rotation, dy, dx = (each.ravel() for each in np.meshgrid(*(landscape[dim].values for dim in DIMS), indexing="ij"))
     rank = np.empty(len(loss), int)
     rank[severity_order(wrong, loss, rotation, dx, dy)] = np.arange(len(loss))
@@ -161,11 +164,14 @@ def _told(done: int, count: int, loss: np.ndarray, so_far: Sequence[int], kind: 
     return f"{done:,} of {count:,} transforms{worst}"
 
 
-def _uncovered(done: int, columns: int, rows: int) -> tuple[list[float], list[float]]:
-    """The outline of the cells that are still to come: the rest of a column, and all columns behind it."""
+def _uncovered(done: int, columns: int, rows: int) -> tuple[list[float | None], list[float | None]]:
+    """The outline of the cells that are still to come: the rest of a column, and all columns behind it.
+
+    Where there are none it is a gap, for Plotly leaves what becomes empty in an animation as it was.
+    """
     column, row = divmod(done, rows)
     if column >= columns:
-        return [], []
+        return [None], [None]
     left, top, right, bottom = column - 0.5, row - 0.5, columns - 0.5, rows - 0.5
     return [left, left + 1, left + 1, right, right, left, left], [top, top, -0.5, -0.5, bottom, bottom, top]
 

@@ -19,6 +19,7 @@ from spatial_viz.figure_style import (
     Theme,
     amount,
     as_spatial,
+    axis_of,
     axis_title,
     colour_bar,
     loss_max,
@@ -119,13 +120,13 @@ def surface(
         text=axis_title(landscape, quantity), x=0.5, xref="paper", y=0, yref="paper", yanchor="top", yshift=-38,
         showarrow=False, font={"size": 12},
     )  # fmt: skip
-    along = [cut.ys[-1], cut.ys[0]] if y == "dy" else [cut.ys[0], cut.ys[-1]]  # dy comes towards the reader
     figure.update_layout(
         margin={"l": 0, "r": 0, "b": 64},
         uirevision="landscape",  # constant: the reader's camera survives a new landscape
         scene={
-            "xaxis": {"title": {"text": axis_title(landscape, x)}, "nticks": 8},
-            "yaxis": {"title": {"text": axis_title(landscape, y)}, "range": along, "nticks": 8},
+            # What is the top of a map is here the far side.
+            "xaxis": axis_of(landscape, x, cut.xs) | {"nticks": 8},
+            "yaxis": axis_of(landscape, y, cut.ys, upright=True) | {"nticks": 8},
             # The colour bar carries the title; beside the axis a narrow page would cut it off.
             "zaxis": {"title": {"text": ""}, "nticks": 5, "range": [0, 1.04 * max(top, height)]},
             "aspectmode": "manual",

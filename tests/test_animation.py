@@ -109,16 +109,18 @@ def test_losses_have_the_colours_of_all_figures() -> None:
 
 def test_a_map_has_a_block_per_cell_and_knows_where_they_lie(landscape: xr.Dataset) -> None:
     cut = slice_of(landscape, "rotation", "dy", 3.0, "loss", None)
-    drawn = MapPicture(cut, True, (140, 60), 3.0)
+    drawn = MapPicture(cut, "rotation", "dy", (140, 60), 3.0)
     pixels = np.asarray(drawn.picture)
     for row, dy in enumerate(cut.ys):
         for column, rotation in enumerate(cut.xs):
             x, y = drawn.place(rotation, dy)
-            assert (x, y) == pytest.approx((20 * column + 10, 20 * row + 10))
-            block = pixels[20 * row + 6 : 20 * row + 14, 20 * column + 6 : 20 * column + 14]
+            assert (x, y) == pytest.approx((140 - 20 * column - 10, 20 * row + 10)), "left is left, down is down"
+            block = pixels[int(y) - 4 : int(y) + 4, int(x) - 4 : int(x) + 4]
             same = (block == loss_colours(cut.values[row, column], 3.0)).all(2)
             assert same.mean() == 1.0 if not cut.wrong[row, column] else 0.5 < same.mean() < 1, "hatched where wrong"
-    assert MapPicture(cut, False, (140, 60), 3.0).place(0, cut.ys[0])[1] == pytest.approx(50), "upwards"
+    flat = slice_of(landscape, "dx", "rotation", 3.0, "loss", None)
+    across = MapPicture(flat, "dx", "rotation", (140, 60), 3.0)
+    assert across.place(flat.xs[0], flat.ys[-1]) == pytest.approx((70 / len(flat.xs), 30 / len(flat.ys)))
     assert cut.wrong.any() and not cut.wrong.all() and (pixels == 255).all(2).any(), "outlined"
 
 

@@ -219,8 +219,11 @@ def test_figures_show_the_numbers(tmp_path: Path) -> None:
         ("dx", "dy", cube.mean(0)),
         ("rotation", "dy", cube.mean(2).T),
     ):
-        heat = failing_heatmap(summary, x, y).data[0]
+        figure = failing_heatmap(summary, x, y)
+        heat, layout = figure.data[0], figure.layout
         assert np.allclose(heat.z, mean) and (heat.zmin, heat.zmax) == (0, 1)
+        assert (layout.xaxis.autorange == "reversed") == (x == "rotation"), "left is left"
+        assert layout.yaxis.autorange == "reversed", "down is down"
     matrix = confusion_figure(summary)
     assert np.allclose(np.array(matrix.data[0].z).sum(1), 1)
     assert "survives" in matrix.layout.meta["alt"]

@@ -166,7 +166,7 @@ export function mount(element, firstPayload, callbacks = {}) {
     for (const axis of AXES) {
       const { input, output } = sliders[axis];
       input.value = state.pose[axis];
-      const text = axis === "rotation" ? `${number(state.pose.rotation, 1)}°` : `${number(state.pose[axis], 2)} px`;
+      const text = valueWords(axis, state.pose[axis]);
       setText(output, text);
       if (input.getAttribute("aria-valuetext") !== text) input.setAttribute("aria-valuetext", text);
     }
@@ -302,7 +302,10 @@ export function mount(element, firstPayload, callbacks = {}) {
     return box;
   }
 
-  const along = (axis, f) => -state.limits[axis] + 2 * state.limits[axis] * f;
+  const along = (axis, f) => {
+    const [lo, hi] = range(state.limits, axis);
+    return lo + (hi - lo) * f;
+  };
 
   function build(panes) {
     observer.disconnect();

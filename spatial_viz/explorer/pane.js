@@ -122,9 +122,10 @@ function makePane(pane, many, help) {
     drawPicture(state, paint, smooth);
     for (const map of view.maps) {
       map.draw(now, limits, pose, theme);
-      const turned = map.kind.fixed === "rotation";
-      const at = turned ? `rotation ${number(pose.rotation, 1)}°` : `shift down ${number(pose.dy, 2)} px`;
-      setText(map.heading, many ? `${now.quantity.title} at ${number(pose.rotation, 1)}°` : `${now.quantity.title.split(" (")[0]} at ${at}`);
+      const { fixed } = map.kind;
+      const at = valueWords(fixed, pose[fixed]);
+      const where = `${fixed === "rotation" ? "rotation" : "shift down"} ${at}`;
+      setText(map.heading, many ? `${now.quantity.title} at ${at}` : `${now.quantity.title.split(" (")[0]} at ${where}`);
       const swept = now.axes[map.kind.x].length > 1 || now.axes[map.kind.y].length > 1;
       setText(map.state, map.plane ? "computed" : swept ? "interpolated" : "not swept");
     }

@@ -5,7 +5,7 @@
 
 const HOME = { rotation: 0, dx: 0, dy: 0 };
 const AXES = ["rotation", "dx", "dy"]; // the order of the arrays in a payload is rotation, dy, dx
-const TITLES = { rotation: "rotation (degrees, positive turns left)", dx: "shift right (px)", dy: "shift down (px)" };
+const TITLES = { rotation: "rotation left (°)", dx: "shift right (px)", dy: "shift down (px)" };
 const SAME = 1e-6; // poses closer than this are the same pose
 
 // What a map shows: the loss, or, where votes are compared, the share of them for the true class. What is bad is bright.
@@ -33,6 +33,13 @@ const percent = (p) => {
   const text = p > 0.995 && p < 1 ? "> 99" : p > 0 && p < 0.005 ? "< 1" : String(Math.round(100 * p));
   return `${text} %`.replaceAll(" ", "\u00a0"); // a number and its unit stay on one line
 };
+
+// The value of an axis beside its slider.
+function valueWords(axis, value) {
+  if (axis !== "rotation") return `${number(value, 2)} px`;
+  const size = number(Math.abs(value), 1);
+  return Number(size) ? `${size}° ${value > 0 ? "left" : "right"}` : `${size}°`;
+}
 
 function transformWords({ rotation, dx, dy }) {
   const turn = Math.round(rotation * 10) / 10;
