@@ -252,7 +252,7 @@ class _Logits(nn.Module):
         self.runner, self.network = runner, network
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.runner.classify(self.network, images)
+        return self.runner.classify(images, network=self.network)
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import re
+import secrets
 import urllib.error
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +22,11 @@ from safetensors.torch import load as load_safetensors
 from torch import Tensor, nn
 
 from spatial_viz import images as pictures
+from spatial_viz.cards import read_cards
 from spatial_viz.errors import CorruptFile, InvalidInput, MissingFile, did_you_mean
+from spatial_viz.fingerprint import Fingerprint
 from spatial_viz.networks import MirrorAverage, build_network, load_weights
+from spatial_viz.outputs import OutputContract
 
 IMAGENET_MODELS = (
     "squeezenet1_1", "mobilenet_v3_small", "mobilenet_v3_large", "resnet18", "resnet50", "densenet121",
@@ -31,15 +36,20 @@ IMAGENET_MODELS = (
 DESCRIPTION, WEIGHTS = "classifier.json", "weights.safetensors"
 """In the folder of a training: what makes a `Classifier` of the weights, and these."""
 
+HASH_VERSION = 2
+"""Before every `Classifier.hash`; 1, which wrote no number, left out lists, functions and the preprocessing."""
+
 
 class Classifier:
     """Any network, with all that it takes to ask it about a picture.
 
     Parameters
     ----------
-    network: maps N×C×H×W, normalised, to N×K logits. It is put into evaluation mode.
-    class_names: K names.
-    input_size: (H, W) of the pictures the network takes.
+    network: a module (put into evaluation mode) or function that maps N×C×H×W, normalised, to N×K logits, or to
+        something that holds them (`spatial_viz.outputs.OutputContract`). It may change later: every sweep asks it as it
+        then is.
+    class_names: K names, or a mapping from the indices 0 to K - 1 to names.
+    input_size: (H, W) of the pictures the network takes; one number for squares.
     mean, std: of each channel, for pictures in [0, 1]; as many as the network has input channels.
     name: as shown, for instance ``cifar10/standard``.
     resize: length of the short side before the centre crop to ``input_size``; None: the crop covers the picture.
@@ -47,6 +57,7 @@ class Classifier:
     margin_error: how far bf16 may move the gap between two logits, see `spatial_viz.runner.calibrate`; None: not known,
         hence everything in fp32.
     passes_per_query: forward passes of a network that one answer takes.
+    binary: the network returns one logit a picture, that of the second of two classes.
 
     Raises
     ------
@@ -57,10 +68,10 @@ class Classifier:
 
     def __init__(
         self,
-        network: nn.Module,
+        network: nn.Module | Callable[[Tensor], Any],
         *,
-        class_names: Sequence[str],
-        input_size: tuple[int, int],
+        class_names: Sequence[str] | Mapping[int, str],
+        input_size: tuple[int, int] | int,
         mean: Sequence[float] = (0.0, 0.0, 0.0),
         std: Sequence[float] = (1.0, 1.0, 1.0),
         name: str = "unnamed",
@@ -68,24 +79,36 @@ class Classifier:
         interpolation: str = "bilinear",
         margin_error: float | None = None,
         passes_per_query: int = 1,
+        binary: bool = False,
     ) -> None:
+        class_names = _names(class_names)
+        input_size = (input_size, input_size) if isinstance(input_size, int) else input_size
+        mean, std = tuple(map(float, mean)), tuple(map(float, std))
         if len(mean) != len(std) or len(mean) not in (1, 3):
             raise InvalidInput(f"mean and std need 1 or 3 values each; got {len(mean)} and {len(std)}")
         if not all(value > 0 for value in std):
-            raise InvalidInput(f"std must be positive; got {tuple(std)}")
+            raise InvalidInput(f"std must be positive; got {std}")
+        if max(*mean, *std) > 5:
+            raise InvalidInput(f"mean and std are for pictures in [0, 1]; got {mean} and {std}: divide them by 255")
         if len(class_names) < 2:
             raise InvalidInput(f"a classifier needs at least two classes; got {list(class_names)}")
+        if binary and len(class_names) != 2:
+            raise InvalidInput(f"binary=True is for two classes; got {len(class_names)} names")
         if len(input_size) != 2 or min(input_size) < 1:
             raise InvalidInput(f"input_size must be (height, width) in pixels; got {input_size!r}")
-        self.network = network.eval()
-        self.class_names = tuple(str(entry) for entry in class_names)
+        if not callable(network):
+            raise InvalidInput(f"a network is a torch.nn.Module or a function; got {type(network).__name__}")
+        self.network = evaluated(network if isinstance(network, nn.Module) else Function(network))
+        self.class_names = class_names
         self.input_size = (int(input_size[0]), int(input_size[1]))
-        self.mean, self.std = tuple(map(float, mean)), tuple(map(float, std))
+        self.mean, self.std = mean, std
+        self.contract = OutputContract(name, len(class_names), binary)
         self.name = name
         self.resize = resize
         self.interpolation = interpolation
         self.margin_error = margin_error
         self.passes_per_query = passes_per_query
+        self._nonce = secrets.token_hex()
 
     @property
     def channels(self) -> int:
@@ -104,8 +127,8 @@ class Classifier:
         """N×C×H×W pictures in [0, 1], on the device of the network → N×K logits. Differentiable."""
         if images.ndim != 4 or images.shape[1:] != (self.channels, *self.input_size):
             raise InvalidInput(self._expected(images))
-        logits: Tensor = self.network(normalise(images, self.mean, self.std))
-        return logits
+        normalised = normalise(images, self.mean, self.std)
+        return self.contract.read(self.network(normalised), len(images))
 
     def prepare(self, picture: Image.Image | Tensor) -> Tensor:
         """Any picture → the float32 C×H×W tensor in [0, 1] that this classifier takes.
@@ -135,14 +158,45 @@ class Classifier:
             )
         return index
 
-    @cached_property
+    @property
     def hash(self) -> str:
-        """SHA-256 over weights, the modules and their settings, class names, normalisation and input size."""
+        """SHA-256 over the network (`spatial_viz.fingerprint`), class names and preprocessing, as they are now.
+
+        Of a classifier with something that cannot be hashed (`unhashable`) it is another one in every process.
+        """
+        return self._fingerprint()[0]
+
+    @property
+    def unhashable(self) -> tuple[str, ...]:
+        """What the network holds that has no hash, such as a lock: then nothing stored is known to be this one's."""
+        return self._fingerprint()[1]
+
+    def has_hash(self, stored: str) -> bool:
+        """Whether a stored hash is that of this classifier, also one of version 0.3 and before."""
+        return stored == self.hash or (not self.unhashable and stored == self.first_hash)
+
+    def _fingerprint(self) -> tuple[str, tuple[str, ...]]:
+        mark = Fingerprint()
+        mark.add((self.mean, self.std, self.input_size, self.class_names, self.resize, self.interpolation,
+                  self.contract.binary), "classifier")  # fmt: skip
+        mark.add(type(self), "classifier")
+        mark.add(self.network)
+        if mark.unknown:
+            mark.add(self._nonce)
+        return f"{HASH_VERSION}-{mark.hexdigest()}", tuple(mark.unknown)
+
+    @property
+    def first_hash(self) -> str | None:
+        """The hash of versions up to 0.3; None where it would leave something out: a resize, an interpolation."""
+        if (self.resize, self.interpolation, self.contract.binary) != (None, "bilinear", False):
+            return None
         digest = hashlib.sha256(repr((self.mean, self.std, self.input_size, self.class_names)).encode())
         for name, module in self.network.named_modules():
             numbers = {k: v for k, v in vars(module).items() if isinstance(v, (int, float, str)) and k != "training"}
             digest.update(repr((name, type(module).__qualname__, sorted(numbers.items()))).encode())
         for name, value in sorted(self.network.state_dict().items()):
+            if not isinstance(value, Tensor):
+                return None
             digest.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
             digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
         return digest.hexdigest()
@@ -160,6 +214,40 @@ class Classifier:
         if not image.is_floating_point():
             raise InvalidInput(f"expected float pictures in [0, 1]; got {image.dtype}. Classifier.prepare takes others")
         return check_range(image.float())
+
+
+class Function(nn.Module):
+    """A plain function as a module."""
+
+    def __init__(self, function: Callable[[Tensor], Any]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, images: Tensor) -> Any:
+        return self.function(images)
+
+
+def evaluated(network: nn.Module) -> nn.Module:
+    """The network, put into evaluation mode; exported programs have no other."""
+    with contextlib.suppress(NotImplementedError):
+        network.eval()
+    return network
+
+
+def _names(names: Sequence[str] | Mapping[int, str]) -> tuple[str, ...]:
+    """Class names in the order of the outputs; a mapping's in that of its keys."""
+    if not isinstance(names, Mapping):
+        return tuple(str(name) for name in names)
+    try:
+        by_index = {int(index): str(name) for index, name in names.items()}
+    except (TypeError, ValueError):
+        by_index = {}
+    if sorted(by_index) != list(range(len(names))):
+        raise InvalidInput(
+            f"class names in a mapping need the indices 0 to {len(names) - 1} as keys; got "
+            f"{', '.join(map(str, list(names)[:5]))}"
+        )
+    return tuple(by_index[index] for index in range(len(names)))
 
 
 def normalise(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
@@ -208,11 +296,16 @@ def pretrained_folder() -> Path:
 
 @cache
 def _manifest(path: Path, modified: float) -> tuple[dict[str, Any], ...]:
-    return tuple(json.loads(path.read_text(encoding="utf-8"))["models"])
+    return read_cards(path)
 
 
 def manifest() -> tuple[dict[str, Any], ...]:
-    """The cards of the classifiers that this project trained."""
+    """The cards of the classifiers that this project trained.
+
+    Raises
+    ------
+    MissingFile, CorruptFile: no manifest, or a damaged one.
+    """
     path = pretrained_folder() / "manifest.json"
     if not path.is_file():
         raise MissingFile(f"there is no {path}; install the package again")
@@ -255,7 +348,7 @@ def load_classifier(name: str) -> Classifier:
         return _load_own(cards[name])
     if name.startswith("imagenet/") and _torchvision_weights(name) is not None:
         return _load_imagenet(name)
-    if name and Path(name).is_dir():
+    if name and os.path.isdir(name):  # which takes a name of any length
         return load_trained(Path(name))
     hint = did_you_mean(name, [entry.name for entry in catalogue()])
     raise InvalidInput(f"unknown classifier {name!r}, and there is no folder of a training of that name{hint}")
@@ -329,12 +422,13 @@ def _weight_file(weights: Any) -> Path:
 def _imagenet_entry(name: str) -> Entry:
     weights = _torchvision_weights(name)
     path = _weight_file(weights)
+    there = os.path.isfile(path)  # also where the folder may not be entered
     missing = (
         ""
-        if path.is_file()
+        if there
         else f"fetched on first use ({weights.meta['_file_size']:.0f} MB), or put {path.name} into {path.parent}"
     )
-    return Entry(name, "imagenet", path.is_file(), missing, {"parameters": weights.meta["num_params"]})
+    return Entry(name, "imagenet", there, missing, {"parameters": weights.meta["num_params"]})
 
 
 def _load_imagenet(name: str) -> Classifier:
@@ -351,7 +445,17 @@ def _load_imagenet(name: str) -> Classifier:
             f"the weights of {name} are not on this machine and could not be fetched "
             f"({getattr(error, 'reason', error)}). Download {weights.url} elsewhere and put it at {path}"
         ) from error
+    except OSError as error:
+        raise MissingFile(
+            f"the weights of {name} cannot be kept in, or read from, {path.parent} ({error.strerror or error}). Make "
+            "that folder writable and make room there, or name another one with the environment variable TORCH_HOME"
+        ) from error
     except Exception as error:  # torch.load raises whatever the broken file makes it raise
+        if not os.path.isfile(path):  # torch keeps nothing that has another checksum than it should
+            raise MissingFile(
+                f"what came from {weights.url} are not the weights of {name} ({error}). Try again, or download them "
+                f"elsewhere and put them at {path}"
+            ) from error
         raise CorruptFile(
             f"{path} cannot be read as weights ({type(error).__name__}); delete it and try again"
         ) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import functools
 import hashlib
 import math
@@ -99,7 +98,7 @@ class VotingNetwork(nn.Module):
         self, classifier: Classifier, limits: TransformGrid, votes: int, seed: int, redraw: bool, padding: Padding
     ) -> None:
         super().__init__()
-        self.network = copy.deepcopy(classifier.network).eval().requires_grad_(False)
+        self.network, self.contract = classifier.network, classifier.contract
         self.mean, self.std, self.padding = classifier.mean, classifier.std, padding
         self.preprocessing = repr((self.mean, self.std))  # a text among the settings, which are part of the hash
         self.limits, self.votes, self.seed, self.redraw = limits, votes, seed, redraw
@@ -121,7 +120,7 @@ class VotingNetwork(nn.Module):
         each = []
         for number in range(self.votes):
             seen = normalise(warp(images, transforms[:, number], self.padding), self.mean, self.std)
-            each.append(self.network(seen.contiguous(memory_format=torch.channels_last)).float().softmax(1))
+            each.append(self.contract.read(self.network(seen), len(seen)).softmax(1))
         return torch.stack(each, 1)
 
     def forward(self, images: Tensor) -> Tensor:

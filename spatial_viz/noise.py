@@ -18,65 +18,68 @@ from spatial_viz.runner import Progress, runner_for
 from spatial_viz.sweeps import as_input, check_finite, pixel_hash
 from spatial_viz.version import VERSION
 
-NOISE_DIMS = ("random", "gradient")
+NOISE_DIMS = {"random": "random signs", "adversarial": "adversarial noise"}
+"""The dimensions in their order, and what figures call them."""
 ROWS = 512  # pictures that are held in memory at once
 
 
 def noise_landscape(
     classifier: Classifier,
     image: Tensor,
+    noise: Tensor,
     label: int | str | None = None,
-    epsilon: float = 8 / 255,
-    directions: tuple[Tensor, Tensor] | None = None,
     granularity: int = 31,
     seed: int = 0,
     device: str = "auto",
     progress: Progress | None = None,
 ) -> xr.Dataset:
-    """The loss over the plane that two directions of noise span around a picture.
+    """The loss over the plane through a picture, along the noise of an attack and along random signs of its ℓ∞ size.
 
     Parameters
     ----------
     image: C×H×W in [0, 1], as the classifier takes it. label: index or name; None takes the natural prediction.
-    epsilon: the plane reaches ±epsilon along each direction; noise beyond [0, 1] is cut off.
-    directions: two C×H×W tensors of ±1; by default the sign of the loss's gradient, and random signs.
-    granularity: values per direction. seed: of the random signs. progress: called with (pictures done, in all).
+    noise: C×H×W, what an attack adds to the picture, such as ``Linf(8 / 255)(…).noise[0]``. The plane reaches from minus
+        to plus this noise; pixels beyond [0, 1] are cut off.
+    granularity: values per direction, an odd number, so that picture and attack are both among them.
+    seed: of the random signs. progress: called with (pictures done, in all).
 
     Returns
     -------
-    ``loss`` (nats), ``margin``, ``predicted``, ``confidence`` over ``random`` × ``gradient`` in units of 1/255, all in
-    fp32, with the scalars and the card of a spatial landscape; `spatial_viz.figures` reads both.
+    ``loss`` (nats), ``margin``, ``predicted``, ``confidence`` over ``random`` × ``adversarial``, all in fp32, with the
+    scalars and the card of a spatial landscape; `spatial_viz.figures` reads both. The coordinates are the ℓ∞ sizes of
+    the two parts in units of 1/255: at ``random=0`` the last ``adversarial`` value is the picture of the attack.
+
+    Raises
+    ------
+    InvalidInput: noise of another shape than the picture, none at all, or more than the range of a pixel; an even
+        granularity.
 
     Source: the contrast of Engstrom et al., ICML 2019, figure 2, with the planes of Goodfellow, Shlens, Szegedy,
     *Explaining and harnessing adversarial examples*, ICLR 2015.
     """
-    if not 0 < epsilon <= 1:
-        raise InvalidInput(f"epsilon must be above 0 and at most 1, the range of a pixel; got {epsilon:g}")
-    if granularity < 2:
-        raise InvalidInput(f"granularity must be 2 or more; got {granularity}")
     image = as_input(classifier, image)
+    if noise.shape != image.shape:
+        raise InvalidInput(f"noise must have the picture's shape {tuple(image.shape)}; got {tuple(noise.shape)}")
+    epsilon = float(noise.abs().max())
+    if not 0 < epsilon <= 1:
+        raise InvalidInput(
+            f"the largest change of a pixel must be above 0 and at most 1, the range of a pixel; got {epsilon:g}"
+        )
+    if granularity < 3 or granularity % 2 == 0:
+        raise InvalidInput(f"granularity must be an odd number, 3 or more; got {granularity}")
     runner = runner_for(classifier, device, "fp32")
     natural = runner.exact(image, None, "black")
     index = int(natural.argmax()) if label is None else classifier.label_index(label)
     target = torch.tensor([index])
-    if directions is None:
-        with torch.enable_grad():
-            moving = image[None].to(runner.device).requires_grad_()
-            loss = cross_entropy(runner.classify(runner.networks["fp32"], moving), target.to(runner.device)).sum()
-            (slope,) = torch.autograd.grad(loss, moving)
-        unit = keyed_uniform(seed, np.arange(image.numel()))
-        chance = torch.from_numpy(np.where(unit < 0.5, -1.0, 1.0)).float().reshape(image.shape)
-        directions = (slope[0].cpu().sign(), chance)
-    along, across = directions
-    if along.shape != image.shape or across.shape != image.shape:
-        raise InvalidInput(f"directions must have the picture's shape {tuple(image.shape)}")
-    amounts = np.linspace(-255 * epsilon, 255 * epsilon, granularity)
-    pairs = np.meshgrid(amounts, amounts, indexing="ij")
-    random, gradient = (torch.from_numpy(each.ravel()).float() / 255 for each in pairs)
+    unit = keyed_uniform(seed, np.arange(image.numel()))
+    signs = torch.from_numpy(np.where(unit < 0.5, -1.0, 1.0)).float().reshape(image.shape)
+    along, across = noise.detach().to("cpu", torch.float32), epsilon * signs
+    shares = np.linspace(-1, 1, granularity)
+    random, adversarial = (torch.from_numpy(each.ravel()).float() for each in np.meshgrid(shares, shares, indexing="ij"))
     count = len(random)
     parts = []
     for rows in torch.arange(count).split(ROWS):
-        a, b = gradient[rows, None, None, None], random[rows, None, None, None]
+        a, b = adversarial[rows, None, None, None], random[rows, None, None, None]
         noisy = (image + a * along + b * across).clamp(0, 1)
 
         def advance(done: int, _: int, before: int = int(rows[0])) -> None:
@@ -95,7 +98,7 @@ def noise_landscape(
         "predicted": (predicted.int(), {"long_name": "predicted class index"}),
         "confidence": (confidence, {"long_name": "probability of the predicted class"}),
     }
-    data = {name: (NOISE_DIMS, values.numpy().reshape(shape), attrs) for name, (values, attrs) in cells.items()}
+    data = {name: (tuple(NOISE_DIMS), values.numpy().reshape(shape), attrs) for name, (values, attrs) in cells.items()}
     names = sorted({index, int(natural.argmax()), *predicted.unique().tolist()})
     card = {
         "kind": "noise", "classifier": classifier.name, "classifier_hash": classifier.hash,
@@ -109,6 +112,7 @@ def noise_landscape(
         "natural_predicted": ((), np.int32(natural.argmax().item())),
         "natural_confidence": ((), np.float32(natural.softmax(1).max().item())),
     }
-    axes = {dim: (dim, amounts, {"units": "1/255", "long_name": f"{dim} sign"}) for dim in NOISE_DIMS}
+    axes = {dim: (dim, 255 * epsilon * shares, {"units": "1/255", "long_name": words})
+            for dim, words in NOISE_DIMS.items()}  # fmt: skip
     attrs = {"schema": SCHEMA, "card": json.dumps(card, ensure_ascii=False, sort_keys=True)}
     return xr.Dataset({**data, **scalars}, axes, attrs)

@@ -9,12 +9,12 @@ are those of a pass in fp32. Should any of them turn out to have moved by more, 
 from __future__ import annotations
 
 import contextlib
-import copy
 import ctypes
 import math
 import threading
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Literal
 from weakref import WeakKeyDictionary
@@ -23,12 +23,12 @@ import torch
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
+from spatial_viz.accelerate import prepare
 from spatial_viz.bounds import close_calls, could_be_worst, largest_move
 from spatial_viz.classifiers import Classifier, normalise
 from spatial_viz.devices import fast_at_bf16, fast_batch, pick_device
 from spatial_viz.errors import InvalidInput, SpatialVizError
 from spatial_viz.geometry import Padding, warp
-from spatial_viz.networks import fold_batch_norm
 
 Precision = Literal["auto", "bf16", "fp32"]
 Progress = Callable[[int, int], None]
@@ -55,15 +55,9 @@ class Runner:
         self.mean, self.std = classifier.mean, classifier.std  # not the classifier: it could never be freed
         self.batch: dict[str, int] = {}
         self._copies = threading.local()
-        # A copy, so that the caller's network stays where and how it is.
-        network = copy.deepcopy(classifier.network).eval().requires_grad_(False)
-        network = _folded_safely(network, (classifier.channels, *classifier.input_size))
-        self.networks = {"fp32": self._lay_out(network, torch.float32)}
+        self.forms = {"fp32": prepare(classifier, self.device)}
         if precision == "bf16":
-            self.networks["bf16"] = self._lay_out(copy.deepcopy(network), torch.bfloat16)
-
-    def _lay_out(self, network: nn.Module, dtype: torch.dtype) -> nn.Module:
-        return network.to(self.device, dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self.forms["bf16"] = self.forms["fp32"].cast(torch.bfloat16)
 
     @property
     def device_name(self) -> str:
@@ -143,8 +137,13 @@ class Runner:
         def ask(network: nn.Module, rows: Tensor) -> Tensor:
             with torch.enable_grad():
                 moving = transforms[rows].to(self.device).requires_grad_()
-                logits = self.classify(network, warp(images[pictures[rows].to(self.device)], moving, padding))
-                (slope,) = torch.autograd.grad(objective(logits, rows.to(self.device)).sum(), moving)
+                logits = self.classify(warp(images[pictures[rows].to(self.device)], moving, padding), network=network)
+                value = objective(logits, rows.to(self.device)).sum()
+                (slope,) = torch.autograd.grad(value, moving, allow_unused=True) if value.requires_grad else (None,)
+            if slope is None:
+                raise SpatialVizError(
+                    f"{self.name} gives no gradient; choose an attack that needs none: grid, worst-of-k or random"
+                )
             return torch.cat((logits.detach(), slope), 1).cpu()
 
         both = self._in_batches("fp32", len(transforms), (images.shape[-2], images.shape[-1]), ask, None)
@@ -185,17 +184,16 @@ class Runner:
                 part = images if pictures is None else images[pictures[rows].to(self.device)]
                 if transforms is not None:
                     part = warp(part, transforms[rows].to(self.device), padding)
-                return self.classify(network, part, precision).cpu()
+                return self.classify(part, precision, network).cpu()
 
         asked = transforms if pictures is None else pictures
         count = 1 if asked is None else len(asked)
         return self._in_batches(precision, count, (images.shape[-2], images.shape[-1]), ask, progress)
 
-    def classify(self, network: nn.Module, images: Tensor, precision: str = "fp32") -> Tensor:
-        """The logits of one batch of pictures in [0, 1] on the device, by one of this runner's networks."""
-        part = normalise(images, self.mean, self.std).contiguous(memory_format=torch.channels_last)
-        logits: Tensor = network(part.to(DTYPES[precision])).float()
-        return logits
+    def classify(self, images: Tensor, precision: str = "fp32", network: nn.Module | None = None) -> Tensor:
+        """The logits of one batch of images in [0, 1] on the device; ``network``: a copy of this thread's."""
+        form = self.forms[precision]
+        return form.ask(network or form.network, normalise(images, self.mean, self.std))
 
     def _in_batches(
         self,
@@ -224,13 +222,14 @@ class Runner:
         Its answers come in the order of the rows, in batches of a size that is fast for pictures of ``size`` (H, W);
         out of memory halves it and goes on. A caller that stops early should close the generator.
         """
-        self.batch.setdefault(precision, fast_batch(self.device, precision, size))
+        form = self.forms[precision]
+        self.batch.setdefault(precision, 1 if form.alone else fast_batch(self.device, precision, size))
         done = 0
         while done < count:
             threads = torch.get_num_threads() if self.device.type == "cpu" else 1
             parts = _even_parts(torch.arange(done, count), self.batch[precision], threads)
             try:
-                pool = _pool_for(threads, len(parts), size)
+                pool = _pool_for(threads, len(parts), size) if form.copied else None
                 with contextlib.closing(self._answers(precision, parts, ask, pool)) as answers:
                     for answer in answers:
                         done += len(answer)
@@ -247,9 +246,13 @@ class Runner:
         def checked(network: nn.Module, rows: Tensor) -> Tensor:
             try:
                 return ask(network, rows)
-            except RuntimeError as error:
+            except (SpatialVizError, KeyboardInterrupt):
+                raise
+            except Exception as error:  # the caller's code may raise anything
                 if not _out_of_memory(error):
-                    raise SpatialVizError(f"{self.name} failed on {len(rows)} pictures: {error}") from error
+                    raise SpatialVizError(
+                        f"{self.name} failed on {len(rows)} pictures: {type(error).__name__}: {error}"
+                    ) from error
                 if len(rows) > 1:
                     raise torch.OutOfMemoryError(str(error)) from error
                 raise SpatialVizError(
@@ -257,17 +260,15 @@ class Runner:
                 ) from error
 
         if pool is None:
-            yield from (checked(self.networks[precision], rows) for rows in parts)
+            yield from (checked(self.forms[precision].network, rows) for rows in parts)
         else:
             yield from pool.map(lambda rows: checked(self._copy(precision), rows), parts)
 
     def _copy(self, precision: str) -> nn.Module:
-        """The network for the thread that asks, with the same weights: it may keep notes of its own while it runs."""
+        """The network of the thread that asks."""
         copies: dict[str, nn.Module] = self._copies.__dict__
         if precision not in copies:
-            network = self.networks[precision]
-            shared = {id(tensor): tensor for tensor in (*network.parameters(), *network.buffers())}
-            copies[precision] = copy.deepcopy(network, shared)
+            copies[precision] = self.forms[precision].thread_copy()
         return copies[precision]
 
 
@@ -312,48 +313,48 @@ def _even_parts(rows: Tensor, batch: int, workers: int) -> Sequence[Tensor]:
     return rows.tensor_split(count)
 
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
-_RUNNERS: WeakKeyDictionary[Classifier, dict[tuple[str, str], Runner]] = WeakKeyDictionary()
+PRECISIONS = ("fp32", "bf16")
+
+
+@dataclass
+class _Made:
+    """The runners of one classifier, made for one state of its network."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    hash: str = ""
+    runners: dict[tuple[str, str], Runner] = field(default_factory=dict)
+
+
+_MADE: WeakKeyDictionary[Classifier, _Made] = WeakKeyDictionary()
 
 
 def runner_for(classifier: Classifier, device: str = "auto", precision: Precision = "auto") -> Runner:
-    """The runner of a classifier, made once per device and precision."""
+    """The runner of a classifier, made once per device and precision, and again when the network has changed."""
     chosen = pick_device(device)
     if precision == "auto":
         precision = "bf16" if classifier.margin_error is not None and fast_at_bf16(chosen) else "fp32"
-    if precision not in DTYPES:
+    if precision not in PRECISIONS:
         raise InvalidInput(f"precision must be auto, bf16 or fp32; got {precision!r}")
     if precision == "bf16" and classifier.margin_error is None:
         raise InvalidInput(
             f"{classifier.name} is not calibrated for bf16; use fp32, or set margin_error by calibrate()"
         )
-    runners = _RUNNERS.setdefault(classifier, {})
-    key = (str(chosen), precision)
-    if key not in runners:
-        runners[key] = Runner(classifier, str(chosen), precision, classifier.margin_error)
-    return runners[key]
-
-
-def _folded_safely(network: nn.Module, shape: tuple[int, int, int]) -> nn.Module:
-    """The network with batch norm folded, unless that changes its answers, as where two norms share a convolution."""
-    folded = fold_batch_norm(network)
-    if folded is network:
-        return network
-    device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
-    noise = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0)).to(device)
-    with torch.inference_mode():
-        one, other = network(noise).float(), folded(noise).float()
-    if not torch.isfinite(one).all():
-        return network  # whoever asks it will see
-    same = torch.allclose(one, other, rtol=1e-3, atol=1e-3 * float(one.abs().amax().clamp(min=1)))
-    return folded if same else network
+    made = _MADE.setdefault(classifier, _Made())
+    with made.lock:
+        state = classifier.hash
+        if made.hash != state:
+            made.hash, made.runners = state, {}
+        key = (str(chosen), precision)
+        if key not in made.runners:
+            made.runners[key] = Runner(classifier, str(chosen), precision, classifier.margin_error)
+        return made.runners[key]
 
 
 def warm_up(classifier: Classifier, device: str = "auto", precision: Precision = "auto") -> None:
     """One batch through every network that a sweep would use, so that the first sweep is as fast as the next."""
     runner = runner_for(classifier, device, precision)
     image = torch.zeros(classifier.channels, *classifier.input_size)
-    for name in runner.networks:
+    for name in runner.forms:
         size = fast_batch(runner.device, name, classifier.input_size)
         runner._pass(name, image, torch.zeros(size, 3), "black", None)
 

@@ -16,6 +16,7 @@ from spatial_viz.defences import MajorityVote
 from spatial_viz.errors import InvalidInput, did_you_mean
 from spatial_viz.geometry import Padding, check_padding
 from spatial_viz.grids import TransformGrid
+from spatial_viz.outputs import OutputContract
 from spatial_viz.runner import Precision
 
 ADVERSARIES = ("natural", "random", "worst-of-10", "first-order", "grid")
@@ -113,21 +114,22 @@ def full_passes(adversary: str, plan: EvaluationPlan, grid: TransformGrid) -> in
 class Restricted(torch.nn.Module):
     """A network of which only some outputs are left, in the order of ``classes``."""
 
-    def __init__(self, network: torch.nn.Module, classes: Sequence[int]) -> None:
+    kept: torch.Tensor
+
+    def __init__(self, network: torch.nn.Module, contract: OutputContract, classes: Sequence[int]) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.contract = network, contract
         self.classes = repr(list(classes))  # a text among the settings, which are part of the classifier's hash
         self.register_buffer("kept", torch.tensor(list(classes)), persistent=False)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.network(images)[:, self.kept]
-        return logits
+        return self.contract.read(self.network(images), len(images))[:, self.kept]
 
 
 def restricted(classifier: Classifier, classes: Sequence[int]) -> Classifier:
     """The classifier with the outputs ``classes`` (indices) alone."""
     return Classifier(
-        Restricted(classifier.network, classes),
+        Restricted(classifier.network, classifier.contract, classes),
         class_names=[classifier.class_names[index] for index in classes],
         input_size=classifier.input_size,
         mean=classifier.mean,

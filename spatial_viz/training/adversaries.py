@@ -32,7 +32,6 @@ def worst_candidate(network: nn.Module, images: Tensor, labels: Tensor, draws: T
         higher = ~(loss <= worst)  # of a loss that is no number, too: every picture gets one of its candidates
         worst = torch.where(higher, loss, worst)
         chosen = torch.where(higher[:, None, None, None], warped, chosen)
-    network.train()
     return chosen
 
 
@@ -41,12 +40,8 @@ def worst_noise(network: nn.Module, images: Tensor, labels: Tensor, epsilon: flo
     descent, seven steps of a quarter of ``epsilon`` from the pictures themselves."""
     import foolbox
 
-    judge = fold_batch_norm(network)
-    if judge is not network:
-        judge.requires_grad_(False)  # only the pictures need gradients
-    model = foolbox.models.pytorch.PyTorchModel(judge, bounds=(0, 1), device=images.device)
+    model = foolbox.models.pytorch.PyTorchModel(fold_batch_norm(network), bounds=(0, 1), device=images.device)
     attack = foolbox.attacks.LinfPGD(rel_stepsize=0.25, steps=7, random_start=False)
     with torch.autocast(images.device.type, torch.bfloat16, enabled=fast_at_bf16(images.device)):
         noisy: Tensor = attack.run(model, images, foolbox.criteria.Misclassification(labels), epsilon=epsilon)
-    network.train()
     return noisy.detach().contiguous(memory_format=torch.channels_last)

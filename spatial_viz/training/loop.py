@@ -170,7 +170,6 @@ def natural_accuracy(network: nn.Module, data: PictureSet) -> float | None:
     for part in torch.arange(len(data)).split(EVALUATION_BATCH):
         predicted: Tensor = folded(to_images(data.pictures[part]).to(device)).argmax(1)
         correct += int((predicted == data.labels[part].to(device)).sum())
-    network.train()
     return correct / len(data)
 
 
