@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from spatial_viz.classifiers import Classifier, evaluated, normalise
+from spatial_viz.classifiers import Classifier, evaluated, normalise, weight_type
 from spatial_viz.errors import InvalidInput
 from spatial_viz.networks import fold_batch_norm
 from spatial_viz.outputs import OutputContract, are_probabilities
@@ -115,13 +115,12 @@ def _probes(classifier: Classifier) -> Tensor:
 
 def _truth(plain: Prepared, images: Tensor) -> Tensor:
     """The logits of the caller's network; sets the type of input that it takes."""
-    own = next((p.dtype for p in plain.network.parameters() if p.is_floating_point()), torch.float32)
     try:
         return _answer(plain, plain.network, images)
     except RuntimeError:
-        if own == torch.float32:
+        if weight_type(plain.network) == plain.dtype:
             raise
-        plain.dtype = own
+        plain.dtype = weight_type(plain.network)
         return _answer(plain, plain.network, images)
 
 

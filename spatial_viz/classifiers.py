@@ -128,7 +128,14 @@ class Classifier:
         if images.ndim != 4 or images.shape[1:] != (self.channels, *self.input_size):
             raise InvalidInput(self._expected(images))
         normalised = normalise(images, self.mean, self.std)
-        return self.contract.read(self.network(normalised), len(images))
+        try:
+            output = self.network(normalised)
+        except RuntimeError:
+            own = weight_type(self.network)
+            if own == normalised.dtype:
+                raise
+            output = self.network(normalised.to(own))  # a network in half or double precision
+        return self.contract.read(output, len(images))
 
     def prepare(self, picture: Image.Image | Tensor) -> Tensor:
         """Any picture → the float32 C×H×W tensor in [0, 1] that this classifier takes.
@@ -232,6 +239,11 @@ def evaluated(network: nn.Module) -> nn.Module:
     with contextlib.suppress(NotImplementedError):
         network.eval()
     return network
+
+
+def weight_type(network: nn.Module) -> torch.dtype:
+    """That of a network's first floating weights; float32 where it has none."""
+    return next((p.dtype for p in network.parameters() if p.is_floating_point()), torch.float32)
 
 
 def _names(names: Sequence[str] | Mapping[int, str]) -> tuple[str, ...]:
