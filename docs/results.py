@@ -28,6 +28,7 @@ from spatial_viz.evaluation.published import (
 from spatial_viz.evaluation.report import report_on
 from spatial_viz.evaluation.store import runs_in
 from spatial_viz.evaluation.summary import summarise, write_summary
+from spatial_viz.files import write_file
 from spatial_viz.training.publish import improve_cards
 
 TARGET = Path(__file__).with_name("results.md")
@@ -53,7 +54,8 @@ def main() -> None:
             ship(folder, shipped_folder())
     except SpatialVizError as error:
         sys.exit(f"error: {error}")
-    options.out.write_text(document(options.store, shipped_folder()), encoding="utf-8")
+    text = document(options.store, shipped_folder())
+    write_file(options.out, lambda partial: partial.write_text(text, encoding="utf-8"))
     print(f"{options.out}: from {len(runs_in(options.store))} stored runs")
 
 
@@ -65,7 +67,7 @@ def ship(folder: Path, target: Path) -> None:
         print(f"the card of {name} says what was found on {found.run['data']['pictures']:,} pictures")
     report = found.to_json()
     text = json.dumps(report, indent=1, ensure_ascii=False)
-    (target / f"{folder.name}.json").write_text(text + "\n", encoding="utf-8")
+    write_file(target / f"{folder.name}.json", lambda partial: partial.write_text(text + "\n", encoding="utf-8"))
     if not report["run"]["plan"]["full"]:
         return
     data = report["run"]["data"]

@@ -14,6 +14,7 @@ from benchmarks.app import CHROMIUM, chromium
 from benchmarks.browser import PATIENCE
 from spatial_viz.classifiers import dataset_of, manifest, without_mirrors
 from spatial_viz.exports import to_html
+from spatial_viz.files import write_file
 from spatial_viz.intervals import wilson
 from spatial_viz.lecture_figures import curves_of, learning_curves
 from spatial_viz.networks import build_network, count_parameters
@@ -29,7 +30,8 @@ ADVERSARIES = {"natural": "natural", "random": "random", "worst_of_10": "worst o
 def main() -> None:
     cards = manifest()
     for page in (PAGE, README):
-        page.write_text(document(page.read_text(encoding="utf-8"), cards), encoding="utf-8")
+        text = document(page.read_text(encoding="utf-8"), cards)
+        write_file(page, lambda partial, text=text: partial.write_text(text, encoding="utf-8"))  # type: ignore[misc]
         print(f"{page}: {len(cards)} classifiers")
     if CHROMIUM is None and curves_by_data(cards):
         sys.exit("there is no Chromium, so the pictures of the learning curves stay as they are")

@@ -13,7 +13,7 @@ from PIL import Image
 
 from spatial_viz.drawing import loss_colours
 from spatial_viz.errors import InvalidInput, SpatialVizError
-from spatial_viz.files import replace
+from spatial_viz.files import write_file
 
 FRAME_MS, FIRST_MS, LAST_MS = 70, 1000, 2800  # how long a frame is shown, and the two that one has to read
 MOST_BYTES = 2_000_000  # of a GIF
@@ -96,6 +96,7 @@ def save_animation(path: Path, pictures: Sequence[Image.Image]) -> None:
     """Write frames as the ending of ``path`` says."""
     check_ending(path)
     if path.suffix.lower() == ".mp4":
-        replace(path, lambda partial: to_mp4(pictures, partial))
+        write_file(path, lambda partial: to_mp4(pictures, partial))
     else:
-        replace(path, lambda partial: partial.write_bytes(to_gif(pictures)))
+        content = to_gif(pictures)
+        write_file(path, lambda partial: partial.write_bytes(content))

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from spatial_viz.classifiers import Classifier
 from spatial_viz.errors import SpatialVizError
-from spatial_viz.landscape import DIMS, SCHEMA, card_of, load, save
+from spatial_viz.files import checksum_path, intact, replace
+from spatial_viz.landscape import DIMS, SCHEMA, card_of, load, to_bytes
 from spatial_viz.runner import Progress, runner_for
 from spatial_viz.sweeps import pixel_hash, sweep_axes
 from spatial_viz.version import VERSION
@@ -64,10 +65,14 @@ def known(
 
 
 def _load(path: Path) -> xr.Dataset | None:
-    """What lies under a path; None where nothing does, or something broken: either way it is to be computed."""
+    """What lies under a path; None where nothing does, or something that is not as it was written: either way it is to
+    be computed."""
     try:
+        if not intact(path):
+            return None
         landscape = load(path)
-        path.touch()
+        for each in (checksum_path(path), path):
+            each.touch()
     except (SpatialVizError, OSError):
         return None
     return landscape
@@ -82,7 +87,8 @@ def remember(
     path = _path(classifier, image, label, axes, card["padding"], precision)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save(landscape, path)
+        content = to_bytes(landscape)
+        replace(path, lambda partial: partial.write_bytes(content), with_checksum=True)
         _trim(path.parent)
     except (SpatialVizError, OSError):
         return

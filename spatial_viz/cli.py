@@ -16,7 +16,7 @@ import typer
 
 from spatial_viz import lecture_commands
 from spatial_viz.errors import InvalidInput, SpatialVizError, SpatialVizWarning
-from spatial_viz.parsing import parse_epsilon, parse_granularity, parse_indices, print_json
+from spatial_viz.parsing import parse_epsilon, parse_granularity, parse_indices, path_option, print_json
 from spatial_viz.training import commands
 
 # Torch takes seconds to import, so the commands import what they need: help and bad arguments answer at once.
@@ -55,25 +55,24 @@ def sweep(
     padding: PaddingOption = "black",
     precision: Annotated[str, typer.Option(help="auto, bf16 or fp32.")] = "auto",
     device: DeviceOption = "auto",
-    out: Annotated[Path | None, typer.Option(help="Write the landscape (NetCDF).")] = None,
+    out: Annotated[Path | None, path_option("Write the landscape (NetCDF).")] = None,
     figure: Annotated[
-        Path | None, typer.Option(help="Write the live explorer and the figures (HTML that opens offline).")
+        Path | None, path_option("Write the live explorer and the figures (HTML that opens offline).")
     ] = None,
-    animation: Annotated[
-        Path | None, typer.Option(help="Write the way to the worst case (.gif; .mp4 with ffmpeg).")
-    ] = None,
+    animation: Annotated[Path | None, path_option("Write the way to the worst case (.gif; .mp4 with ffmpeg).")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Sweep one picture over the grid and report its worst case."""
     from spatial_viz import cache, landscape, sweeps
     from spatial_viz.animation import check_ending, save_animation
+    from spatial_viz.files import check_writable
     from spatial_viz.frames import draw_way
     from spatial_viz.runner import warm_up
     from spatial_viz.samples import called
 
     for path in (out, figure, animation):
-        if path is not None and not path.resolve().parent.is_dir():
-            raise InvalidInput(f"cannot write {path}: there is no folder {path.resolve().parent}")
+        if path is not None:
+            check_writable(path)
     if animation is not None:
         check_ending(animation)
     model, image, index, grid = _question(picture, classifier, label, rotation, translation, granularity)
@@ -162,7 +161,7 @@ def evaluate(
     data: Annotated[
         str, typer.Option(help="cifar10, mnist, imagenette, imagenet, or a folder with a folder per class.")
     ] = "cifar10",
-    root: Annotated[Path | None, typer.Option(help="Where the data set lies. Default: data/DATA.")] = None,
+    root: Annotated[Path | None, path_option("Where the data set lies. Default: data/DATA.")] = None,
     split: Annotated[str, typer.Option(help="test or train; of a folder, any that it has.")] = "test",
     limit: Annotated[int | None, typer.Option(help="Only so many pictures, the first of every class.")] = None,
     indices: Annotated[str | None, typer.Option(help="Places in the data set, such as 0,5,100-199.")] = None,
@@ -183,7 +182,7 @@ def evaluate(
     strict: Annotated[bool, typer.Option("--strict", help="Refuse files that cannot be read.")] = False,
     download: Annotated[bool, typer.Option(help="Fetch the data set where it is missing.")] = False,
     shard: Annotated[int, typer.Option(min=1, help="Pictures that are written together.")] = 200,
-    store: Annotated[Path, typer.Option(help="The folder of runs.")] = Path("runs/evaluation"),
+    store: Annotated[Path, path_option("The folder of runs.")] = Path("runs/evaluation"),
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
     engine: Annotated[str, typer.Option(help="local, or ray (see docs/cluster.md).")] = "local",
     address: Annotated[str | None, typer.Option(help="ray: of the cluster. Default: one on this machine.")] = None,
@@ -203,15 +202,20 @@ def evaluate(
     from spatial_viz.evaluation.plan import EvaluationPlan
     from spatial_viz.evaluation.run import Progress
     from spatial_viz.evaluation.run import evaluate as measure
+    from spatial_viz.files import check_folder
 
     plan = EvaluationPlan(
         tuple(name.strip() for name in adversary.split(",") if name.strip()), parse_granularity(granularity), rotation,
         translation, padding, vote, steps, seed, precision, full, restrict, shard,  # type: ignore[arg-type]
     )  # fmt: skip
+    check_folder(store)
     keep_freed_memory()
     names = [name.strip() for each in classifier for name in each.split(",") if name.strip()]
     cluster = {"address": address, "workers": workers, "cpus": cpus, "gpus": gpus} if engine == "ray" else None
-    with tqdm(unit="picture", disable=as_json or not sys.stderr.isatty(), leave=False) as bar:
+    with (
+        commands.resumable(store),
+        tqdm(unit="picture", disable=as_json or not sys.stderr.isatty(), leave=False) as bar,
+    ):
 
         def tell(at: Progress) -> None:
             bar.total = at.total
@@ -304,14 +308,12 @@ def _question(
 
 def _write_figures(path: Path, image: Any, swept: Any, picture: str) -> None:
     from spatial_viz.exports import landscape_page
+    from spatial_viz.files import write_file
     from spatial_viz.landscape import card_of
 
     title = f"{card_of(swept)['classifier']}: loss landscape"
     page = landscape_page(image, swept, title, picture=picture)
-    try:
-        path.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise InvalidInput(f"cannot write {path}: {error.strerror}; choose another place") from error
+    write_file(path, lambda partial: partial.write_text(page, encoding="utf-8"))
 
 
 def _in_words(result: dict[str, Any], card: dict[str, Any]) -> str:

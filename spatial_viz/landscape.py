@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from spatial_viz.errors import CorruptFile, InvalidInput, MissingFile, did_you_mean
-from spatial_viz.files import replace
+from spatial_viz.files import write_file
 
 SCHEMA = 1
 DIMS = ("rotation", "dy", "dx")
@@ -227,10 +227,8 @@ def to_csv(landscape: xr.Dataset) -> str:
 
 def save(landscape: xr.Dataset, path: str | Path) -> None:
     """Write NetCDF-4. A kill at any moment leaves the old file or the new one."""
-    try:
-        replace(Path(path), lambda partial: landscape.to_netcdf(partial, engine="h5netcdf"))
-    except OSError as error:
-        raise InvalidInput(f"cannot write {path}: {error.strerror or error}; choose another place") from error
+    content = to_bytes(landscape)
+    write_file(Path(path), lambda partial: partial.write_bytes(content))
 
 
 def to_bytes(landscape: xr.Dataset) -> bytes:
@@ -246,7 +244,7 @@ def load(path: str | Path) -> xr.Dataset:
     try:
         with xr.open_dataset(path, engine="h5netcdf") as stored:
             landscape = stored.load()
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except Exception as error:  # h5py and h5netcdf raise whatever the broken file makes them raise
         raise CorruptFile(f"{path} is not a readable NetCDF-4 file ({error}); sweep the picture again") from error
     if landscape.attrs.get("schema") != SCHEMA or "card" not in landscape.attrs:
         raise CorruptFile(f"{path} is not a landscape of schema {SCHEMA}; sweep the picture again")

@@ -9,8 +9,7 @@ from typing import Annotated
 
 import typer
 
-from spatial_viz.errors import InvalidInput
-from spatial_viz.parsing import parse_granularity, print_json
+from spatial_viz.parsing import parse_granularity, path_option, print_json
 
 # Torch takes seconds to import, so the commands import what they need: help and bad arguments answer at once.
 
@@ -55,7 +54,7 @@ def handout(
     classifier: Annotated[
         str | None, typer.Option(help="Up to three, separated by commas. Default: CIFAR-10's standard and robust one.")
     ] = None,
-    out: Annotated[Path, typer.Option(help="Where the PDF goes.")] = Path("handout.pdf"),
+    out: Annotated[Path, path_option("Where the PDF goes.")] = Path("handout.pdf"),
     link: Annotated[str, typer.Option(help="Address of the lecture, printed as a QR code.")] = "",
     rotation: Annotated[float | None, typer.Option(help="Limit in degrees. Default: 30.")] = None,
     translation: Annotated[float | None, typer.Option(help="Limit in pixels. Default: about 10 %.")] = None,
@@ -65,12 +64,12 @@ def handout(
 ) -> None:
     """Write the lecture's handout with these pictures: a PDF of A4 pages."""
     counts = parse_granularity(granularity)
-    if not out.resolve().parent.is_dir():
-        raise InvalidInput(f"cannot write {out}: there is no folder {out.resolve().parent}")
+    from spatial_viz.files import check_writable, write_file
+
+    check_writable(out)
     from tqdm import tqdm
 
     from spatial_viz.classifiers import load_classifier
-    from spatial_viz.files import replace
     from spatial_viz.geometry import check_padding
     from spatial_viz.grids import TransformGrid
     from spatial_viz.handout import Chosen, usual_classifiers
@@ -99,8 +98,5 @@ def handout(
             chosen, models, grid=grid, padding=padding, link=link, device=device,  # type: ignore[arg-type]
             progress=lambda done, total: bar.update(done - bar.n) or None,
         )  # fmt: skip
-    try:
-        replace(out, lambda partial: partial.write_bytes(pdf))
-    except OSError as error:
-        raise InvalidInput(f"cannot write {out}: {error.strerror}; choose another place") from error
+    write_file(out, lambda partial: partial.write_bytes(pdf))
     print(f"{out}: {len(pdf) / 1000:.0f} kB")

@@ -6,7 +6,10 @@ import codecs
 import json
 import re
 import sys
+from pathlib import Path
 from typing import Any
+
+import typer
 
 from spatial_viz.errors import InvalidInput
 
@@ -51,6 +54,18 @@ def parse_granularity(text: str) -> tuple[int, int, int]:
         raise InvalidInput(f"--granularity takes three whole numbers, rotations,dx,dy, such as 31,5,5; got {text!r}")
     rotations, dxs, dys = (int(part) for part in parts)
     return rotations, dxs, dys
+
+
+def parse_path(text: str | Path) -> Path:
+    """An empty one is a variable of the shell that was never set, not the folder where one is."""
+    if not str(text):
+        raise typer.BadParameter("a path is needed; got an empty text")
+    return Path(text)
+
+
+def path_option(help: str) -> Any:
+    """An option of a command that takes a path."""
+    return typer.Option(parser=parse_path, metavar="PATH", help=help)
 
 
 def print_json(value: Any, indent: int | None = None) -> None:

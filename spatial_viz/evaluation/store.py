@@ -1,11 +1,13 @@
 """One folder per run: its card, a Parquet table per shard, and with full landscapes a Zarr store per shard.
 
-A shard is there whole or not at all: killed at any moment, a run goes on where it was.
+A shard is there whole or not at all: killed at any moment, a run goes on where it was. Beside every shard lie its
+checksums, so bits that turn later are noticed; shards of earlier versions have none and are read without.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -17,13 +19,14 @@ import xarray as xr
 from filelock import FileLock, Timeout
 
 from spatial_viz.errors import CorruptFile, InvalidInput, MissingFile, SpatialVizError
-from spatial_viz.evaluation.plan import digest
-from spatial_viz.evaluation.shards import ShardResult
-from spatial_viz.files import replace, replace_folder
+from spatial_viz.evaluation.plan import EvaluationPlan, digest, plan_of
+from spatial_viz.evaluation.shards import ShardResult, columns_of
+from spatial_viz.files import intact, replace, replace_folder
 
 SCHEMA = 1
 QUESTION = ("classifiers", "data", "plan")
 """What a run is about; the rest of its card says where and by what it was answered."""
+AGAIN = "remove the table of that shard (.parquet), and run again with --resume"
 
 
 class Run:
@@ -34,6 +37,8 @@ class Run:
     store: the folder of all runs; this one's is named after what is asked.
     card: JSON with the keys of `QUESTION` and ``environment``.
     resume: go on where an earlier one stopped; without it a run that is there already is refused.
+    first_hashes: of its classifiers as versions up to 0.3 hashed them (`Classifier.first_hash`): a run of theirs about
+        the same is this one.
 
     Raises
     ------
@@ -42,10 +47,13 @@ class Run:
     SpatialVizError: a disk that cannot be written.
     """
 
-    def __init__(self, store: Path, card: dict[str, Any], resume: bool) -> None:
-        question = {key: card[key] for key in QUESTION}
-        name = f"{_slug(card['data']['name'])}-{card['data']['split']}-{digest(question)[:8]}"
-        self.folder, self.card = store / name, {"schema": SCHEMA, **card}
+    def __init__(
+        self, store: Path, card: dict[str, Any], resume: bool, first_hashes: Sequence[str | None] = ()
+    ) -> None:
+        earlier = _with_hashes(card, first_hashes)
+        if earlier and (run_folder(store, earlier) / "card.json").is_file():
+            card = earlier
+        self.folder, self.card = run_folder(store, card), {"schema": SCHEMA, **card}
         with _writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock = FileLock(self.folder / "lock")
@@ -86,14 +94,22 @@ class Run:
         self._lock.release()
 
     def has(self, classifier: int, shard: int) -> bool:
-        """Whether a shard of one of the card's classifiers is there."""
-        return _table_path(self.folder, classifier, shard).is_file()
+        """Whether a shard of one of the card's classifiers is there.
+
+        Raises
+        ------
+        CorruptFile: it is, and is not what was written.
+        """
+        path = _table_path(self.folder, classifier, shard)
+        if path.is_file():
+            _refuse_damaged(path)
+        return path.is_file()
 
     def write(self, classifier: int, shard: int, result: ShardResult, seconds: float) -> None:
         """Put a shard into the run; the table comes last, and counts."""
         facts = {"unreadable": result.unreadable, "seconds": round(seconds, 3)}
         table = pa.Table.from_pandas(result.table, preserve_index=False).replace_schema_metadata(
-            {"spatial_viz": json.dumps(facts, ensure_ascii=False)}
+            {"spatial_viz": json.dumps(facts)}
         )
         with _writing(self.folder):
             if result.landscapes is not None:
@@ -101,7 +117,22 @@ class Run:
             replace(
                 _table_path(self.folder, classifier, shard),
                 lambda partial: pq.write_table(table, partial, compression="zstd"),
+                with_checksum=True,
             )
+
+
+def run_folder(store: Path, card: dict[str, Any]) -> Path:
+    """Where the run of a card lies: the name is made of what it is about."""
+    name = f"{_slug(card['data']['name'])}-{card['data']['split']}"
+    return store / f"{name}-{digest({key: card[key] for key in QUESTION})[:8]}"
+
+
+def _with_hashes(card: dict[str, Any], hashes: Sequence[str | None]) -> dict[str, Any] | None:
+    """The card with other hashes of its classifiers; None where one is not known."""
+    if len(hashes) != len(card["classifiers"]) or not all(hashes):
+        return None
+    entries = [{**entry, "hash": each} for entry, each in zip(card["classifiers"], hashes, strict=True)]
+    return {**card, "classifiers": entries}
 
 
 def read_card(folder: Path) -> dict[str, Any]:
@@ -113,9 +144,24 @@ def read_card(folder: Path) -> dict[str, Any]:
         card = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
         raise CorruptFile(f"{path} is no run card ({error}); choose another store") from error
-    if not isinstance(card, dict) or card.get("schema") != SCHEMA or any(key not in card for key in QUESTION):
+    if not isinstance(card, dict) or card.get("schema") != SCHEMA or not _is_whole(card):
         raise CorruptFile(f"{path} is no run card of schema {SCHEMA}; choose another store")
     return card
+
+
+def _is_whole(card: dict[str, Any]) -> bool:
+    """Whether a card has all that its readers rely on."""
+    try:
+        plan, data, seen = plan_of(card["plan"]), card["data"], card["environment"]
+        words = [data["name"], data["split"], data["hash"], seen["device"], *seen["versions"].values()]
+        counts = [data["pictures"], plan.shard, seen["threads"]]
+        for entry in card["classifiers"]:
+            words += [entry["name"], entry["hash"], entry["grid"], *entry["class_names"].values()]
+            counts += entry["picture_size"]
+            plan.grid(tuple(entry["picture_size"]))
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return False
+    return all(isinstance(each, str) for each in words) and all(isinstance(each, int) and each > 0 for each in counts)
 
 
 def read_table(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
@@ -127,6 +173,7 @@ def read_table(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     ``seconds``: spent, ``shards``: done, ``shards_in_all``}.
     """
     card = read_card(folder)
+    plan = plan_of(card["plan"])
     parts: list[pd.DataFrame] = []
     facts: dict[str, Any] = {"unreadable": [], "seconds": 0.0, "shards": 0}
     per_classifier = -(-card["data"]["pictures"] // card["plan"]["shard"])
@@ -136,12 +183,10 @@ def read_table(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
             path = _table_path(folder, number, shard)
             if not path.is_file():
                 continue
-            try:
-                table = pq.read_table(path)
-                told = json.loads(table.schema.metadata[b"spatial_viz"])
-            except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
-                raise CorruptFile(f"{path} cannot be read ({error}); remove it and run again with --resume") from error
-            frame = table.to_pandas()
+            frame, told = _read_shard(path, plan)
+            nameless = set(map(str, frame["label"])) - classifier["class_names"].keys()
+            if nameless:
+                raise CorruptFile(f"{folder / 'card.json'} does not name class {min(nameless)}; choose another store")
             frame.insert(0, "classifier", classifier["name"])
             parts.append(frame)
             facts["shards"] += 1
@@ -150,13 +195,46 @@ def read_table(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     return (pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()), facts
 
 
+def _read_shard(path: Path, plan: EvaluationPlan) -> tuple[pd.DataFrame, dict[str, Any]]:
+    _refuse_damaged(path)
+    try:
+        table = pq.read_table(path)
+        told = json.loads(table.schema.metadata[b"spatial_viz"])
+        facts = {"seconds": float(told["seconds"]), "unreadable": list(told["unreadable"])}
+        frame = table.to_pandas()
+        missing = columns_of(plan).keys() - set(frame.columns)
+        if missing:
+            raise ValueError(f"it has no column {min(missing)}")
+    except Exception as error:  # pyarrow raises whatever the broken file makes it raise
+        raise CorruptFile(f"{path} cannot be read ({error}); {AGAIN}") from error
+    return frame, facts
+
+
 def open_landscapes(folder: Path, classifier: int = 0) -> xr.Dataset:
-    """The landscapes of a run with ``full``: image × rotation × dy × dx, read as they are needed."""
-    paths = sorted(folder.glob(f"{classifier:02d}-*.zarr"))
+    """The landscapes of a run with ``full``: image × rotation × dy × dx, checked, and then read as they are needed.
+
+    Raises
+    ------
+    MissingFile: there are none. CorruptFile: one is not what was written.
+    """
+    tables = sorted(folder.glob(f"{classifier:02d}-*.parquet"))  # a shard without a table does not count
+    paths = [path for table in tables if (path := table.with_suffix(".zarr")).is_dir()]
     if not paths:
         raise MissingFile(f"the run in {folder} kept no landscapes; evaluate with full (--full) to have them")
-    parts = [xr.open_zarr(path, chunks=None, consolidated=False) for path in paths]
-    return xr.concat(parts, dim="image", data_vars="minimal", coords="minimal", compat="override", join="override")
+    for path in paths:
+        _refuse_damaged(path)
+    try:
+        parts = [xr.open_zarr(path, chunks=None, consolidated=False) for path in paths]
+        return xr.concat(parts, dim="image", data_vars="minimal", coords="minimal", compat="override", join="override")
+    except Exception as error:  # zarr raises whatever a broken folder makes it raise
+        raise CorruptFile(
+            f"the landscapes in {folder} cannot be read ({error}); remove that folder and evaluate again"
+        ) from error
+
+
+def _refuse_damaged(path: Path) -> None:
+    if intact(path) is False:
+        raise CorruptFile(f"{path} is damaged: it is not what its checksum beside it says; {AGAIN}")
 
 
 def runs_in(store: Path) -> list[Path]:
@@ -179,7 +257,7 @@ def _landscape_path(folder: Path, classifier: int, shard: int) -> Path:
 
 
 def _write_json(path: Path, value: Any) -> None:
-    text = json.dumps(value, indent=2, ensure_ascii=False)
+    text = json.dumps(value, indent=2)
     replace(path, lambda partial: partial.write_text(text + "\n", encoding="utf-8"))
 
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from spatial_viz.errors import SpatialVizError
-from spatial_viz.files import replace
+from spatial_viz.files import FULL, replace
 
 CHECKPOINT = "checkpoint.pt"
-FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def write(path: Path, content: bytes) -> None:
