@@ -18,11 +18,14 @@ from spatial_viz.classifiers import Classifier, load_classifier, manifest
 from spatial_viz.errors import InvalidInput, SpatialVizError
 from spatial_viz.evaluation.plan import EvaluationPlan
 from spatial_viz.evaluation.run import evaluate
+from spatial_viz.files import checksum
 from spatial_viz.intervals import wilson
 from spatial_viz.samples import CLASS_NAMES
 from spatial_viz.training import publish
 from spatial_viz.training.data import read
 from spatial_viz.training.loop import train
+
+SHIPPED = manifest()
 
 
 @pytest.fixture
@@ -97,11 +100,11 @@ def test_one_that_is_stopped_changes_nothing_and_goes_on(
     assert card["margin_error"] > 0 and card["grid_pictures"] == 20
     assert publish.publish(run, root, pictures=10) == card  # fewer pictures take nothing away
     wrong = manifest()[0] | {"grid_accuracy": 2.0}
-    (shipped / "manifest.json").write_text(json.dumps({"models": [wrong]}))
+    (shipped / "manifest.json").write_text(json.dumps({"schema": 1, "models": [wrong]}))
     monkeypatch.setattr(publish, "VERSION", "another")  # which does not go on with what this one has measured
     assert publish.publish(run, root, pictures=20)["grid_accuracy"] == card["grid_accuracy"]
 
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(publish, "replace", refuse)
@@ -165,8 +168,59 @@ def test_published_weights_can_be_asked_about_the_mirror_image_too(
     other = tmp_path / "other"
     train(plan(data="cifar10", recipe="augment-30", validation=20, epochs=1, seed=1),
           read("cifar10", root, "train"), other)  # fmt: skip
-    assert publish.publish(other, root, pictures=10)["name"] == card["name"]
-    assert [entry["name"] for entry in manifest()] == [card["name"]]  # the weights of the one with a mirror are gone
+    before = {path.name: path.read_bytes() for path in shipped.iterdir()}
+    with monkeypatch.context() as patch:
+        patch.setattr(publish, "evaluate", lambda *_, **__: pytest.fail("it measures first"))
+        code, out, err = run_command(["publish", str(other), "--root", str(root)], monkeypatch, capsys)
+    assert (
+        code == 2
+        and not out
+        and err
+        == (
+            "error: cifar10/augment-30 is published with other weights; with --replace these take their place, and what "
+            "goes is cifar10/augment-30 and cifar10/augment-30-mirror\n"
+        )
+    )
+    assert {path.name: path.read_bytes() for path in shipped.iterdir()} == before
+    command = ["publish", str(other), "--root", str(root), "--pictures", "10", "--replace"]
+    code, out, err = run_command(command, monkeypatch, capsys)
+    assert code == 0 and json.loads(out)["name"] == card["name"]
+    assert err.endswith("with their earlier weights went cifar10/augment-30 and cifar10/augment-30-mirror\n")
+    (now,) = manifest()  # the weights of the one with a mirror are gone
+    assert now["name"] == card["name"] and now["sha256"] == checksum(other / "weights.safetensors") != card["sha256"]
+    assert publish.publish(other, root, pictures=10, mirror=True)["name"] == mirror["name"]
+    assert len(manifest()) == 2 and publish.publish(other, root, pictures=10) == now  # the same weights take no one's
+
+
+def test_another_publication_meanwhile_is_not_replaced(
+    shipped: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    root, run = trained(monkeypatch, tmp_path, test=2, validation=0, epochs=1)
+
+    def meanwhile(*arguments: Any, **chosen: Any) -> Any:
+        report = evaluate(*arguments, **chosen)
+        if not (shipped / "manifest.json").is_file():
+            monkeypatch.setattr(publish, "evaluate", evaluate)
+            card = publish.publish(run, root, pictures=10)
+            other = {"schema": 1, "models": [card | {"sha256": "0" * 64}]}
+            (shipped / "manifest.json").write_text(json.dumps(other))
+        return report
+
+    monkeypatch.setattr(publish, "evaluate", meanwhile)
+    with pytest.raises(InvalidInput, match=r"with --replace these take their place, and what goes is cifar10/augment"):
+        publish.publish(run, root, pictures=10)
+    assert manifest()[0]["sha256"] == "0" * 64
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_measuring(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    root, run = trained(monkeypatch, tmp_path, test=2, validation=0, epochs=1)
+    for module in (classifiers, publish):
+        monkeypatch.setattr(module, "pretrained_folder", lambda: Path("/proc"))
+    monkeypatch.setattr(publish, "evaluate", lambda *_, **__: pytest.fail("it measures first"))
+    with pytest.raises(InvalidInput, match=r"cannot write /proc/manifest\.json"):
+        publish.publish(run, root, pictures=10)
 
 
 def test_pictures_that_mean_something_else_in_the_mirror_are_not_asked_about_there(
@@ -200,8 +254,8 @@ def test_own_pictures_need_some_that_the_training_did_not_see_and_a_name_of_thei
     with pytest.raises(InvalidInput, match=r"leaves has no test/ with pictures that the training did not see"):
         publish.publish(run)
     (tmp_path / "elsewhere").rename(leaves / "test")
-    other = {"name": "leaves/standard", "data": "/other/leaves"}
-    (shipped / "manifest.json").write_text(json.dumps({"models": [other]}))
+    other = SHIPPED[0] | {"name": "leaves/standard", "data": "/other/leaves"}
+    (shipped / "manifest.json").write_text(json.dumps({"schema": 1, "models": [other]}))
     with pytest.raises(InvalidInput, match=r"leaves/standard was trained on /other/leaves and not on .*; rename"):
         publish.publish(run)
 

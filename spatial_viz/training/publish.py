@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from spatial_viz.cards import SCHEMA
 from spatial_viz.classifiers import DESCRIPTION, load_classifier, load_trained, manifest, pretrained_folder
 from spatial_viz.errors import InvalidInput, SpatialVizError
 from spatial_viz.evaluation.pictures import choose, is_folder
 from spatial_viz.evaluation.plan import EvaluationPlan, card_key, digest, plan_of
 from spatial_viz.evaluation.report import Accuracy, Report
 from spatial_viz.evaluation.run import evaluate
-from spatial_viz.files import checksum, replace
+from spatial_viz.files import check_writable, checksum, replace
 from spatial_viz.grids import TransformGrid
 from spatial_viz.runner import calibrate
 from spatial_viz.training.data import read, split_validation, to_images
@@ -31,7 +33,10 @@ MEASURED = ("_pictures", "_accuracy", "_low", "_high")  # ends of the entries of
 CALIBRATION_PICTURES, CALIBRATION_TRANSFORMS = 200, 25
 
 
-def publish(run: Path, root: Path | None = None, pictures: int = 2000, mirror: bool = False) -> dict[str, Any]:
+def publish(
+    run: Path, root: Path | None = None, pictures: int = 2000, mirror: bool = False, replace_earlier: bool = False,
+    tell: Callable[[str], None] | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """Measure the weights of ``run``, copy them into ``pretrained/``, and put their card into the manifest.
 
     Stopped while it measures, it changes nothing, and goes on where it was when it is called again with the same
@@ -46,11 +51,14 @@ def publish(run: Path, root: Path | None = None, pictures: int = 2000, mirror: b
     mirror: add another classifier with the weights of ``run``, which are published already: the
         `spatial_viz.networks.MirrorAverage` of its network, with ``-mirror`` behind its name. It stays until its
         classifier is published with other weights.
+    replace_earlier: publish it also where other weights have its name: they go, and so does their mirror.
+    tell: called with a sentence about what went.
 
     Raises
     ------
     InvalidInput: no finished training; pictures that are no longer those of its training, or none to measure it with;
-        a mirror where it changes what a picture means, or of other weights than those that are published.
+        a mirror where it changes what a picture means, or of other weights than those that are published; a name that
+        other weights have, or a folder that cannot be written.
     """
     weights = run / "weights.safetensors"
     if not weights.is_file() or not (run / "plan.json").is_file():
@@ -61,8 +69,13 @@ def publish(run: Path, root: Path | None = None, pictures: int = 2000, mirror: b
     there = _card_of(name)
     if there and there["data"] != plan.data:
         raise InvalidInput(f"{name} was trained on {there['data']} and not on {plan.data}; rename that folder first")
+    content = weights.read_bytes()
+    sha256 = hashlib.sha256(content).hexdigest()
+    check_writable(pretrained_folder() / MANIFEST)
     if mirror:
         _refuse_other_weights(plain, run)
+    elif not replace_earlier:
+        _refuse_to_replace(plain, sha256)
     if is_folder(plan.data) and not (Path(plan.data) / "test").is_dir():
         raise InvalidInput(f"{plan.data} has no test/ with pictures that the training did not see; put some there")
     data = read(plan.data, root, "train", size=plan.size, mirrored=plan.mirrored)
@@ -87,8 +100,8 @@ def publish(run: Path, root: Path | None = None, pictures: int = 2000, mirror: b
     (grid,) = (entry["grid"] for entry in report.run["classifiers"])
     card: dict[str, Any] = {
         "name": name,
-        "file": f"{plain.replace('/', '-')}.safetensors",
-        "sha256": checksum(weights),
+        "file": _file_of(plain),
+        "sha256": sha256,
         **described,
         **({"mirror": True} if mirror else {}),
         "data": plan.data,
@@ -109,15 +122,39 @@ def publish(run: Path, root: Path | None = None, pictures: int = 2000, mirror: b
     try:
         if mirror:
             _refuse_other_weights(plain, run)  # measuring takes its time
-        else:
-            replace(pretrained_folder() / card["file"], lambda path: path.write_bytes(weights.read_bytes()))
+        elif not replace_earlier:
+            _refuse_to_replace(plain, sha256)
+        gone = [] if mirror else _names_with_other_weights(plain, sha256)
+        if not mirror:
+            replace(pretrained_folder() / card["file"], lambda path: path.write_bytes(content))
         _write(card)
     except OSError as error:
         raise SpatialVizError(
             f"cannot write {pretrained_folder()}: {error.strerror or error}; make it writable, or make room there, and "
             "publish again"
         ) from error
+    if gone and tell:
+        tell(f"with their earlier weights went {' and '.join(gone)}")
     return card
+
+
+def _refuse_to_replace(name: str, sha256: str) -> None:
+    """An error where a classifier of that name is published with other weights."""
+    gone = _names_with_other_weights(name, sha256)
+    if gone:
+        raise InvalidInput(
+            f"{name} is published with other weights; with --replace these take their place, and what goes is "
+            f"{' and '.join(gone)}"
+        )
+
+
+def _names_with_other_weights(name: str, sha256: str) -> list[str]:
+    """The classifiers that are gone once the weights of that checksum have the name: what had it, and its mirror."""
+    return [card["name"] for card in _cards() if card["file"] == _file_of(name) and card["sha256"] != sha256]
+
+
+def _file_of(name: str) -> str:
+    return f"{name.replace('/', '-')}.safetensors"
 
 
 def _refuse_other_weights(name: str, run: Path) -> None:
@@ -140,7 +177,7 @@ def improve_cards(report: Report, root: Path | None = None) -> list[str]:
     better = []
     for card in _cards():
         name = card["name"]
-        if name not in hashes or card["data"] != run["data"]["name"] or hashes[name] != load_classifier(name).hash:
+        if name not in hashes or card["data"] != run["data"]["name"] or not load_classifier(name).has_hash(hashes[name]):
             continue
         more = _more(card, (result for result in report.results if result.classifier == name))
         if more:
@@ -185,11 +222,11 @@ def _write(card: dict[str, Any]) -> None:
     data set and recipe."""
     stay = (entry for entry in _cards() if entry.get("file") != card["file"] or entry.get("sha256") == card["sha256"])
     cards = {entry["name"]: entry for entry in (*stay, card)}
-    order = list(RECIPES)
+    order = {recipe: number for number, recipe in enumerate(RECIPES)}
     models = sorted(
-        cards.values(), key=lambda entry: (str(entry["data"]), order.index(entry["recipe"]), str(entry["name"]))
+        cards.values(), key=lambda each: (each["data"], order.get(each["recipe"], len(order)), each["name"])
     )
-    text = json.dumps({"schema": 1, "models": models}, indent=2, ensure_ascii=False)
+    text = json.dumps({"schema": SCHEMA, "models": models}, indent=2, ensure_ascii=False)
     replace(pretrained_folder() / MANIFEST, lambda path: path.write_text(text + "\n", encoding="utf-8"))
 
 
