@@ -22,12 +22,20 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from conftest import ROOT, Centroid, blob
+from PIL import Image
 from torch import Tensor, nn
 
 from spatial_viz.attacks import WorstOfK
 from spatial_viz.classifiers import Classifier, load_classifier
 from spatial_viz.defences import MajorityVote
-from spatial_viz.errors import CorruptFile, InvalidInput, MissingFile, PictureError, SpatialVizError
+from spatial_viz.errors import (
+    CorruptFile,
+    InvalidInput,
+    MissingFile,
+    PictureError,
+    SpatialVizError,
+    SpatialVizWarning,
+)
 from spatial_viz.evaluation import store as stores
 from spatial_viz.evaluation.ballots import Poll
 from spatial_viz.evaluation.exact import break_pictures, extremes_first
@@ -329,8 +337,10 @@ def test_files_that_cannot_be_read_are_named_and_left_out(toy_classifier: Classi
     bad.write_bytes(bad.read_bytes()[:60])
     report = evaluate(toy_classifier, str(folder), PLAN)
     assert report.results[0].n == 23 and [Path(name).name for name, _ in report.run["unreadable"]] == ["03.png"]
-    assert "left out: 1 files" in report.to_text()
-    with pytest.raises(PictureError, match=r"03\.png.*strict"):
+    assert f"left out: 1 file that cannot be read: {bad} is damaged or cut short" in report.to_text()
+    (folder / "left" / "00.png").write_bytes(b"")
+    assert "left out: 2 files that cannot be read, the first: " in evaluate(toy_classifier, str(folder), PLAN).to_text()
+    with pytest.raises(PictureError, match=r"0[03]\.png.*strict"):
         evaluate(toy_classifier, str(folder), PLAN, strict=True)
 
 
@@ -351,6 +361,94 @@ def test_folders_of_wnids_become_imagenet_classes(tmp_path: Path) -> None:
     assert "only the outputs for the classes of the data set count" in half.to_text()
     with pytest.raises(InvalidInput, match="named by ImageNet's identifiers"):
         evaluate("cifar10/standard", pictures.name, plan)
+
+
+def test_where_nothing_can_be_read_there_is_no_table(toy_classifier: Classifier, folder: Path, tmp_path: Path) -> None:
+    """A clone without its LFS files gave an empty table and exit code 0."""
+    for path in folder.glob("*/*.png"):
+        path.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n")
+    for resume in (False, True):
+        with pytest.raises(
+            PictureError, match=r"none of the 24 pictures of .* can be read; the first: .* git lfs pull"
+        ):
+            evaluate(toy_classifier, str(folder), PLAN, store=tmp_path / "store", resume=resume)
+
+
+def test_what_is_left_out_of_a_folder_is_told(toy_classifier: Classifier, folder: Path, tmp_path: Path) -> None:
+    (folder / "left" / "12.jfif").touch()
+    (folder / "left" / ".ipynb_checkpoints").mkdir()
+    (folder / "left" / "00.png").rename(folder / "left" / ".ipynb_checkpoints" / "00.png")
+    folder.rename(tmp_path / "Testing")
+    (tmp_path / "Training").mkdir()
+    with pytest.warns(SpatialVizWarning) as told:
+        report = evaluate(toy_classifier, str(tmp_path), EvaluationPlan(("natural",)))
+    assert report.results[0].n == 23
+    first, second = (str(warning.message) for warning in told)
+    assert first == f"the split 'test' of {tmp_path} is Testing"
+    assert "1 file by ending (1 .jfif) and 1 hidden folder" in second
+
+
+def test_detector_data_are_told_of_once(toy_classifier: Classifier, folder: Path) -> None:
+    for path in folder.glob("left/*.png"):
+        Image.fromarray((np.asarray(Image.open(path)).astype(np.uint16)) * 16).save(path)
+    with pytest.warns(
+        SpatialVizWarning, match=r"/left/.*\.png has no value above 4,095 of 65,535.*may be like it"
+    ) as told:
+        evaluate(toy_classifier, str(folder), EvaluationPlan(("natural",)))
+    assert len(told) == 1
+
+
+def test_names_of_any_bytes_are_stored_and_printed(folder: Path, tmp_path: Path) -> None:
+    """File, class and data set named in Latin-1, as old archives have them."""
+    raw = os.fsencode(tmp_path) + b"/donn\xe9es"
+    os.rename(folder, raw)
+    os.rename(raw + b"/left", raw + b"/\xe9t\xe9")
+    os.rename(raw + b"/right/00.png", raw + b"/right/\xfc.png")
+    with open(raw + b"/right/\xe4.png", "wb") as broken:
+        broken.write(b"no picture")
+    classifier = Classifier(Centroid(), class_names=["été", "right"], input_size=(32, 32), mean=(0.0,), std=(1.0,))
+    for full in (False, True):
+        plan = EvaluationPlan(("natural", "grid"), (3, 3, 3), full=full)
+        report = evaluate(classifier, os.fsdecode(raw), plan, store=tmp_path / "store")
+        assert report.results[0].n == 24
+        assert report.per_class["unnamed"]["natural"].keys() == {"été", "right"}
+        assert report.run["data"]["name"].endswith("données")
+        ((name, why),) = report.run["unreadable"]
+        assert name.endswith("données/right/ä.png") and "ä.png is not a picture that can be read" in why
+        for text in (report.to_text(), report.to_csv(), report.to_markdown(), json.dumps(report.to_json())):
+            text.encode()
+
+
+def test_a_training_on_folders_of_wnids_knows_them_by_its_own_names(tmp_path: Path) -> None:
+    wnids = imagenet_wnids()
+    for wnid in (wnids[7], wnids[650]):
+        (tmp_path / wnid).mkdir()
+        tensor_to_picture(torch.rand(3, 40, 40)).save(tmp_path / wnid / "a.jpg")
+    pictures = choose(str(tmp_path), None, "test", None, None)
+
+    def means(*names: str) -> Classifier:
+        network = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, len(names)))
+        return Classifier(network, class_names=names, input_size=(32, 32), name="means")
+
+    assert class_map(pictures, means(wnids[7], wnids[650])) == [0, 1]
+    assert class_map(pictures, means("other", wnids[650], wnids[7])) == [2, 1]
+    with pytest.raises(InvalidInput, match=f"means has no class '{wnids[650]}'; its classes are {wnids[7]}, other"):
+        class_map(pictures, means(wnids[7], "other"))
+
+
+def test_folders_named_by_numbers_are_known_by_their_names(tmp_path: Path) -> None:
+    for name in ("0", "1", "10", "2"):
+        (tmp_path / name).mkdir()
+        tensor_to_picture(torch.rand(3, 40, 40)).save(tmp_path / name / "a.jpg")
+    pictures = choose(str(tmp_path), None, "test", None, None)
+    network = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 11))
+    digits = Classifier(network, class_names=[str(number) for number in range(11)], input_size=(32, 32))
+    assert class_map(pictures, digits) == [0, 1, 10, 2]
+    twice = Classifier(network, class_names=["0", "1", "2", "2", "10"], input_size=(32, 32))
+    with pytest.raises(
+        InvalidInput, match="has 2 classes called '2'; name the class folders by ImageNet's identifiers"
+    ):
+        class_map(pictures, twice)
 
 
 def test_other_classes_are_refused(toy_classifier: Classifier, folder: Path, tmp_path: Path) -> None:

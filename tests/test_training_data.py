@@ -11,7 +11,7 @@ from PIL import Image
 from toy_training import toy_pictures
 
 from spatial_viz.classifiers import Classifier
-from spatial_viz.errors import InvalidInput, MissingFile
+from spatial_viz.errors import InvalidInput, MissingFile, SpatialVizWarning
 from spatial_viz.images import load_image
 from spatial_viz.networks import build_network, count_parameters
 from spatial_viz.training.data import PictureSet, augment, default_validation, read, split_validation, to_images
@@ -136,7 +136,7 @@ def test_classes_that_nothing_can_be_learnt_of_are_refused(folder: Path) -> None
         read(str(folder))
     (folder / "c" / "0.png").touch()
     with pytest.raises(InvalidInput, match="the class 'c' has no training picture that can be read; mend its files"):
-        read(str(folder))
+        read(str(folder), tell=print)
     save(folder / "alone" / "one" / "0.png", (20, 20))
     with pytest.raises(InvalidInput, match=r"needs at least two classes; .*alone has only 'one'"):
         read(str(folder / "alone"))
@@ -163,13 +163,49 @@ def test_a_folder_of_validation_pictures_is_the_one_held_out(tmp_path: Path) -> 
         read(str(tmp_path))
 
 
+@pytest.mark.parametrize(
+    ("train", "validation"),
+    [("Training", "Validation"), ("seg_train/seg_train", "seg_val/seg_val"), ("images_train", "images_val")],
+)
+def test_both_splits_are_found_by_their_words(folder: Path, tmp_path: Path, train: str, validation: str) -> None:
+    (tmp_path / train).parent.mkdir(exist_ok=True)
+    folder.rename(tmp_path / train)
+    for name in ("a", "b"):
+        save(tmp_path / validation / name / "0.png", (20, 18))
+    (tmp_path / train / "a" / "4.jfif").touch()
+    told: list[str] = []
+    data = read(str(tmp_path), tell=told.append)
+    assert data.class_names == ("a", "b") and (len(data), data.held_out) == (8, 2)
+    assert told[0] == f"the split 'train' of {tmp_path} is {train}"
+    assert told[1].startswith(f"left out of {tmp_path / train}: 1 file by ending (1 .jfif); pictures end in .jpg")
+    assert told[2] == f"the split 'val' of {tmp_path} is {validation}"
+    # Given by itself, it has the same validation pictures.
+    assert read(str(tmp_path / train), tell=print).held_out == (2 if "/" not in train else 0)
+
+
+def test_what_is_left_out_is_a_warning_where_nobody_is_told(folder: Path) -> None:
+    (folder / "a" / "3.gif").touch()
+    (folder / "a" / "4.png").touch()
+    with pytest.warns(SpatialVizWarning) as told:
+        read(str(folder))
+    first, second = (str(warning.message) for warning in told)
+    assert "1 file by ending (1 .gif)" in first and "1 of 7 files are left out:" in second
+
+
+def test_a_folder_around_the_classes_is_no_class(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "wrapped").mkdir()
+    folder.rename(tmp_path / "wrapped" / "dataset")
+    with pytest.raises(InvalidInput, match=r"has only 'dataset'; if the classes are in there, give .*wrapped/dataset$"):
+        read(str(tmp_path / "wrapped"))
+
+
 def test_validation_pictures_that_cannot_be_read_are_no_validation(folder: Path, tmp_path: Path) -> None:
     folder.rename(tmp_path / "train")
     for name in ("a", "b"):
         (tmp_path / "val" / name).mkdir(parents=True)
         (tmp_path / "val" / name / "0.png").touch()
     with pytest.raises(InvalidInput, match=r"no picture in .*val can be read; mend them or remove the folder"):
-        read(str(tmp_path))
+        read(str(tmp_path), tell=print)
 
 
 def test_no_class_is_held_out_whole(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,7 @@ from torch import Tensor
 from spatial_viz.classifiers import Classifier
 from spatial_viz.datasets import DATASETS, first_per_class, load_dataset
 from spatial_viz.errors import InvalidInput, MissingFile, PictureError, SpatialVizError
+from spatial_viz.parsing import readable
 from spatial_viz.samples import CLASS_NAMES, class_names
 
 IMAGENET_CLASSES = 1000
@@ -35,7 +37,8 @@ def imagenet_wnids() -> tuple[str, ...]:
 class Pictures:
     """The chosen pictures of a data set, not yet decoded.
 
-    ``indices``: their places in the data set; ``labels``: the data set's class of each; ``classes``: its class names.
+    ``indices``: their places in the data set; ``labels``: the data set's class of each; ``classes``: its class names;
+    ``remarks``: what was left out of its folder, and which one was taken for the split, a sentence each.
     """
 
     name: str
@@ -43,6 +46,7 @@ class Pictures:
     classes: tuple[str, ...]
     indices: tuple[int, ...]
     labels: tuple[int, ...]
+    remarks: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -54,7 +58,7 @@ class Pictures:
         if samples is not None:
             for index in self.indices:
                 path = Path(samples[index][0])
-                state.update(f"{path.parent.name}/{path.name} {path.stat().st_size}\n".encode())
+                state.update(os.fsencode(f"{path.parent.name}/{path.name} {path.stat().st_size}\n"))
         else:
             data = self.dataset.data
             for index in self.indices:
@@ -64,7 +68,7 @@ class Pictures:
     def file(self, place: int) -> str:
         """What the picture at ``place`` of the chosen ones is called."""
         samples = _files(self.dataset)
-        return f"number {self.indices[place]}" if samples is None else str(samples[self.indices[place]][0])
+        return f"number {self.indices[place]}" if samples is None else readable(samples[self.indices[place]][0])
 
 
 @dataclass
@@ -112,7 +116,8 @@ def choose(
     if not chosen:
         raise InvalidInput("there are no pictures to evaluate: the split or the choice is empty")
     classes = CLASS_NAMES.get(name) or tuple(map(_class_name, dataset.classes))
-    return Pictures(name, dataset, classes, tuple(chosen), tuple(labels[index] for index in chosen))
+    remarks = tuple(getattr(dataset, "remarks", ()))
+    return Pictures(name, dataset, classes, tuple(chosen), tuple(labels[index] for index in chosen), remarks)
 
 
 def is_folder(name: str) -> bool:
@@ -130,30 +135,38 @@ def is_folder(name: str) -> bool:
 
 
 def class_map(pictures: Pictures, classifier: Classifier) -> list[int]:
-    """For every class of the data set, the index of the classifier's class.
+    """For every class of the data set, the index of the classifier's class: that of the same name, else that of the
+    ImageNet identifier.
 
     Raises
     ------
-    InvalidInput: classes that the classifier does not know.
+    InvalidInput: classes that the classifier does not know, or has twice.
     """
-    wnids = tuple(getattr(pictures.dataset, "wnids", pictures.classes))
-    if all(re.fullmatch("n[0-9]{8}", name) for name in wnids):
+    names, known = pictures.classes, classifier.class_names
+    if names == known:
+        return list(range(len(names)))
+    wnids = tuple(getattr(pictures.dataset, "wnids", names))
+    if not set(wnids) & set(known) and all(re.fullmatch("n[0-9]{8}", name) for name in wnids):
         _check_imagenet(classifier)
-        known = {wnid: index for index, wnid in enumerate(imagenet_wnids())}
-        unknown = [wnid for wnid in wnids if wnid not in known]
+        places = {wnid: index for index, wnid in enumerate(imagenet_wnids())}
+        unknown = [wnid for wnid in wnids if wnid not in places]
         if unknown:
             raise InvalidInput(f"{unknown[0]} is none of ImageNet's 1,000 classes; remove that class folder")
-        return [known[wnid] for wnid in wnids]
-    if pictures.classes == classifier.class_names:
-        return list(range(len(pictures.classes)))
-    missing = [name for name in pictures.classes if name not in classifier.class_names]
+        return [places[wnid] for wnid in wnids]
+    missing = [name for name in names if name not in known]
     if missing:
         raise InvalidInput(
             f"{classifier.name} has no class {missing[0]!r}; its classes are "
-            f"{', '.join(classifier.class_names[:10])}{' …' if len(classifier.class_names) > 10 else ''}. Name the "
-            "class folders by its classes, or choose a classifier of these pictures"
+            f"{', '.join(known[:10])}{' …' if len(known) > 10 else ''}. Name the class folders by its classes, or "
+            "choose a classifier of these pictures"
         )
-    return [classifier.class_names.index(name) for name in pictures.classes]
+    twice = [name for name in names if known.count(name) > 1]
+    if twice:
+        raise InvalidInput(
+            f"{classifier.name} has {known.count(twice[0])} classes called {twice[0]!r}; name the class folders by "
+            "ImageNet's identifiers, or rename that one"
+        )
+    return [known.index(name) for name in names]
 
 
 def decode(pictures: Pictures, places: Sequence[int], classifier: Classifier, classes: Sequence[int]) -> Shard:

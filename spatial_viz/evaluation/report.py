@@ -115,8 +115,9 @@ class Report:
         machine = f"{seen['device']}, {seen['threads']} threads, torch {seen['versions']['torch']}"
         lines.append(f"seed {plan['seed']}; {machine}")
         if self.run["unreadable"]:
-            first = self.run["unreadable"][0]
-            lines.append(f"left out: {len(self.run['unreadable'])} files that cannot be read, such as {first[0]}")
+            (_, why), *more = self.run["unreadable"]
+            count = f"{len(more) + 1:,} file{'s' * bool(more)}"
+            lines.append(f"left out: {count} that cannot be read{', the first' * bool(more)}: {why}")
         if not self.run["complete"]:
             lines.append("not complete: go on with --resume")
         return lines

@@ -14,7 +14,7 @@ import torch
 
 from spatial_viz.classifiers import Classifier, load_classifier
 from spatial_viz.devices import pick_device
-from spatial_viz.errors import InvalidInput
+from spatial_viz.errors import InvalidInput, PictureError, warn
 from spatial_viz.evaluation.ballots import grid_runner
 from spatial_viz.evaluation.pictures import choose
 from spatial_viz.evaluation.plan import EvaluationPlan, settings_of
@@ -22,6 +22,7 @@ from spatial_viz.evaluation.report import Report, card_of_classifier, report_on
 from spatial_viz.evaluation.shards import ShardResult
 from spatial_viz.evaluation.store import Run
 from spatial_viz.evaluation.work import Asked, Job, Worker
+from spatial_viz.parsing import readable
 from spatial_viz.version import VERSION
 
 Told = Callable[["Progress"], None]
@@ -87,12 +88,25 @@ def evaluate(
     if len({model.name for model in models}) < len(models):
         raise InvalidInput(f"every classifier needs a name of its own; got {', '.join(model.name for model in models)}")
     pictures = choose(data, None if root is None else Path(root), split, limit, indices, download)
+    for remark in pictures.remarks:
+        warn(remark)
+    for model in models:
+        if resume and model.unhashable:
+            raise InvalidInput(
+                f"{model.name} holds {model.unhashable[0]}, which cannot be hashed: whether a stored run is about this "
+                "classifier cannot be known. Leave --resume out, or hold nothing that cannot be pickled"
+            )
     worker = Worker(pictures, [Asked.about(model, pictures, plan) for model in models], plan, device, strict)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) if store is None else Path(store)
-        with Run(folder, _card(worker, split), resume) as run:
+        hashes = [asked.classifier.first_hash for asked in worker.asked]
+        with Run(folder, _card(worker, split), resume, hashes) as run:
             _answer_all(run, worker, engine, cluster or {}, progress)
-            return report_on(run.folder)
+            report = report_on(run.folder)
+    if not report.results:
+        why = f"; the first: {report.run['unreadable'][0][1]}" if report.run["unreadable"] else ""
+        raise PictureError(f"none of the {len(pictures):,} pictures of {readable(data)} can be read{why}")
+    return report
 
 
 def _card(worker: Worker, split: str) -> dict[str, Any]:
@@ -104,7 +118,7 @@ def _card(worker: Worker, split: str) -> dict[str, Any]:
             card_of_classifier(asked.classifier, asked.name, plan, [asked.classes[label] for label in pictures.labels])
             for asked in worker.asked
         ],
-        "data": {"name": pictures.name, "split": split, "pictures": len(pictures), "hash": pictures.hash()},
+        "data": {"name": readable(pictures.name), "split": split, "pictures": len(pictures), "hash": pictures.hash()},
         "plan": settings_of(plan),
         "environment": {
             "device": runners[0].device_name,

@@ -13,16 +13,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spatial_viz.datasets import PictureFolder
-from spatial_viz.errors import InvalidInput, PictureError
+from spatial_viz.datasets import PictureFolder, validation_folder
+from spatial_viz.errors import InvalidInput, PictureError, warn
 from spatial_viz.evaluation.pictures import Pictures, choose, is_folder
 from spatial_viz.grids import keyed_uniform
 from spatial_viz.images import fit, picture_to_tensor
+from spatial_viz.parsing import readable
 from spatial_viz.samples import CLASS_NAMES
 
 NOT_MIRRORED = ("mnist",)
 """Data sets whose pictures mean something else in the mirror."""
-VALIDATION = ("val", "valid", "validation")
 SMALLEST, LARGEST = 16, 64
 """Sides in pixels: the networks need the one, and pictures get no larger than the other unless asked for."""
 LIMIT = 512  # pixels, of a side that is asked for: more is a slip of the keyboard, and would not fit into memory
@@ -55,7 +55,7 @@ def read(
     download: bool = False,
     size: int | None = None,
     mirrored: bool = True,
-    tell: Callable[[str], object] = lambda _: None,
+    tell: Callable[[str], object] | None = None,
 ) -> PictureSet:
     """Every picture of a data set or of any labelled folder, decoded by several threads, all at one size.
 
@@ -68,7 +68,8 @@ def read(
         as a classifier does with any picture. By default they stay as they are where they have one size of at most 64
         pixels; else the side is the median of their shorter sides, between 16 and 64.
     mirrored: whether a picture means the same in the mirror. Digits never do.
-    tell: is told in a sentence what was resized and which files could not be read.
+    tell: is told in a sentence which folders were taken, what was left out or resized, and which files could not be
+        read; by default all but the resizing becomes warnings.
 
     Raises
     ------
@@ -79,26 +80,27 @@ def read(
         raise InvalidInput(f"--size takes {SMALLEST} to {LIMIT} pixels; got {size}")
     chosen = choose(name, root, split, None, None, download)
     if len(chosen.classes) < 2:
-        raise InvalidInput(f"a classifier needs at least two classes; {name} has only {chosen.classes[0]!r}")
-    parts = [chosen]
-    validation = _validation_folder(chosen.dataset.root) if split == "train" and is_folder(name) else None
-    if validation:
-        parts.append(choose(str(validation), None, "", None, None))
+        inner = Path(name) / chosen.classes[0]
+        hint = f"; if the classes are in there, give {inner}" if any(map(Path.is_dir, inner.glob("*"))) else ""
+        raise InvalidInput(
+            f"a classifier needs at least two classes; {readable(name)} has only {chosen.classes[0]!r}{hint}"
+        )
+    parts, remarks = [chosen], [*chosen.remarks]
+    beside = validation_folder(Path(name), chosen.dataset.root) if split == "train" and is_folder(name) else None
+    if beside:
+        folder, found = beside
+        parts.append(choose(str(folder), None, "", None, None))
+        remarks += [*found, *parts[1].remarks]
         if parts[1].classes != chosen.classes:
             theirs, ours = (", ".join(part.classes[:10]) for part in reversed(parts))
-            raise InvalidInput(
-                f"{validation} must have the class folders of {chosen.dataset.root}: {ours}; got {theirs}"
-            )
-    height, width = _common_size(parts, size, tell)
+            where = readable(chosen.dataset.root)
+            raise InvalidInput(f"{readable(folder)} must have the class folders of {where}: {ours}; got {theirs}")
+    for remark in dict.fromkeys(remarks):
+        (tell or warn)(remark)
+    height, width = _common_size(parts, size, tell or (lambda _: None))
     if min(height, width) < SMALLEST:
         raise InvalidInput(f"pictures of {width}×{height} pixels are too small to train on; --size makes them larger")
-    return _decoded(parts, (height, width), mirrored and name not in NOT_MIRRORED, tell)
-
-
-def _validation_folder(train: Path) -> Path | None:
-    """The folder of validation pictures beside ``train/``."""
-    beside = (train.with_name(name) for name in VALIDATION)
-    return next((folder for folder in beside if folder.is_dir()), None) if train.name == "train" else None
+    return _decoded(parts, (height, width), mirrored and name not in NOT_MIRRORED, tell or warn)
 
 
 def _decoded(parts: list[Pictures], size: tuple[int, int], mirrored: bool, tell: Callable[[str], object]) -> PictureSet:
