@@ -13,6 +13,7 @@ import torch
 
 from spatial_viz.cards import SCHEMA
 from spatial_viz.classifiers import DESCRIPTION, load_classifier, load_trained, manifest, pretrained_folder
+from spatial_viz.datasets import has_split
 from spatial_viz.errors import InvalidInput, SpatialVizError
 from spatial_viz.evaluation.pictures import choose, is_folder
 from spatial_viz.evaluation.plan import EvaluationPlan, card_key, digest, plan_of
@@ -76,7 +77,7 @@ def publish(
         _refuse_other_weights(plain, run)
     elif not replace_earlier:
         _refuse_to_replace(plain, sha256)
-    if is_folder(plan.data) and not (Path(plan.data) / "test").is_dir():
+    if is_folder(plan.data) and not has_split(Path(plan.data), "test"):
         raise InvalidInput(f"{plan.data} has no test/ with pictures that the training did not see; put some there")
     data = read(plan.data, root, "train", size=plan.size, mirrored=plan.mirrored)
     if mirror and not data.mirrored:
