@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 import re
 import secrets
@@ -27,6 +28,7 @@ from spatial_viz.errors import CorruptFile, InvalidInput, MissingFile, did_you_m
 from spatial_viz.fingerprint import Fingerprint
 from spatial_viz.networks import MirrorAverage, build_network, load_weights
 from spatial_viz.outputs import OutputContract
+from spatial_viz.parsing import readable
 
 IMAGENET_MODELS = (
     "squeezenet1_1", "mobilenet_v3_small", "mobilenet_v3_large", "resnet18", "resnet50", "densenet121",
@@ -153,12 +155,34 @@ class Classifier:
         return pictures.picture_to_tensor(fitted, self.channels)
 
     def label_index(self, label: int | str) -> int:
-        """A class by its index or by its name."""
-        if isinstance(label, str) and not re.fullmatch("-?[0-9]{1,9}", label):
-            if label not in self.class_names:
+        """A class by its name or by its index. A text that is a name is that name, also where names are numbers; an
+        index may be any integer, such as a tensor with one element.
+
+        Raises
+        ------
+        InvalidInput: no such class, a name that several classes have, or anything that is not one label.
+        """
+        value: Any = label
+        if isinstance(label, str):
+            places = [place for place, name in enumerate(self.class_names) if name == readable(label)]
+            if len(places) > 1:
+                raise InvalidInput(
+                    f"{self.name} has {len(places)} classes called {label!r}; give the index, "
+                    f"{' or '.join(map(str, places))}"
+                )
+            if places:
+                return places[0]
+            if not re.fullmatch("-?[0-9]{1,9}", label):
                 raise InvalidInput(f"{self.name} has no class {label!r}{_few(label, self.class_names)}")
-            return self.class_names.index(label)
-        index = int(label)
+            value = int(label)
+        elif hasattr(value, "item"):  # of torch or NumPy
+            value = value.item() if math.prod(value.shape) == 1 else f"one of shape {tuple(value.shape)}"
+        if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1:
+            raise InvalidInput(
+                f"a label is the name or the index of one class of {self.name}; got {value}. Of one-hot labels take "
+                "argmax"
+            )
+        index = int(value)
         if not 0 <= index < len(self.class_names):
             raise InvalidInput(
                 f"the label must be one of the classes 0 to {len(self.class_names) - 1} of {self.name}; got {index}"
