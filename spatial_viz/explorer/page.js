@@ -11,7 +11,14 @@ function showPage() {
   const draw = () => {
     const shown = figures[darkness.matches ? "dark" : "light"] ?? Object.values(figures)[0] ?? [];
     const config = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["toImage"] };
-    shown.forEach((figure, i) => Plotly.newPlot(`figure-${i}`, { ...figure, config }));
+    shown.forEach((figure, i) => {
+      const place = document.getElementById(`figure-${i}`);
+      const solid = figure.data.some(({ type }) => type === "surface");
+      if (!solid || hasWebGL()) return Plotly.newPlot(place, { ...figure, config });
+      Plotly.newPlot(place, { ...fromAbove(figure), config });
+      place.dataset.flat = "true";
+      if (!place.nextElementSibling.matches(".flat")) place.after(el("p", "flat", NO_WEBGL));
+    });
   };
   draw();
   darkness.addEventListener("change", () => {

@@ -6,7 +6,8 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent
 EXPLORER = ("saving", "words", "payload", "warp", "fields", "drawing", "maps", "pane", "hand", "panel", "explorer")
-JOINED = {"explorer": EXPLORER, "page": (*EXPLORER, "page"), "taking": ("saving", "taking")}
+JOINED = {"explorer": EXPLORER, "page": (*EXPLORER, "flat", "page"),
+          "taking": ("saving", "taking"), "surfaces": ("flat", "surfaces")}  # fmt: skip
 """Scripts made of several files: what goes inline cannot import another file."""
 
 

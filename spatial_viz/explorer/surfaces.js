@@ -1,4 +1,5 @@
-// Surfaces side by side under one camera: turn one, and all of them follow.
+// Surfaces side by side under one camera: turn one, and all of them follow. Sent behind flat.js, as one script: without
+// WebGL they are heat maps, which nobody turns.
 //
 // mount(element, data) knows nothing of its host and returns {update(data), destroy()}. data is {plotly, figures}:
 // where plotly.js is to be had, and a list of {title, alt, figure}, each figure with one scene. Plotly links no cameras,
@@ -48,18 +49,22 @@ function toCamera({ azimuth, height, distance }, center) {
   return { eye, center, up: { x: 0, y: 0, z: 1 } };
 }
 
-export function mount(element, first) {
+export function mount(element, firstData) {
   const grid = node("div", "sv-surfaces-grid");
   const reset = node("button", "sv-surfaces-reset", "Reset the view");
   reset.type = "button";
-  const hint = node("p", "sv-surfaces-hint", "Drag one, and all of them turn. With the focus on one: arrow keys, + and −, 0 resets.");
-  const root = node("div", "sv-surfaces", grid, node("div", "sv-surfaces-foot", reset, hint));
+  const several = firstData.figures.length > 1;
+  const hands = several ? "Drag one, and all of them turn. With the focus on one:" : "Drag to turn. With the focus on it:";
+  const hint = node("p", "sv-surfaces-hint", `${hands} arrow keys, + and −, 0 resets.`);
+  const foot = hasWebGL() ? [reset, hint] : [node("p", "sv-surfaces-hint", NO_WEBGL)];
+  const root = node("div", "sv-surfaces", grid, node("div", "sv-surfaces-foot", ...foot));
+  root.dataset.flat = String(!hasWebGL());
   element.append(root);
   const alive = new AbortController();
   const on = (target, type, handler, options = {}) =>
     target.addEventListener(type, handler, { ...options, signal: alive.signal });
 
-  let data = first;
+  let data = firstData;
   let plots = []; // the elements that Plotly draws in
   let Plotly = null;
   let home = null; // {angles, center} of the figures
@@ -166,10 +171,11 @@ export function mount(element, first) {
     for (const plot of plots) if (plot.drawn) Plotly.purge(plot);
     plots = data.figures.map(() => node("div", "sv-surface"));
     plots.forEach((plot) => {
-      plot.tabIndex = 0;
-      plot.setAttribute("role", "application");
-      handle(plot);
+      plot.setAttribute("role", hasWebGL() ? "application" : "img");
       sizes.observe(plot);
+      if (!hasWebGL()) return;
+      plot.tabIndex = 0;
+      handle(plot);
     });
     grid.dataset.count = plots.length;
     grid.replaceChildren(...plots.map((plot) => node("figure", "sv-surface-figure", node("figcaption", "sv-surface-title"), plot)));
@@ -185,15 +191,17 @@ export function mount(element, first) {
     if (alive.signal.aborted) return;
     const camera = toCamera(angles, home.center);
     const drawn = data.figures.map(({ figure }, i) => {
-      const { width, ...layout } = figure.layout;
+      const shown = hasWebGL() ? figure : fromAbove(figure);
+      const { width, ...layout } = shown.layout;
       layout.autosize = true;
-      layout.scene = { ...layout.scene, camera: structuredClone(camera), dragmode: false };
-      return Plotly.react(plots[i], figure.data, layout, { displayModeBar: false, responsive: false });
+      layout.dragmode = false;
+      if (layout.scene) layout.scene = { ...layout.scene, camera: structuredClone(camera), dragmode: false };
+      return Plotly.react(plots[i], shown.data, layout, { displayModeBar: false, responsive: false });
     });
     await Promise.all(drawn);
     for (const plot of plots) plot.drawn = true;
     root.dataset.drawn = "true";
-    follow();
+    if (hasWebGL()) follow();
   }
 
   function update(next) {
@@ -202,8 +210,9 @@ export function mount(element, first) {
     if (!plots.length || next.figures.length !== count) build();
     data.figures.forEach(({ title, alt, figure }, i) => {
       plots[i].style.height = `${figure.layout.height}px`;
-      plots[i].setAttribute("aria-label", `${alt} Arrow keys turn it.`);
+      plots[i].setAttribute("aria-label", hasWebGL() ? `${alt} Arrow keys turn it.` : alt);
       plots[i].previousSibling.textContent = title;
+      plots[i].previousSibling.hidden = !title;
     });
     const camera = data.figures[0].figure.layout.scene.camera;
     home = { angles: toAngles(camera), center: { x: 0, y: 0, z: 0, ...camera.center } };
@@ -212,7 +221,7 @@ export function mount(element, first) {
     draw();
   }
 
-  update(first);
+  update(firstData);
   looking.observe(root);
   return {
     update,

@@ -41,9 +41,13 @@ function mountTaking(element, firstData) {
       return;
     }
     for (const button of buttons) button.disabled = true;
+    const flat = plot.closest('[data-flat="true"]');
     said.textContent = "";
     try {
-      await savePlot(plot, window.Plotly, format, `${data.file} ${name}`);
+      await savePlot(plot, window.Plotly, format, flat ? `${data.file} ${name} from above` : `${data.file} ${name}`);
+      if (flat) said.textContent = "WebGL is off in this browser: saved as a heat map, from above.";
+    } catch (error) {
+      said.textContent = `The picture could not be made: ${error?.message ?? error}.`;
     } finally {
       for (const button of buttons) button.disabled = false;
     }

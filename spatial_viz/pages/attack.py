@@ -19,6 +19,7 @@ from spatial_viz.attacks import Attack, AttackResult, FirstOrder, GridSearch, Li
 from spatial_viz.cache import cached_sweep
 from spatial_viz.defences import MajorityVote
 from spatial_viz.errors import SpatialVizError
+from spatial_viz.explorer.component import linked_surfaces
 from spatial_viz.explorer.payload import Pane
 from spatial_viz.figure_style import Theme, alt_text, decimal, percent
 from spatial_viz.geometry import warp
@@ -30,7 +31,6 @@ from spatial_viz.pages import taking
 from spatial_viz.pages.choosing import (
     BARE,
     HEAD_HEIGHT,
-    ONLY_RESET,
     View,
     guarded,
     heading,
@@ -109,7 +109,8 @@ def searching(view: View, landscape: xr.Dataset) -> None:
         made["attack-map"], theme=None, config=BARE, key="attack-map",
         alt=f"{alt} First-order paths and random draws lie on it.",
     )  # fmt: skip
-    right.plotly_chart(made["attack-surface"], theme=None, config=ONLY_RESET, key="attack-surface", alt=alt)
+    with right:
+        linked_surfaces([("", made["attack-surface"])], key="attack-surface")
     st.caption(
         "White rings are draws that stay correct, white crosses draws that fool; the thick ring is the worst so far. "
         "Turquoise lines are first-order paths, begun at the first draws: play them, or pull the slider. The "
@@ -238,7 +239,7 @@ def noise(view: View, landscape: xr.Dataset) -> None:
     ]  # fmt: skip
     for column, (picture, title, words) in zip(st.columns(4), shown, strict=True):
         with column:
-            st.image(_large(picture), width="stretch")
+            st.image(_large(picture), width="stretch", alt=f"{title}: {words}")
             st.markdown(f"**{title}**  \n{plain(words)}")
     top = figures.loss_max(plane, landscape)  # one scale for both
 
@@ -248,8 +249,7 @@ def noise(view: View, landscape: xr.Dataset) -> None:
             both["spatial-surface"] = figures.surface(landscape, theme=theme, value_max=top)
         return both
 
-    for column, (key, figure) in zip(st.columns(2), _drawn(view, "noise", draw).items(), strict=False):
-        column.plotly_chart(figure, theme=None, config=ONLY_RESET, key=key, alt=figure.layout.meta["alt"])
+    linked_surfaces([("", figure) for figure in _drawn(view, "noise", draw).values()], key="noise-surfaces")
     st.caption(
         "The same loss, left over two directions of noise, right over rotation and shift. Noise along the gradient "
         "climbs one smooth slope, which is why gradients find it; turning and shifting is rough ground."
@@ -303,8 +303,9 @@ def vote(view: View, landscape: xr.Dataset) -> None:
         for column, number in zip(st.columns(5), row, strict=True):
             right = each[number] == label
             with column:
-                st.image(_large(seen[number]), width="stretch")
-                st.caption(f"{'✓' if right else '✕'} {plain(names[each[number]])}")
+                said = f"{'✓' if right else '✕'} {names[each[number]]}"
+                st.image(_large(seen[number]), width="stretch", alt=f"What voter {number + 1} sees: {said}")
+                st.caption(plain(said))
     verdict = int(voted.logits(image).argmax())
     left, right_side = st.columns([2, 3])
     votes = np.bincount(each, minlength=len(names))
@@ -346,7 +347,7 @@ def _tick(right: bool) -> str:
 
 FIGURES = {
     "attack-map": "the attacks on the map", "attack-surface": "the attacks on the surface", "starts": "the starts",
-    "noise-surface": "the surface over noise", "spatial-surface": "the surface over rotation and shift",
+    "noise-surfaces:0": "the surface over noise", "noise-surfaces:1": "the surface over rotation and shift",
     "tally": "the tally",
 }  # fmt: skip
 

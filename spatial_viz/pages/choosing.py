@@ -29,10 +29,6 @@ GRANULARITIES = ("31,5,5", "11,3,3", "61,9,9")  # the paper's first; as the comm
 HEAD_HEIGHT = 48  # pixels, of a page's heading, or of the progress bar in its place
 # Plotly's buttons would lie on the titles, above all on a phone, where they never go.
 BARE = {"displayModeBar": False}
-ONLY_RESET = {
-    "displaylogo": False,
-    "modeBarButtonsToRemove": ["toImage", "zoom3d", "pan3d", "orbitRotation", "tableRotation", "resetCameraLastSave3d"],
-}
 SOURCES = ("Samples", "Upload", "Camera")
 
 

@@ -13,7 +13,7 @@ import xarray as xr
 from spatial_viz import figures
 from spatial_viz.cache import cached_sweep
 from spatial_viz.errors import SpatialVizError
-from spatial_viz.explorer.component import explorer
+from spatial_viz.explorer.component import explorer, linked_surfaces
 from spatial_viz.explorer.payload import GLOSSARY, Pane, explorer_payload
 from spatial_viz.figure_style import Theme
 from spatial_viz.landscape import (
@@ -27,7 +27,6 @@ from spatial_viz.pages import taking
 from spatial_viz.pages.choosing import (
     BARE,
     HEAD_HEIGHT,
-    ONLY_RESET,
     View,
     guarded,
     heading,
@@ -227,7 +226,8 @@ def details(view: View, x: str, y: str, at: Literal["max"] | None) -> None:
             right.skeleton(height=FIGURE_HEIGHT)
         else:
             alt = figures.alt_text(landscape)
-            left.plotly_chart(made[0], theme=None, config=ONLY_RESET, key="surface", alt=alt)
+            with left:
+                linked_surfaces([("", made[0])], key="surface")
             right.plotly_chart(made[1], theme=None, config=BARE, key="heatmap", alt=alt)
     _take_along(view, landscape, x, y, at)
     with st.expander("What do these words mean?"):

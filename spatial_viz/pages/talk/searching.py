@@ -16,11 +16,12 @@ import xarray as xr
 from spatial_viz import attack_figures, figures, search_figures
 from spatial_viz.attacks import AttackResult, FirstOrder
 from spatial_viz.cache import remember as remember_landscape
-from spatial_viz.figure_style import alt_text, decimal
+from spatial_viz.explorer.component import linked_surfaces
+from spatial_viz.figure_style import alt_text, decimal, enlarged
 from spatial_viz.geometry import warp
 from spatial_viz.landscape import card_of, transform_words, worst_case
 from spatial_viz.noise import noise_landscape
-from spatial_viz.pages.choosing import ONLY_RESET, plain
+from spatial_viz.pages.choosing import plain
 from spatial_viz.pages.talk.step import (
     Step,
     Talk,
@@ -44,6 +45,7 @@ ASCENT = 60  # steps of a path; two thirds of a limit would do to cross it
 PATHS = 12  # at most
 EPSILON = 8 / 255  # of the landscape of noise
 MAP_FIRST = 0.4  # seconds for a map before the surfaces come, which keep the browser busy for as long as they are drawn
+BELOW_SURFACES = 44  # pixels
 NOISE_PLANE, TIMED = "noise-plane", "timed"  # what answers are kept under
 PAPER = "Engstrom et al., *Exploring the Landscape of Spatial Robustness*, ICML 2019"
 Place = tuple[float, float]  # rotation and dx
@@ -235,11 +237,9 @@ def _noise_plane(talk: Talk) -> xr.Dataset:
 def _landscapes(talk: Talk) -> None:
     if not _searchable(talk):
         return
-    columns = st.columns([4, 5, 5])
-    for column, words in zip(columns, ("turns and shifts, from above", "turns and shifts, as a surface",
-                                       "small noise, as a surface"), strict=True):  # fmt: skip
-        column.markdown(f"**{words.capitalize()}**")
-    height, from_above = round(0.9 * talk.height), columns[0].empty()
+    left, right = st.columns([4, 10])
+    left.markdown("**Turns and shifts, from above**")
+    height, from_above = round(0.9 * talk.height), left.empty()
 
     def draw_map(landscape: xr.Dataset, key: str, top: float | None = None) -> None:
         figure = figures.heatmap(landscape, "rotation", "dx", theme=talk.theme, value_max=top)
@@ -251,10 +251,13 @@ def _landscapes(talk: Talk) -> None:
     top = figures.loss_max(plane, landscape)  # one scale for all three
     draw_map(landscape, "talk-heatmap", top)
     leave_cores(talk, time.monotonic() + MAP_FIRST)
-    chart(talk, figures.surface(landscape, theme=talk.theme, value_max=top), "talk-surface",
-          alt=alt_text(landscape), height=height, config=ONLY_RESET, place=columns[1])  # fmt: skip
-    chart(talk, figures.surface(plane, "gradient", "random", theme=talk.theme, value_max=top), "talk-noise-surface",
-          alt=alt_text(plane), height=height, config=ONLY_RESET, place=columns[2])  # fmt: skip
+    shown = {"Turns and shifts, as a surface": figures.surface(landscape, theme=talk.theme, value_max=top),
+             "Small noise, as a surface": figures.surface(plane, "gradient", "random", theme=talk.theme, value_max=top)}
+    for figure in shown.values():
+        figure.update_layout(height=height - BELOW_SURFACES)
+    drawn = [(title, enlarged(figure, talk.type_scale)) for title, figure in shown.items()]
+    with right:
+        linked_surfaces(drawn, "talk-surfaces")
 
 
 def _warm_landscapes(talk: Talk) -> None:
