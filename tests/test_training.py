@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from toy_training import add_small_networks, plan, toy_pictures
 
+from spatial_viz.classifiers import load_trained
 from spatial_viz.errors import InvalidInput
 from spatial_viz.geometry import warp
 from spatial_viz.grids import TransformGrid, draw_transforms
@@ -216,6 +217,16 @@ def test_the_first_layer_whitens_patches() -> None:
     torch.testing.assert_close(correlations, torch.eye(12), atol=0.02, rtol=0)
     trained = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
     assert "whitening.weight" not in trained and "whitening.bias" in trained
+
+
+@pytest.mark.parametrize("colours", [[[255, 0, 0], [0, 0, 255]], [[9, 9, 9], [9, 9, 9]]], ids=["two", "one"])
+def test_flat_pictures_can_be_trained_on(colours: list[list[int]], small: None, tmp_path: Path) -> None:
+    """One colour each: a channel is the same everywhere, and patches have no variance but that of the colours."""
+    labels = torch.arange(64) % 2
+    flat = torch.tensor(colours, dtype=torch.uint8)[labels][:, None, None].expand(-1, 16, 16, -1).contiguous()
+    train(plan(epochs=1, validation=16), PictureSet(flat, labels, ("a", "b")), tmp_path)
+    classifier = load_trained(tmp_path)
+    assert classifier.logits(to_images(flat[:2])).isfinite().all() and min(classifier.std) > 0
 
 
 def test_lookahead_sets_the_weights_back_to_their_average() -> None:

@@ -157,9 +157,11 @@ class Lookahead:
 
 
 def channel_statistics(pictures: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation per channel of uint8 N×H×W×C pictures, in [0, 1], rounded to four digits."""
+    """Mean and standard deviation per channel of uint8 N×H×W×C pictures, in [0, 1], rounded to four digits; a channel
+    that is the same everywhere, which nothing could be divided by, has 1."""
     values = pictures[:: max(1, len(pictures) // 5000)].float().div(255).flatten(0, 2)
-    return tuple(round(v, 4) for v in values.mean(0).tolist()), tuple(round(v, 4) for v in values.std(0).tolist())
+    mean, std = values.mean(0).tolist(), values.std(0).tolist()
+    return tuple(round(value, 4) for value in mean), tuple(round(value, 4) or 1.0 for value in std)
 
 
 def _held(pictures: Tensor, device: torch.device) -> Tensor:
