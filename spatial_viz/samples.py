@@ -13,6 +13,7 @@ from torch import Tensor
 
 from spatial_viz.errors import InvalidInput, MissingFile, did_you_mean
 from spatial_viz.images import load_image, picture_to_tensor
+from spatial_viz.parsing import readable
 
 # torchvision is imported inside the function that needs it: it doubles the time that importing this module takes.
 
@@ -132,7 +133,7 @@ def called(text: str) -> str:
     >>> called("sample:cifar10/6"), called("holiday/beach.jpg")
     ('cifar10/6', 'beach.jpg')
     """
-    return text.removeprefix("sample:") if text.startswith("sample:") else Path(text).name
+    return text.removeprefix("sample:") if text.startswith("sample:") else readable(Path(text).name)
 
 
 def class_names(dataset: str) -> tuple[str, ...]:

@@ -64,10 +64,13 @@ def data_set(name: str, split: str) -> Pictures:
     Raises
     ------
     MissingFile: it is not there; the message has the command that fetches it.
+    InvalidInput: a folder that is there, and whose splits or classes cannot be told apart.
     """
     try:
         return choose(name, None, split, None, None)
     except SpatialVizError as error:
+        if name not in DATASETS and Path(name).is_dir():
+            raise
         raise MissingFile(f"the pictures of {name} are not on this machine. {how_to_fetch(name, split)}") from error
 
 
