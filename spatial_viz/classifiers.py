@@ -415,7 +415,9 @@ def load_trained(folder: Path, mirror: bool = False) -> Classifier:
         raise MissingFile(f"{folder} has no {WEIGHTS}: its training has not ended. Go on with it by --resume")
     try:
         card = json.loads(described.read_text(encoding="utf-8"))
-        return _from_card({**card, "name": folder.as_posix(), "mirror": mirror}, weights.read_bytes(), weights)
+        return _from_card(
+            {**card, "name": readable(folder.as_posix()), "mirror": mirror}, weights.read_bytes(), weights
+        )
     except (ValueError, TypeError, KeyError) as error:
         raise CorruptFile(
             f"{described} does not describe a classifier ({type(error).__name__}: {error}); restore it or train again"

@@ -20,6 +20,7 @@ from spatial_viz.explorer.sources import script, style
 from spatial_viz.figure_style import ACCENT, Theme, palette
 from spatial_viz.figures import heatmap, loss_curve, surface, worst_case_figure
 from spatial_viz.landscape import DIMS, card_of
+from spatial_viz.parsing import readable
 from spatial_viz.version import VERSION
 
 Draw = Callable[[Theme], Sequence[go.Figure]]
@@ -114,7 +115,7 @@ def _page(
     policy = f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:"
     *libraries, own = scripts
     theme = f' data-theme="{next(iter(figures))}"' if len(figures) == 1 else ""
-    return f"""<!doctype html>
+    page = f"""<!doctype html>
 <html lang="en"{theme}>
 <head>
 <meta charset="utf-8">
@@ -137,6 +138,7 @@ def _page(
 </body>
 </html>
 """
+    return readable(page)  # names of files may hold what no encoding can write
 
 
 def _facts(facts: Mapping[str, str]) -> str:

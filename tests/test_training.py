@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -227,6 +228,15 @@ def test_flat_pictures_can_be_trained_on(colours: list[list[int]], small: None, 
     train(plan(epochs=1, validation=16), PictureSet(flat, labels, ("a", "b")), tmp_path)
     classifier = load_trained(tmp_path)
     assert classifier.logits(to_images(flat[:2])).isfinite().all() and min(classifier.std) > 0
+
+
+def test_a_training_may_have_names_of_any_bytes(data: PictureSet, small: None, tmp_path: Path) -> None:
+    """Folders named in Latin-1 reach the page with the curves and the name of the classifier."""
+    name = os.fsdecode(b"donn\xe9es")
+    train(plan(epochs=1, data=name), data, tmp_path / name)
+    assert "données, standard, tiny: training" in (tmp_path / name / "training.html").read_text(encoding="utf-8")
+    assert load_trained(tmp_path / name).name.endswith("/données")
+    train(plan(epochs=1, data=name), data, tmp_path / name, resume=True)
 
 
 def test_lookahead_sets_the_weights_back_to_their_average() -> None:
