@@ -15,10 +15,11 @@ from synthetic import answers, write_run
 
 from benchmarks.app import running_app
 from spatial_viz.browse_figures import BINS, confusion_figure, failing_heatmap, share_counts, share_histogram
-from spatial_viz.errors import CorruptFile, InvalidInput, MissingFile, SpatialVizError
+from spatial_viz.errors import CorruptFile, InvalidInput, MissingFile, SpatialVizError, SpatialVizWarning
 from spatial_viz.evaluation.finding import browsable, find_pictures, with_checksums, worst_pictures
 from spatial_viz.evaluation.pictures import Pictures
 from spatial_viz.evaluation.plan import EvaluationPlan
+from spatial_viz.evaluation.run import evaluate
 from spatial_viz.evaluation.summary import read_summary, summarise, write_summary
 from spatial_viz.geometry import warp
 from spatial_viz.grids import TransformGrid
@@ -315,6 +316,24 @@ def test_ten_thousand_rows_cost_one_page_of_thumbnails(monkeypatch: pytest.Monke
     assert all(each["label"].endswith("✓") for each in json.loads(page.get("bidi_component")[0].proto.json)["items"])
 
 
+def test_what_was_left_out_of_a_folder_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    data = Drawn(np.arange(10))
+    for place, name in enumerate(CLASS_NAMES["cifar10"]):
+        (tmp_path / "own" / "Testing" / name).mkdir(parents=True)
+        data[place][0].save(tmp_path / "own" / "Testing" / name / "0.png")  # type: ignore[attr-defined]
+    (tmp_path / "own" / "Training").mkdir()
+    (tmp_path / "own" / "Testing" / "cat" / "1.jfif").touch()
+    plan = EvaluationPlan(("natural", "grid"), (3, 1, 1))
+    with pytest.warns(SpatialVizWarning):
+        evaluate("cifar10/standard", str(tmp_path / "own"), plan, store=tmp_path / "store")
+    page = open_browse(monkeypatch, tmp_path / "store")
+    assert not page.exception and not page.error
+    captions = [caption.value for caption in page.caption]
+    for part in ("is Testing", r"1 file by ending \(1 .jfif\)"):
+        assert sum(part in text for text in captions) == 1, part
+    assert len(page.get("bidi_component")) == 1
+
+
 def test_a_click_goes_to_explore_with_picture_and_classifier(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from spatial_viz.pages import browse
 
@@ -324,10 +343,9 @@ def test_a_click_goes_to_explore_with_picture_and_classifier(monkeypatch: pytest
     browse._open(summary, find_pictures(summary, all_of_cifar10().pictures()), "wall")
     place = summary.index[17]
     rotation, dx, dy = summary.grid.transforms()[summary.cell[17]].tolist()
-    assert state["opening"] == {
-        "picture": f"cifar10/test/{place}", "classifier": "cifar10/standard", "pose": f"{rotation:g},{dx:g},{dy:g}"
-    }  # fmt: skip
-    assert (state["picture"], state["padding"]) == (f"cifar10/test/{place}", "edge")
+    told = state["address"].parameters()  # type: ignore[attr-defined]
+    assert (told["picture"], told["pose"]) == (f"cifar10/test/{place}", f"{rotation:g},{dx:g},{dy:g}")
+    assert (state["opening"], state["classifier"], state["padding"]) == (True, "cifar10/standard", "edge")
     assert (state["rotation"], state["shift"], state["granularity"]) == (30, 100, "31,5,5")
 
 
@@ -370,6 +388,8 @@ def test_a_link_opens_a_picture_of_the_data_set(monkeypatch: pytest.MonkeyPatch,
         page.run()
         assert not page.exception and not page.error
         view = page.session_state["shown"]
+        said = page.session_state["address"].faults.get("picture", "")
+        assert (f"The picture {name} cannot be shown" in said or "none of the samples" in said) == (title is None)
         if title is None:
             assert view.title.endswith("(cifar10/6)")
         else:
