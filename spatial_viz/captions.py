@@ -29,7 +29,7 @@ def caption_parts(landscape: xr.Dataset, picture: str = "") -> dict[str, str]:
     dims = {"rotation": "rotation", "dx": "dx", "dy": "dy"}
     noise = card.get("kind") == "noise"
     if noise:  # figures call its axes dx and dy
-        dims = {"gradient" if "gradient" in landscape.dims else "dx": "gradient",
+        dims = {"adversarial" if "adversarial" in landscape.dims else "dx": "adversarial",
                 "random" if "random" in landscape.dims else "dy": "random"}  # fmt: skip
     shape = " × ".join(str(landscape.sizes[dim]) for dim in dims)
     axes = ", ".join(f"{name} {_reach(landscape, dim)}" for dim, name in dims.items())

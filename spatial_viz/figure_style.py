@@ -167,19 +167,18 @@ def axis_title(landscape: xr.Dataset, name: str) -> str:
 def alt_text(landscape: xr.Dataset) -> str:
     """One plain sentence for screen readers, not escaped: what was swept, how much fails, the worst case."""
     landscape = as_spatial(landscape)
-    card, worst = card_of(landscape), worst_case(landscape)
+    card, worst = card_of(landscape), marked_cell(landscape)
     of = "of class" if card.get("labelled", True) else "taken for"
     low, high = float(landscape["loss"].min()), float(landscape["loss"].max())
     noise = is_noise(landscape)
     what = "pictures with noise" if noise else "transforms"
     dims = [dim for dim in ORDER if dim != "rotation" or not noise]
     ranges = ", ".join(f"{axis_title(landscape, dim) if noise else dim} {_range(landscape, dim)}" for dim in dims)
-    kind = "worst case" if worst.misclassified else "strongest transform"
     return (
         f"Loss landscape of the classifier {card.get('classifier', 'unnamed')} on a picture {of} "
         f"{class_name(landscape, label_of(landscape))}: over {landscape['loss'].size} {what} ({ranges}) "
         f"the {loss_words(landscape)} runs from {decimal(low)} to {decimal(high)} nats, "
-        f"{failure_words(landscape)}, and the {kind}, "
+        f"{failure_words(landscape)}, and the {mark_words(landscape, worst)}, "
         f"{place_words(landscape, worst)}, is predicted as {worst.name} "
         f"with {percent(worst.confidence)} confidence."
     )
@@ -212,10 +211,10 @@ def is_noise(landscape: xr.Dataset) -> bool:
 
 
 def as_spatial(landscape: xr.Dataset) -> xr.Dataset:
-    """A plane of noise under the names that figures know, gradient as dx and random as dy; anything else as it is."""
-    if not is_noise(landscape) or "gradient" not in landscape.dims:
+    """A plane of noise under the names that figures know, adversarial as dx and random as dy; anything else as it is."""
+    if not is_noise(landscape) or "adversarial" not in landscape.dims:
         return landscape
-    renamed = landscape.rename(gradient="dx", random="dy")
+    renamed = landscape.rename(adversarial="dx", random="dy")
     cells = [name for name in renamed.data_vars if renamed[name].ndim]
     deep = renamed[cells].expand_dims(rotation=[0.0])
     deep["rotation"].attrs["units"] = "degree"
@@ -226,14 +225,29 @@ def as_spatial(landscape: xr.Dataset) -> xr.Dataset:
 
 def spatial_name(axis: str) -> str:
     """The name that `as_spatial` gives to an axis."""
-    return {"gradient": "dx", "random": "dy"}.get(axis, axis)
+    return {"adversarial": "dx", "random": "dy"}.get(axis, axis)
+
+
+def marked_cell(landscape: xr.Dataset) -> WorstCase:
+    """The cell that figures mark: the worst case; in a plane of noise the picture of the attack."""
+    if not is_noise(landscape):
+        return worst_case(landscape)
+    landscape = as_spatial(landscape)
+    return worst_case(landscape.isel(dx=[-1], dy=[landscape.sizes["dy"] // 2]))
+
+
+def mark_words(landscape: xr.Dataset, marked: WorstCase) -> str:
+    """What figures call that cell."""
+    return "picture of the attack" if is_noise(landscape) else worst_case_words(marked)
 
 
 def place_words(landscape: xr.Dataset, place: WorstCase) -> str:
     """Where a cell lies, as one says it."""
     if not is_noise(landscape):
         return transform_words(place.rotation, place.dx, place.dy)
-    return f"gradient sign × {amount(landscape, 'dx', place.dx)}, random signs × {amount(landscape, 'dy', place.dy)}"
+    return ", ".join(
+        f"{landscape[dim].attrs['long_name']} {amount(landscape, dim, getattr(place, dim))}" for dim in ("dx", "dy")
+    )
 
 
 def worst_case_hover(landscape: xr.Dataset, worst: WorstCase) -> str:

@@ -34,6 +34,7 @@ from spatial_viz.figure_style import (
     colour_bar,
     decimal,
     loss_max,
+    mark_words,
     new_figure,
     palette,
     percent,
@@ -78,7 +79,7 @@ def heatmap(
     """Loss or margin over two axes; every computed cell is one block of colour. Positive rotation lies left, as it
     turns, and positive shifts right and down, as they move.
 
-    Reads landscapes of transforms, and planes of noise (``gradient`` × ``random``, `spatial_viz.noise`). The quantity
+    Reads landscapes of transforms, and planes of noise (``adversarial`` × ``random``, `spatial_viz.noise`). The quantity
     ``share`` is that of the votes for the true class, in landscapes that have it (`spatial_viz.defences.vote_shares`).
 
     Parameters
@@ -130,7 +131,7 @@ def heatmap(
     worst = worst_case(landscape)
     there = (getattr(worst, x), getattr(worst, y))
     inside = cut.holds(rotation=worst.rotation, dx=worst.dx, dy=worst.dy)
-    words = worst_case_words(worst)
+    words = mark_words(landscape, worst)
     if inside:
         traces.append(_marks("worst case", [there[0]], [there[1]], "diamond", 13, worst_case_hover(landscape, worst)))
     else:

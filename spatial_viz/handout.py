@@ -17,7 +17,7 @@ from spatial_viz.captions import caption_parts, in_one_line
 from spatial_viz.classifiers import Classifier, dataset_of, manifest, without_mirrors
 from spatial_viz.drawing import MapPicture, diamond, enlarged_picture, loss_colours
 from spatial_viz.errors import InvalidInput
-from spatial_viz.evaluation.milestones import ROBUST, Group, groups, vote_groups
+from spatial_viz.evaluation.milestones import BETWEEN_THE_POINTS, ROBUST, Group, groups, vote_groups
 from spatial_viz.evaluation.published import all_results
 from spatial_viz.figure_style import decimal, failure_words, has_label, loss_max, percent, short, worst_case_words
 from spatial_viz.geometry import Padding, warp
@@ -99,10 +99,10 @@ def handout(
 
 STORY = {
     "What does small mean?": (
-        "Noise that nobody sees can change a classifier's mind: every pixel moves by at most ε, such as 8/255, the way "
-        "that hurts most. In the **ℓ∞ distance**, the largest change of any pixel, the two pictures are close. A turn "
-        "by a few degrees is large in that distance, since most pixels change a lot, and yet to us it is the same "
-        "picture. Small ℓp distances do not capture every sense of small."
+        "Noise that one hardly sees can change a classifier's mind: every pixel moves by at most ε, such as 8/255, the "
+        "way that hurts most. In the **ℓ∞ distance**, the largest change of any pixel, the two pictures are close. A "
+        "turn by a few degrees is large in that distance, since pixels at every edge change a lot, and yet to us it "
+        "shows the same. Small ℓp distances do not capture every sense of small."
     ),
     "How far can a picture be turned and moved?": (
         "Here: rotations up to 30° and shifts up to about a tenth of the picture. The **worst case** is the transform "
@@ -111,10 +111,10 @@ STORY = {
         "picture as right only if it is right as it is and at every one of 31 × 5 × 5 = 775 transforms."
     ),
     "Why the gradient gets lost": (
-        "A **first-order method** follows the gradient uphill. Against small noise that works: the loss rises along "
-        "one smooth slope. Over rotation and shift it is a landscape of many bumps with flat ground between them, and "
-        "a path ends on the nearest one. But there are three numbers only, so all of them can be tried: **exhaustive "
-        "search** takes 775 forward passes a picture, and finds the worst of the grid for certain."
+        "A **first-order method** follows the gradient uphill. Against small noise that works. Over rotation and shift "
+        "a path comes to rest on a bump near where it began, which need not be the highest. But there are only three "
+        "numbers, so a grid of them can be tried: **exhaustive search** takes 775 forward passes a picture, and finds "
+        f"the worst of the grid for certain. Between its points there can be worse: {BETWEEN_THE_POINTS}."
     ),
     "Robust optimisation": (
         "Training on the worst of ten random transforms of every picture flattens the landscape: turns and shifts that "

@@ -38,8 +38,8 @@ def noise_landscape(
     Parameters
     ----------
     image: C×H×W in [0, 1], as the classifier takes it. label: index or name; None takes the natural prediction.
-    noise: C×H×W, what an attack adds to the picture, such as ``Linf(8 / 255)(…).noise[0]``. The plane reaches from minus
-        to plus this noise; pixels beyond [0, 1] are cut off.
+    noise: C×H×W, what an attack adds to the picture, such as ``Linf(8 / 255)(…).noise[0]``. The plane reaches from
+        minus to plus this noise; pixels beyond [0, 1] are cut off.
     granularity: values per direction, an odd number, so that picture and attack are both among them.
     seed: of the random signs. progress: called with (pictures done, in all).
 
@@ -75,7 +75,8 @@ def noise_landscape(
     signs = torch.from_numpy(np.where(unit < 0.5, -1.0, 1.0)).float().reshape(image.shape)
     along, across = noise.detach().to("cpu", torch.float32), epsilon * signs
     shares = np.linspace(-1, 1, granularity)
-    random, adversarial = (torch.from_numpy(each.ravel()).float() for each in np.meshgrid(shares, shares, indexing="ij"))
+    pairs = np.meshgrid(shares, shares, indexing="ij")
+    random, adversarial = (torch.from_numpy(each.ravel()).float() for each in pairs)
     count = len(random)
     parts = []
     for rows in torch.arange(count).split(ROWS):
@@ -101,7 +102,7 @@ def noise_landscape(
     data = {name: (tuple(NOISE_DIMS), values.numpy().reshape(shape), attrs) for name, (values, attrs) in cells.items()}
     names = sorted({index, int(natural.argmax()), *predicted.unique().tolist()})
     card = {
-        "kind": "noise", "classifier": classifier.name, "classifier_hash": classifier.hash,
+        "kind": "noise", "classifier": classifier.name, "classifier_hash": runner.hash,
         "classes": len(classifier.class_names), "image_hash": pixel_hash(image), "label": index,
         "labelled": label is not None, "names": {str(each): classifier.class_names[each] for each in names},
         "epsilon": epsilon, "seed": seed, "device": runner.device_name, "precision": "fp32",

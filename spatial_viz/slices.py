@@ -120,7 +120,7 @@ def hover_texts(
         )
 
     if is_noise(landscape):
-        axes_text = "{1} along the gradient, {2} at random<br>"
+        axes_text = "adversarial noise {1}, random signs {2}<br>"
     else:
         axes_text = "rotation {}<br>dx {}, dy {}<br>"
     every = [place[dim] for dim in ORDER]

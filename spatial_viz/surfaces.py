@@ -23,15 +23,16 @@ from spatial_viz.figure_style import (
     axis_title,
     colour_bar,
     loss_max,
+    mark_words,
+    marked_cell,
     new_figure,
     palette,
     scale_end,
     share_at,
     spatial_name,
     worst_case_hover,
-    worst_case_words,
 )
-from spatial_viz.landscape import DIMS, worst_case
+from spatial_viz.landscape import DIMS
 from spatial_viz.slices import Slice, region_note, slice_of, slice_title, worse_between, worse_between_note
 
 
@@ -56,7 +57,7 @@ def surface(
     """
     colours = palette(theme)
     landscape, x, y = as_spatial(landscape), spatial_name(x), spatial_name(y)
-    worst = worst_case(landscape)
+    worst = marked_cell(landscape)
     cut = slice_of(landscape, x, y, at, quantity, refined)
     for axis, values in ((x, cut.xs), (y, cut.ys)):
         if len(values) < 2:
@@ -91,7 +92,7 @@ def surface(
 
     inside = cut.holds(rotation=worst.rotation, dx=worst.dx, dy=worst.dy)
     spot = (getattr(worst, x), getattr(worst, y), height)
-    words = worst_case_words(worst)
+    words = mark_words(landscape, worst)
     if not inside:
         words += f" (at {cut.fixed} {amount(landscape, cut.fixed, getattr(worst, cut.fixed))})"
     notes = [region_note(landscape, cut.wrong, "outlined")]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from synthetic import write_run
 from torch import Tensor
 
@@ -43,12 +44,13 @@ def test_a_picture_without_a_label_and_an_axis_that_is_not_even(toy_classifier: 
 
 
 def test_noise_has_neither_grid_nor_padding(toy_classifier: Classifier, toy_image: Tensor) -> None:
-    plane = noise_landscape(toy_classifier, toy_image, 0, epsilon=4 / 255, granularity=3)
+    plane = noise_landscape(toy_classifier, toy_image, torch.full_like(toy_image, 4 / 255), 0, granularity=3)
     expected = (
-        f"toy · true class left · 3 × 3 pictures with noise: gradient ±4/255, random ±4/255 · spatial_viz {VERSION}"
+        f"toy · true class left · 3 × 3 pictures with noise: adversarial ±4/255, random ±4/255 · spatial_viz {VERSION}"
     )
     assert caption(plane) == expected
-    assert surface(plane, "gradient", "random").layout.meta["caption"] == expected, "a figure names its axes otherwise"
+    drawn = surface(plane, "adversarial", "random")
+    assert drawn.layout.meta["caption"] == expected, "a figure names its axes otherwise"
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

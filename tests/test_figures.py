@@ -143,8 +143,9 @@ def test_the_grid_that_fills_has_the_same_directions(landscape: xr.Dataset) -> N
 
 
 def test_the_noise_plane_keeps_its_signs(toy_classifier: Classifier, toy_image: Tensor) -> None:
-    noise = noise_landscape(toy_classifier, toy_image, 0, granularity=3, device="cpu")
-    for axis in (heatmap(noise, "gradient", "random").layout, surface(noise, "gradient", "random").layout.scene):
+    added = torch.full_like(toy_image, 8 / 255)
+    noise = noise_landscape(toy_classifier, toy_image, added, 0, granularity=3, device="cpu")
+    for axis in (heatmap(noise, "adversarial", "random").layout, surface(noise, "adversarial", "random").layout.scene):
         assert axis.xaxis.range[0] < axis.xaxis.range[1] and axis.yaxis.range[0] < axis.yaxis.range[1]
 
 
@@ -249,8 +250,8 @@ def test_a_vote_loss_is_called_so_and_has_a_scale_of_its_own(
     assert loss_max(voted, voted) == loss_max(voted)
     canvas = BlackCanvas(vote, GRID)
     assert canvas.loss_name == "vote loss" and BlackCanvas(toy_classifier).loss_name == "cross-entropy loss"
-    plane = noise_landscape(vote, toy_image, 0, granularity=3, device="cpu")
-    assert trace(heatmap(plane, "gradient", "random"), "loss").colorbar.title.text == "vote loss (nats)"
+    plane = noise_landscape(vote, toy_image, torch.full_like(toy_image, 8 / 255), 0, granularity=3, device="cpu")
+    assert trace(heatmap(plane, "adversarial", "random"), "loss").colorbar.title.text == "vote loss (nats)"
 
 
 def test_cells_say_what_they_are(landscape: xr.Dataset) -> None:

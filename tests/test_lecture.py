@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import threading
 from pathlib import Path
 from typing import Any
@@ -127,7 +129,7 @@ def test_starts_are_the_audience_s(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     page.number_input(key="starts-rotation").set_value(-30).run()
     page.button(key="starts-add").click().run()
     assert page.session_state["starts"] == [(-30, 0)]
-    assert any("of 1** paths" in text.value and "after 5 passes" in text.value for text in page.markdown)
+    assert any("Reached: **" in text.value and "in 5 passes" in text.value for text in page.markdown)
 
 
 def test_seconds_are_measured_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -154,7 +156,11 @@ def test_a_guess_comes_before_the_answer(monkeypatch: pytest.MonkeyPatch, tmp_pa
     page.slider(key="guess").set_value(70).run()
     page.button(key="answer").click().run()
     (said,) = (text.value for text in page.markdown if "You guessed" in text.value)
-    assert "70" in said and "measured" in said and "published" in said
+    ours, theirs = (json.loads(chart.proto.spec)["layout"]["annotations"] for chart in page.get("plotly_chart")[:2])
+    for bars, where in ((ours, "measured"), (theirs, "published")):  # the words of the bar
+        share = re.sub("</?b>", "", bars[-1]["text"])
+        assert share.endswith("%") and f"**{share}** ({where})" in said, (share, said)
+    assert "**70** of 100" in said
 
 
 def test_warming_calls_no_streamlit_and_leaves_nothing_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

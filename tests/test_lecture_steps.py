@@ -22,9 +22,10 @@ from spatial_viz.geometry import warp
 from spatial_viz.grids import TransformGrid
 from spatial_viz.memory import Memory
 from spatial_viz.pages.choosing import View
-from spatial_viz.pages.talk import beyond, numbers, robust, searching
+from spatial_viz.pages.talk import beyond, noise, numbers, robust, searching
 from spatial_viz.pages.talk import step as talk_step
 from spatial_viz.pages.talk.step import Talk, leave_cores, looks, under
+from spatial_viz.relief import peaks_words
 from spatial_viz.runner import runner_for
 from spatial_viz.samples import load_sample
 
@@ -405,11 +406,15 @@ def reached_at(monkeypatch: pytest.MonkeyPatch, listens_on: str, url: str = LECT
     monkeypatch.setattr(beyond, "own_address", lambda: "192.168.1.20")
 
 
-def test_on_localhost_only_it_says_how_to_share(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_localhost_only_nothing_of_a_link_is_projected(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
     reached_at(monkeypatch, "localhost")
-    page = open_step("What to take home", talk, picture="cifar10/6")
-    assert "make share" in page.info[0].value and "<img" not in rows(page)
-    assert page.code[0].value.startswith(LECTURE)
+    page = open_step("What to take home", talk, picture="cifar10/6", source="Upload")
+    shown = rows(page)
+    assert shown.count("<li") == 3 and "<img" not in shown
+    told = " ".join(str(each.value) for kind in ("markdown", "caption", "info", "code") for each in page.get(kind))
+    assert not page.info and not page.code and "localhost" not in told and "link" not in told
+    step = STEPS["What to take home"]
+    assert "make share" in step.note and "link" not in step.text
 
 
 def test_shared_it_shows_the_code_of_a_link_that_students_reach(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -431,3 +436,48 @@ def test_an_uploaded_picture_stays_here(talk: Talk, monkeypatch: pytest.MonkeyPa
     reached_at(monkeypatch, "0.0.0.0")
     page = open_step("What to take home", talk, source="Upload", step="16")
     assert "Your picture is not part of the link" in page.caption[0].value and "source=Upload" in page.code[0].value
+
+
+# --- What is said is what is shown ----------------------------------------------------------------------------------
+
+
+def test_the_plane_of_noise_holds_what_the_first_step_showed(talk: Talk) -> None:
+    first = noise._attacked(talk, 8)
+    page = open_step("The landscape", talk, talk_epsilon=8)
+    spatial, plane = payload(page)["figures"]
+    (mark,) = (trace for trace in plane["figure"]["data"] if trace.get("mode") == "markers")
+    assert trace_values(mark["z"])[0] == pytest.approx(float(first.losses), abs=1e-4)
+    assert trace_values(mark["x"])[0] == pytest.approx(8, abs=1e-4) and trace_values(mark["y"])[0] == 0
+    assert "picture of the attack" in plane["alt"] and "worst case" in spatial["alt"]
+    assert plane["title"] == f"Noise within 8/255: {peaks_words(searching._noise_plane(talk, 8))}"
+    assert spatial["title"] == f"Turns and shifts: {peaks_words(talk_step.landscape_of(talk))}"
+
+
+def test_without_noise_that_fools_there_is_no_plane(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(searching, "attack_noise", lambda talk, epsilon: torch.zeros_like(talk.view.image))
+    page = open_step("The landscape", talk)
+    assert not page.exception and len(payload(page)["figures"]) == 1
+    assert "No noise within 4/255" in page.info[0].value
+
+
+def test_stuck_is_low_and_gains_nothing() -> None:
+    steps = np.linspace(0, 1, 61)
+    high = 3.34 * np.minimum(1, 2 * steps)  # comes to rest near the top
+    low = 0.5 * np.minimum(1, 2 * steps)
+    rising = 1.5 * steps  # low, but still on its way
+    assert searching.reached_words(np.stack([high]), 3.6, 121) == (
+        "Reached: **3.34**, where the grid's highest loss is **3.60**, in 121 passes forward and backward."
+    )
+    assert searching.reached_words(np.stack([high, low, rising]), 3.6, 363) == (
+        "Reached: **0.50** to **3.34**, where the grid's highest loss is **3.60**, in 363 passes forward and backward. "
+        "**Stuck: 1 of 3**, less than half as high and no gain in the last 20 steps."
+    )
+
+
+def test_the_paths_of_the_step_are_told_by_their_losses(talk: Talk) -> None:
+    page = open_step("Attempt 1: first-order methods", talk)
+    found = searching._climb(talk, tuple(searching._opening(talk)))
+    best = found.path_losses[0].max(1).values
+    (said,) = (text.value for text in page.markdown if "Reached" in text.value)
+    assert f"**{float(best.min()):.2f}** to **{float(best.max()):.2f}**" in said
+    assert f"the grid's highest loss is **{float(talk_step.landscape_of(talk)['loss'].max()):.2f}**" in said

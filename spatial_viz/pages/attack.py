@@ -19,6 +19,7 @@ from spatial_viz.attacks import Attack, AttackResult, FirstOrder, GridSearch, Li
 from spatial_viz.cache import cached_sweep
 from spatial_viz.defences import MajorityVote
 from spatial_viz.errors import SpatialVizError
+from spatial_viz.evaluation.milestones import BETWEEN_THE_POINTS
 from spatial_viz.explorer.component import linked_surfaces
 from spatial_viz.explorer.payload import Pane
 from spatial_viz.figure_style import Theme, alt_text, decimal, percent
@@ -39,6 +40,7 @@ from spatial_viz.pages.choosing import (
     progress_bar,
     theme_of_page,
 )
+from spatial_viz.relief import PEAK, peaks_words
 from spatial_viz.runner import exact_logits
 from spatial_viz.sweeps import pixel_hash
 
@@ -120,28 +122,35 @@ def searching(view: View, landscape: xr.Dataset) -> None:
     with left:
         _table(view, landscape, runs, k, (losses, fooled, order))
     right.plotly_chart(made["starts"], theme=None, config=BARE, key="starts", alt="Loss per start.")
-    for title, text in WHY.items():
+    for title, text in why(_peaks(view, landscape)).items():
         st.markdown(f"**{title}** {text}")
 
 
-WHY = {
-    "The grid": (
-        "tries every combination of evenly spaced rotations and shifts. There are three parameters only, so a few "
-        "hundred forward passes cover all of it, and nothing between neighbouring points differs much."
-    ),
-    "The gradient": (
-        "says which way the loss rises right here. But the landscape is not one hill: it has many small bumps and flat "
-        "ground between them. A path climbs the nearest bump and stays there, wherever the highest one may be."
-    ),
-    "Worst of k": (
-        "looks at k random transforms and keeps the most severe. It cannot get stuck, and with a handful of draws it "
-        "is often already ahead of a gradient that took hundreds of steps."
-    ),
-    "Severity": (
-        "orders transforms: misclassified before correct, then the higher loss. The loss is minus the logarithm of the "
-        "probability of the true class."
-    ),
-}
+def why(peaks: str) -> dict[str, str]:
+    """What each search does; ``peaks`` are those of the landscape, in words."""
+    return {
+        "The grid": (
+            "tries every combination of evenly spaced rotations and shifts. There are three parameters only, so a few "
+            f"hundred forward passes do. Between its points there can be worse: {BETWEEN_THE_POINTS}."
+        ),
+        "The gradient": (
+            f"says which way the loss rises right here. On this grid the loss has {peaks}, {decimal(PEAK)} nats or "
+            "more above the way to a higher one. A path that climbs comes to rest on one of them or on a smaller bump, "
+            "wherever the highest may be."
+        ),
+        "Worst of k": (
+            "looks at k random transforms and keeps the most severe. It does not climb, so it cannot come to rest on a "
+            "low peak; the table says how far k draws and a path came here."
+        ),
+        "Severity": (
+            "orders transforms: misclassified before correct, then the higher loss. The loss is minus the logarithm of "
+            "the probability of the true class."
+        ),
+    }
+
+
+def _peaks(view: View, landscape: xr.Dataset) -> str:
+    return str(_kept(view, "peaks", lambda: peaks_words(landscape)))
 
 
 def _run_attacks(view: View, label: int) -> dict[str, tuple[AttackResult, float]]:
@@ -219,9 +228,6 @@ def noise(view: View, landscape: xr.Dataset) -> None:
         found: AttackResult = _kept(view, ("linf", epsilon), lambda: attack(
             view.classifier, view.image[None], torch.tensor([label]), view.grid, padding=view.padding,
             report=lambda done, total: progress(round(done * attack.steps), total * attack.steps)))  # fmt: skip
-    with progress_bar(place, "Drawing the plane of noise", "pictures") as progress:
-        plane = _kept(view, ("plane", epsilon), lambda: noise_landscape(
-            view.classifier, view.image, view.label, epsilon / 255, progress=progress))  # fmt: skip
     assert found.noise is not None
     change = found.noise[0]
     worst = worst_case(landscape)
@@ -240,19 +246,25 @@ def noise(view: View, landscape: xr.Dataset) -> None:
     for column, (picture, title, words) in zip(st.columns(4), shown, strict=True):
         with column:
             st.image(_large(picture), width="stretch", alt=f"{title}: {words}")
+    if not change.any():
+        st.markdown("No noise within this ε made the answer worse.")
+        return
+    with progress_bar(place, "Drawing the plane of noise", "pictures") as progress:
+        plane = _kept(view, ("plane", epsilon), lambda: noise_landscape(
+            view.classifier, view.image, change, view.label, progress=progress))  # fmt: skip
             st.markdown(f"**{title}**  \n{plain(words)}")
     top = figures.loss_max(plane, landscape)  # one scale for both
 
     def draw(theme: Theme) -> dict[str, go.Figure]:
-        both = {"noise-surface": figures.surface(plane, "gradient", "random", theme=theme, value_max=top)}
+        both = {"noise-surface": figures.surface(plane, "adversarial", "random", theme=theme, value_max=top)}
         if landscape.sizes["rotation"] > 1 and landscape.sizes["dx"] > 1:
             both["spatial-surface"] = figures.surface(landscape, theme=theme, value_max=top)
         return both
 
     linked_surfaces([("", figure) for figure in _drawn(view, "noise", draw).values()], key="noise-surfaces")
     st.caption(
-        "The same loss, left over two directions of noise, right over rotation and shift. Noise along the gradient "
-        "climbs one smooth slope, which is why gradients find it; turning and shifting is rough ground."
+        "The loss over this noise and random signs of its size, with the picture above at the edge: "
+        f"{peaks_words(plane)}. That over rotation and shift has {_peaks(view, landscape)} on the whole grid."
     )
     rows = []
     for title, difference in (("noise", change), ("worst turn and shift", turned - view.image)):
@@ -261,14 +273,11 @@ def noise(view: View, landscape: xr.Dataset) -> None:
             {"change": title, "ℓ∞ distance": f"{size:.0f}/255", "ℓ2 distance": f"{float(difference.norm()):.2f}"}
         )
     st.dataframe(rows, hide_index=True, key="distances")
-    if change.norm() == 0:
-        st.markdown("No noise within this ε made the answer worse.")
-        return
     times = float((turned - view.image).norm() / change.norm())
     st.markdown(
-        f"In ℓ2 the turn is **{times:.0f} times** as far from the picture as the noise, and no small ε would ever "
-        "allow it, yet to the eye it is the smaller change. ℓ∞ distance is the largest change of any pixel; ℓ2 "
-        "distance the root of the summed squares, with pixels from 0 to 1."
+        f"In ℓ2 the turn is **{decimal(times, 1)} times** as far from the picture as the noise, and only an ε of the "
+        "ℓ∞ distance in the table would allow it; yet what it shows is the same. ℓ∞ distance is the largest change of "
+        "any pixel; ℓ2 distance the root of the summed squares, with pixels from 0 to 1."
     )
 
 

@@ -242,43 +242,41 @@ def _sentences() -> tuple[str, str, str]:
         left.append(f"{percent(1 - robust.share)} of {DATA[data]}")
     return (
         "Robust models need <b>more refined notions of similarity</b> than small ℓp distances.",
-        f"We <b>do not have true spatial robustness</b> yet: the paper's best leaves {' and '.join(left)} broken.",
+        "We <b>do not have true spatial robustness</b> yet: in the worst case the paper's best is wrong on "
+        f"{' and '.join(left)}.",
         "<b>Intuitions from ℓp robustness do not transfer</b>: gradients get lost, noise training does not help.",
     )
 
 
 def _take_home(talk: Talk) -> None:
-    left, right = st.columns([3, 2], gap="large")
+    link = _link()
+    left, right = st.columns([3, 2], gap="large") if link else (st.container(), None)
     items = "".join(f"<li style='margin-bottom: 0.8em'>{sentence}</li>" for sentence in _sentences())
     left.html(f"<ol style='margin: 0; padding-left: 1.2em; font-size: 1.5rem; line-height: 1.4'>{items}</ol>")
-    with right:
-        link = _link()
+    if right is not None:
+        with right:
+            _code(link)
     with left:
         handout_button(talk.view, link)
 
 
 def _link() -> str:
-    """Show the link to this state to whoever can reach the app, and return it; else say how to share it."""
-    parameters = _parameters()
+    """The link to this state for whoever can reach the app; "" where nobody else can."""
     url = st.context.url or "http://localhost:8501/lecture"
     address = reachable(url, st.get_option("server.address"), own_address())
     if left_out():
+    return "" if address is None else with_parameters(address, _parameters())
+
+
+def _code(link: str) -> None:
+    """A link that opens exactly this state, with its QR code."""
         st.caption(left_out())
-    if address is None:
-        missing(
-            "Nobody else can open this app: it listens on this computer only. Started with `make share`, it is open to "
-            "everybody in the network, and the QR code stands here. The link, for yourself:"
-        )
-        st.code(with_parameters(url, parameters), language=None, wrap_lines=True)
-        return ""
-    link = with_parameters(address, parameters)
     st.html(
         f"<img src='{qr_code(link)}' alt='{html.escape(f'QR code of the link {link}', quote=True)}' "
         "style='display: block; width: min(100%, 56vh); image-rendering: pixelated'>"
     )
-    st.markdown(f"[Exactly this state]({link})")
+    st.markdown(f"[Exactly this state]({link}): picture, classifier, limits, pose and step.")
     st.code(link, language=None, wrap_lines=True)
-    return link
 
 
 def _parameters() -> dict[str, str]:
@@ -324,25 +322,29 @@ STEPS = (
     Step(
         title="Room for improvement",
         text=(
-            "Robust training helps and does not solve it: left, a picture that still breaks the robust classifier. "
-            "Hunt for another: choose **Upload** or **Camera** in the sidebar, and turn yours until the answer changes."
+            "Robust training helps and does not solve it. Hunt for a picture that still breaks the robust classifier: "
+            "choose **Upload** or **Camera** in the sidebar, and turn yours until the answer changes."
         ),
         note=(
             "A picture that nobody labelled is held against the classifier's own answer to it unmoved. CIFAR-10 knows "
             "ten classes: airplane, automobile, bird, cat, deer, dog, frog, horse, ship, truck. A good prey is near a "
-            "border between two of them."
+            "border between two of them. The picture on the left, if there is one, is a sample that breaks it already."
         ),
         sources=(
-            "Engstrom et al., ICML 2019. The picture on the left was found by a search of this app's samples: the one "
-            "with the highest loss among those that are right as they are and wrong somewhere on the grid."
+            "Engstrom et al., ICML 2019. What is called found comes from a search of this app's samples for those that "
+            "are right as they are and wrong somewhere on the grid, which stops at the first transforms that break any."
         ),
         show=_hunt,
         warm=_warm_hunt,
     ),
     Step(
         title="What to take home",
-        text="Three sentences, and a link that opens exactly this state: picture, classifier, limits, pose and step.",
-        note="Leave this one on the screen. The code opens the app on the students' own telephones.",
+        text="What of all this to remember: three sentences.",
+        note=(
+            "Leave this one on the screen. If the app was started with `make share`, it is open to everybody in the "
+            "network, and a QR code stands here that opens exactly this state on the students' own telephones. "
+            "Otherwise it listens on this computer only, and there is no code to show."
+        ),
         sources=(
             "Engstrom, Tran, Tsipras, Schmidt, Mądry, *Exploring the Landscape of Spatial Robustness*, ICML 2019: "
             "[the paper](https://proceedings.mlr.press/v97/engstrom19a.html)."

@@ -25,13 +25,14 @@ def _attacked(talk: Talk, epsilon: int) -> AttackResult:
         view.classifier, view.image[None], label, view.grid, padding=view.padding))  # fmt: skip
 
 
-def _noise(talk: Talk, epsilon: int) -> Tensor:
+def attack_noise(talk: Talk, epsilon: int) -> Tensor:
+    """The noise that the attack within ``epsilon`` (in steps of 1/255) adds, C×H×W; zero where none made it worse."""
     found = _attacked(talk, epsilon)
     assert found.noise is not None
     return found.noise[0]
 
 
-def _epsilon() -> int:
+def chosen_epsilon() -> int:
     """The ε that the lecturer has chosen in the first step; the second goes on with it."""
     return int(st.session_state.get("talk_epsilon", OPENING))
 
@@ -39,10 +40,11 @@ def _epsilon() -> int:
 def _two_pictures(talk: Talk) -> None:
     place, label = st.container(), label_of(talk)
     epsilon = st.select_slider(
-        "ε, the most that a pixel may change, in steps of 1/255", EPSILONS, _epsilon(), key="epsilon_slider", width=620
-    )
+        "ε, the most that a pixel may change, in steps of 1/255", EPSILONS, chosen_epsilon(), key="epsilon_slider",
+        width=620,
+    )  # fmt: skip
     st.session_state["talk_epsilon"] = epsilon
-    found, noise = _attacked(talk, epsilon), _noise(talk, epsilon)
+    found, noise = _attacked(talk, epsilon), attack_noise(talk, epsilon)
     names = talk.view.classifier.class_names
     natural = _answer(talk, talk.view.image)
     factor = max(1, int(0.5 / max(float(noise.abs().max()), 1 / 255)))
@@ -74,9 +76,9 @@ def _warm_two_pictures(talk: Talk) -> None:
 
 def _small(talk: Talk) -> None:
     norm = st.segmented_control("Norm", NORMS, default=NORMS[0], required=True, key="norm") or NORMS[0]
-    epsilon, image = _epsilon(), talk.view.image
+    epsilon, image = chosen_epsilon(), talk.view.image
     right = max(1, image.shape[-1] // 32)
-    noise = _noise(talk, epsilon)
+    noise = attack_noise(talk, epsilon)
     changes = [
         ("With the noise", noise),
         ("A little brighter", (image + 16 / 255).clamp(0, 1) - image),
@@ -112,11 +114,11 @@ STEPS = (
         title="Two pictures, one difference",
         text=(
             "A **classifier** is a program that says what a picture shows. Add a little noise, not random but made for "
-            "this picture, and it changes its mind; **ε** is the most that any pixel may change."
+            "this picture, and it may change its mind; **ε** is the most that any pixel may change."
         ),
         note=(
-            "Show the third picture first and ask what it is. Then the noise: it is magnified, else nobody would see "
-            "it. Pull ε down until the classifier holds. A tick means the right class, a cross a wrong one; the "
+            "Show the third picture first and ask what it is. Then the noise: it is magnified, else it would hardly be "
+            "seen. Pull ε down until the classifier holds. A tick means the right class, a cross a wrong one; the "
             "percentage is how sure the classifier is."
         ),
         sources=(
@@ -134,8 +136,8 @@ STEPS = (
             "of small?"
         ),
         note=(
-            "All four pictures look alike to us. In each of the norms, ask which of them is the near one. A shift by a "
-            "pixel or a small turn lies far outside every ball that the noise fits in. Pixels count from 0 to 1."
+            "All four show the same thing to us. In each of the norms, ask which of them is the near one; below each "
+            "stands its distance as a multiple of the noise's. Pixels count from 0 to 1."
         ),
         sources="Engstrom et al., *Exploring the Landscape of Spatial Robustness*, ICML 2019, section 1.",
         show=_small,

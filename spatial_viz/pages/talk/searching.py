@@ -16,12 +16,14 @@ import xarray as xr
 from spatial_viz import attack_figures, figures, search_figures
 from spatial_viz.attacks import AttackResult, FirstOrder
 from spatial_viz.cache import remember as remember_landscape
+from spatial_viz.evaluation.milestones import BETWEEN_THE_POINTS
 from spatial_viz.explorer.component import linked_surfaces
 from spatial_viz.figure_style import alt_text, decimal, enlarged
 from spatial_viz.geometry import warp
 from spatial_viz.landscape import card_of, transform_words, worst_case
 from spatial_viz.noise import noise_landscape
 from spatial_viz.pages.choosing import plain
+from spatial_viz.pages.talk.noise import OPENING, attack_noise, chosen_epsilon
 from spatial_viz.pages.talk.step import (
     Step,
     Talk,
@@ -38,15 +40,15 @@ from spatial_viz.pages.talk.step import (
     missing,
     pictures,
 )
+from spatial_viz.relief import PEAK, peaks_words
 from spatial_viz.sweeps import sweep_axes
 
 TRIES = 10  # of the audience
 ASCENT = 60  # steps of a path; two thirds of a limit would do to cross it
 PATHS = 12  # at most
-EPSILON = 8 / 255  # of the landscape of noise
 MAP_FIRST = 0.4  # seconds for a map before the surfaces come, which keep the browser busy for as long as they are drawn
 BELOW_SURFACES = 44  # pixels
-NOISE_PLANE, TIMED = "noise-plane", "timed"  # what answers are kept under
+NOISE_PLANE, PEAKS, TIMED = "noise-plane", "peaks", "timed"  # what answers are kept under
 PAPER = "Engstrom et al., *Exploring the Landscape of Spatial Robustness*, ICML 2019"
 Place = tuple[float, float]  # rotation and dx
 
@@ -214,9 +216,20 @@ def _first_order(talk: Talk) -> None:
         chart(talk, figure, "reached", alt="The highest loss on the way from each start, beside the grid's worst case.",
               height=round(0.62 * talk.height))  # fmt: skip
         passes = sum(int(each.passes) + int(each.backward_passes) for each in found)
-        short = int((losses.max(1) < worst_case(landscape).loss - 0.05).sum())
-        st.markdown(f"**{short} of {len(starts)}** paths get stuck below the highest point, after {passes:,} passes "
-                    "through the network, forward and backward.")  # fmt: skip
+        st.markdown(reached_words(losses, float(landscape["loss"].max()), passes))
+
+
+def reached_words(losses: np.ndarray, highest: float, passes: int) -> str:
+    """How far R paths came (R×S losses on their way), and how many of them are stuck: nothing gained in the last third
+    of the steps, and never half as high as the grid's ``highest`` loss."""
+    best, last = losses.max(1), max(1, losses.shape[1] // 3)
+    ends = dict.fromkeys(f"**{decimal(float(each))}**" for each in (best.min(), best.max()))
+    told = (f"Reached: {' to '.join(ends)}, where the grid's highest loss is **{decimal(highest)}**, in {passes:,} "
+            "passes forward and backward.")  # fmt: skip
+    stuck = int(((best - losses[:, :-last].max(1) < 0.01) & (best < highest / 2)).sum())
+    if stuck:
+        told += f" **Stuck: {stuck} of {len(best)}**, less than half as high and no gain in the last {last} steps."
+    return told
 
 
 def _warm_first_order(talk: Talk) -> None:
@@ -227,11 +240,11 @@ def _warm_first_order(talk: Talk) -> None:
 # --- The landscape --------------------------------------------------------------------------------------------------
 
 
-def _noise_plane(talk: Talk) -> xr.Dataset:
-    """The loss over two directions of noise."""
-    view = talk.view
-    return kept(talk, NOISE_PLANE, lambda: noise_landscape(
-        view.classifier, view.image, view.label, EPSILON, progress=talk.progress))  # fmt: skip
+def _noise_plane(talk: Talk, epsilon: int) -> xr.Dataset | None:
+    """The loss over the noise of the first step and random signs; None where no noise made the answer worse."""
+    view, noise = talk.view, attack_noise(talk, epsilon)
+    return kept(talk, (NOISE_PLANE, epsilon), lambda: noise_landscape(
+        view.classifier, view.image, noise, view.label, progress=talk.progress) if noise.any() else None)  # fmt: skip
 
 
 def _landscapes(talk: Talk) -> None:
@@ -245,24 +258,35 @@ def _landscapes(talk: Talk) -> None:
         figure = figures.heatmap(landscape, "rotation", "dx", theme=talk.theme, value_max=top)
         chart(talk, figure, key, alt=alt_text(landscape), height=height, place=from_above)
 
-    for look in () if is_kept(talk, NOISE_PLANE) else looks(talk):
+    epsilon = chosen_epsilon()
+    for look in () if is_kept(talk, (NOISE_PLANE, epsilon)) else looks(talk):
         draw_map(look(talk), f"talk-heatmap-{look.__name__}")
-    landscape, plane = landscape_of(talk), _noise_plane(talk)
-    top = figures.loss_max(plane, landscape)  # one scale for all three
+    landscape, plane = landscape_of(talk), _noise_plane(talk, epsilon)
+    top = figures.loss_max(landscape, *([] if plane is None else [plane]))  # one scale for all three
     draw_map(landscape, "talk-heatmap", top)
     leave_cores(talk, time.monotonic() + MAP_FIRST)
-    shown = {"Turns and shifts, as a surface": figures.surface(landscape, theme=talk.theme, value_max=top),
-             "Small noise, as a surface": figures.surface(plane, "gradient", "random", theme=talk.theme, value_max=top)}
+    shown = {f"Turns and shifts: {_peaks(talk)}":
+             figures.surface(landscape, theme=talk.theme, value_max=top)}  # fmt: skip
+    if plane is not None:
+        shown[f"Noise within {epsilon}/255: {peaks_words(plane)}"] = figures.surface(
+            plane, "adversarial", "random", theme=talk.theme, value_max=top
+        )
     for figure in shown.values():
         figure.update_layout(height=height - BELOW_SURFACES)
     drawn = [(title, enlarged(figure, talk.type_scale)) for title, figure in shown.items()]
     with right:
         linked_surfaces(drawn, "talk-surfaces")
+        if plane is None:
+            missing(f"No noise within {epsilon}/255 made the answer worse, so there is no landscape of it to show.")
+
+
+def _peaks(talk: Talk) -> str:
+    return str(kept(talk, PEAKS, lambda: peaks_words(landscape_of(talk))))
 
 
 def _warm_landscapes(talk: Talk) -> None:
-    landscape_of(talk)
-    _noise_plane(talk)
+    _peaks(talk)
+    _noise_plane(talk, OPENING)
 
 
 # --- Exhaustively ---------------------------------------------------------------------------------------------------
@@ -347,9 +371,9 @@ STEPS = (
             "by step, as it does against noise. Choose where to start: does the path reach the highest point?"
         ),
         note=(
-            "Click the map or call out a start, then play the paths. The diamond is the highest point, so far unknown "
-            "to the method. The bars show how far each start got. A path also moves up and down, which the map does "
-            "not show: each cell is the worst of these shifts."
+            "Click the map or call out a start, then play the paths. The diamond is the grid's worst case, so far "
+            "unknown to the method. The bars show how far each start got. A path also moves up and down, which the map "
+            "does not show: each cell is the worst of these shifts."
         ),
         sources=f"{PAPER}, section 4 (“first-order method”); ours takes {ASCENT} steps of a thirtieth of each limit.",
         show=_first_order,
@@ -358,14 +382,17 @@ STEPS = (
     Step(
         title="The landscape",
         text=(
-            "The **loss landscape** is the loss at every turn and shift, as a map: many bumps, flat ground between "
-            "them. On the right the same picture with small noise instead, on one scale."
+            "The **loss landscape** is the loss at every turn and shift; on the right, with small noise instead. A "
+            f"**peak** stands {decimal(PEAK)} or more above any way to a higher place."
         ),
         note=(
-            "Turn the surfaces by hand. In the noise plane one direction is the gradient's, the other is random; "
-            "it is shown as it comes out for this picture. The white outline encloses what is misclassified."
+            "Turn the surfaces by hand. The noise is that of the first step, along one axis, and random signs along "
+            "the other: the diamond at the edge is the picture that the first step showed. All of it is as it comes "
+            "out for this picture; others have more peaks or fewer. Choose one from the wall of step 4. Peaks are "
+            "those of the whole grid, and smaller bumps can stop a climb, too. The white outline encloses what is "
+            "misclassified; all three have one scale."
         ),
-        sources=f"{PAPER}, figure 2. Noise: ±8/255 along the sign of the gradient, and along random signs.",
+        sources=f"{PAPER}, figure 2. Noise: projected gradient descent within the ε of the first step; random signs.",
         show=_landscapes,
         warm=_warm_landscapes,
     ),
@@ -377,7 +404,8 @@ STEPS = (
         ),
         note=(
             "Play it, or pull the slider. Each column is a rotation; within it the rows are the shifts down, and in "
-            "each of these bands the shifts right. Seconds and passes are measured on this machine for this picture."
+            "each of these bands the shifts right. Seconds and passes are measured on this machine for this picture. "
+            f"The grid is not everything: {BETWEEN_THE_POINTS}."
         ),
         sources=f"{PAPER}, section 4 (“grid search”): 31 rotations × 5 × 5 shifts = 775.",
         show=_exhaustive,

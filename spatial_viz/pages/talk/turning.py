@@ -15,6 +15,7 @@ from spatial_viz.geometry import warp
 from spatial_viz.images import SMALL, data_uri, tensor_to_picture
 from spatial_viz.landscape import class_name, transform_words, worst_case
 from spatial_viz.landscape import label_of as true_class
+from spatial_viz.lecture_figures import accuracy_words
 from spatial_viz.pages import explore
 from spatial_viz.pages.choosing import plain, remember
 from spatial_viz.pages.talk.numbers import bars, results
@@ -138,7 +139,7 @@ def _how_often(talk: Talk) -> None:
     ours, theirs = _groups(talk)
     name, state = data_of(talk), st.session_state
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        guess = st.slider("Of 100 pictures that are right as they are, how many stay right at every turn and shift?",
+        guess = st.slider("Of 100 test pictures, how many are right as they are and at every turn and shift?",
                           0, 100, 50, key="guess", width=900)  # fmt: skip
         if st.button("Show the answer", key="answer"):
             state["answered"] = name
@@ -158,11 +159,9 @@ def _how_often(talk: Talk) -> None:
 
 
 def _kept_of(group: Group) -> str:
-    """Of 100 pictures that are right as they are, how many stay right."""
-    shares = {bar.adversary: bar.share for bar in group.bars}
-    if {"natural", "grid"} - shares.keys():
-        return ""
-    return f"**{round(100 * shares['grid'] / shares['natural'])}** ({'published' if group.published else 'measured'})"
+    """The grid accuracy, in the words of its bar."""
+    told = [accuracy_words(bar.share, group.published) for bar in group.bars if bar.adversary == "grid"]
+    return f"**{told[0]}** ({'published' if group.published else 'measured'})" if told else ""
 
 
 def _warm_how_often(talk: Talk) -> None:
@@ -174,7 +173,7 @@ STEPS = (
         title="Turn it yourself",
         text=(
             "Now add nothing and only move the picture: a **rotation** of at most 30°, a **shift** of at most about a "
-            "tenth of it. Call out numbers! And watch the ℓ∞ distance: it is huge, and the picture is still the same."
+            "tenth of it. Call out numbers! And watch the ℓ∞ distance: it is huge, and we still see the same."
         ),
         note=(
             "Let the class call out angles and shifts, and before you let go, ask what the classifier will say. While "
