@@ -10,6 +10,7 @@ icon = Image.new("RGB", (32, 32), "#b5361c").rotate(15, expand=True, fillcolor="
 st.set_page_config(page_title="spatial_viz", page_icon=icon, layout="wide")
 
 from spatial_viz.pages import (  # noqa: E402  (the page should have its title before torch)
+    address,
     attack,
     browse,
     choosing,
@@ -22,29 +23,29 @@ from spatial_viz.pages import (  # noqa: E402  (the page should have its title b
 
 st.session_state["explore"] = st.Page(explore.page, title="Explore", url_path="explore", default=True)
 lecture_page = st.Page(lecture.page, title="Lecture", url_path="lecture")
-page = st.navigation(
-    [
-        st.session_state["explore"],
-        lecture_page,
-        st.Page(attack.page, title="Attack", url_path="attack"),
-        st.Page(compare.page, title="Compare", url_path="compare"),
-        st.Page(results.page, title="Results", url_path="results"),
-        st.Page(browse.page, title="Browse", url_path="browse"),
-    ],
-    position="top",
-)
-if not page.url_path and "step" in st.query_params:  # a link to a step needs to name no page
-    st.switch_page(lecture_page, query_params=dict(st.query_params))
+pages = [
+    st.session_state["explore"],
+    lecture_page,
+    st.Page(attack.page, title="Attack", url_path="attack"),
+    st.Page(compare.page, title="Compare", url_path="compare"),
+    st.Page(results.page, title="Results", url_path="results"),
+    st.Page(browse.page, title="Browse", url_path="browse"),
+]
+page = st.navigation(pages, position="top")
+returned = address.arrive(page.url_path)
+if returned:
+    explore.forget()
+    compare.forget()
+elif not page.url_path and "step" in st.query_params:  # a link to a step needs to name no page
+    address.switch_to(lecture_page)
 if page.url_path != "lecture":
     st.session_state.pop("warming", None)  # nobody needs the next step now
-if page.url_path in ("results", "browse"):
-    place = st.empty()
-    with place.container():
-        st.session_state["view"] = opening.opened(choosing.choose())
-    place.empty()  # these are about no one picture, so what is wrong with the choice of it does not matter
-else:
+said = st.empty()
+if page.url_path not in ("results", "browse"):  # these are about no one picture
     st.session_state["view"] = opening.opened(choosing.choose())
 page.run()
+if faults := address.finish([each.url_path for each in pages]):
+    said.warning("  \n".join(map(choosing.plain, faults)), icon=":material/link_off:")
 
 
 @st.cache_resource(show_spinner=False)

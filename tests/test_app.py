@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import socket
 import subprocess
 import sys
 import time
 import tomllib
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 import pytest
 from conftest import ROOT
@@ -25,25 +27,95 @@ def open_page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **parameters: str
     return page.run()
 
 
+COMPONENTS = 4  # of Explore: the gallery, the explorer, what one takes along, and the address
+
+
+def address_of(page: AppTest) -> dict[str, str]:
+    """What the browser's address is told to say."""
+    (told,) = [json.loads(each.proto.json) for each in page.get("bidi_component") if '"places"' in each.proto.json]
+    return dict(parse_qsl(told["query"], strict_parsing=bool(told["query"])))
+
+
 @pytest.mark.parametrize(
-    "parameters",
+    ("parameters", "said", "address"),
     [
-        {},
-        {"classifier": "no/such", "picture": "cifar10/999", "pose": "a,b,c"},
-        {"pose": "nan,inf,0", "granularity": "<script>", "padding": "../../etc/passwd"},
-        {"pose": "1e9,-1e9,1e9", "rotation": "-5", "shift": "100000"},
-        {"picture": "/etc/passwd", "source": "Elsewhere", "slice": "x", "third": "y"},
-        {"rotation": "0", "shift": "0"},
+        ({}, [], {}),
+        (
+            {"classifier": "no/such", "picture": "cifar10/999", "pose": "a,b,c"},
+            [
+                "classifier = no/such, and there is no such choice; cifar10/standard is shown instead",
+                "the picture cifar10/999, which is none of the samples of cifar10; cifar10/6 is shown instead",
+                "the pose a,b,c; three numbers were expected",
+            ],
+            {},
+        ),
+        (
+            {"pose": "nan,inf,0", "granularity": "<script>", "padding": "../../etc/passwd"},
+            [
+                "the pose nan,inf,0; three",
+                "granularity = <script>, and there is no such choice; 31,5,5",
+                "padding = ../../etc/passwd, and there is no such choice; black",
+            ],
+            {},
+        ),
+        (
+            {"pose": "1e9,-1e9,2", "rotation": "-5", "shift": "100000"},
+            [
+                "rotation = -5, and it goes from 0 to 90; 30",
+                "shift = 100000, and it goes from 0 to 300 in steps of 10; 100",
+                "the pose 1e9,-1e9,2, which is beyond the spatial limits of ±30° and ±3 and ±3 pixels; 30,-3,2",
+            ],
+            {"pose": "30,-3,2"},
+        ),
+        (
+            {"picture": "/etc/passwd", "source": "Elsewhere", "slice": "x", "third": "y"},
+            ["the picture /etc/passwd, which", "source = Elsewhere, and", "slice = x, and", "third = y, and"],
+            {},
+        ),
+        (
+            {"picture": "cifar10/test/1000000"},
+            ["The picture cifar10/test/1000000 cannot be shown: ", "Shown instead: automobile (cifar10/6)"],
+            {},
+        ),
+        ({"picture": "nothing/test/3"}, ["no data set of that name, nothing, is known here"], {}),
+        ({"rotation": "0", "shift": "0", "picture": "cifar10/6"}, [], {"rotation": "0", "shift": "0"}),
     ],
 )
-def test_nonsense_in_the_url_leaves_a_working_page(
-    parameters: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_what_a_link_asks_for_in_vain_is_said(
+    parameters: dict[str, str], said: list[str], address: dict[str, str], monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:  # fmt: skip
     page = open_page(monkeypatch, tmp_path, **parameters)
     assert not page.exception
     assert not page.error
-    assert len(page.get("bidi_component")) == 3  # the gallery, the explorer, and what one takes along
+    assert len(page.get("bidi_component")) == COMPONENTS
     assert page.selectbox(key="classifier").value == "cifar10/standard"
+    if said:
+        (warning,) = page.main.warning
+        words = re.sub(r"\\(?=[^\w\s])", "", warning.value)
+        assert all(sentence in words for sentence in said), words
+    else:
+        assert not page.warning
+    assert address_of(page) == address, "the address says what is shown"
+    # It stays as long as it is shown, and goes with the next choice of another page.
+    page.run()
+    assert len(page.main.warning) == bool(said)
+
+
+def test_the_address_says_what_was_chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    page = open_page(monkeypatch, tmp_path, classifier="cifar10/worst-of-10-30", padding="edge", slice="dx × dy",
+                     granularity="11,3,3", pose="12,1,-2", picture="cifar10/4", utm_source="x")  # fmt: skip
+    chosen = {"classifier": "cifar10/worst-of-10-30", "picture": "cifar10/4", "pose": "12,1,-2",
+              "granularity": "11,3,3", "padding": "edge", "slice": "dx × dy"}  # fmt: skip
+    assert not page.exception and not page.warning
+    assert address_of(page) == chosen
+    page.selectbox(key="padding").select("black").run()
+    page.slider(key="rotation").set_value(40).run()
+    assert not page.exception
+    # What another landscape is asked about begins at the picture as it is.
+    assert address_of(page) == {name: chosen[name] for name in ("classifier", "picture", "granularity", "slice")} | {
+        "rotation": "40"
+    }
 
 
 def test_the_browser_cannot_choose_a_classifier_by_its_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -98,7 +170,7 @@ def test_missing_weights_are_explained_and_the_page_stays_usable(
     assert len(page.error) == 1 and "resnet18" in page.error[0].value and "not on this machine" in page.error[0].value
     page.selectbox(key="classifier").select("cifar10/standard").run()
     assert not page.error and not page.exception
-    assert len(page.get("bidi_component")) == 3
+    assert len(page.get("bidi_component")) == COMPONENTS
 
 
 def open_attack(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **parameters: str) -> AppTest:

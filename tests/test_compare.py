@@ -245,7 +245,7 @@ def test_taking_all_others_away_leaves_a_page_that_goes_on(monkeypatch: pytest.M
     assert not page.exception and not page.error and "needs two" in page.info[0].value
     page.multiselect(key="against_chosen").set_value(["cifar10/worst-of-10-30"]).run()
     assert not page.exception and len(payload_of(page)["panes"]) == 2
-    assert page.query_params["against"] == "cifar10/worst-of-10-30"
+    assert page.session_state["address"].parameters()["against"] == "cifar10/worst-of-10-30"
 
 
 def test_weights_that_are_missing_are_one_sentence_and_the_others_are_shown(

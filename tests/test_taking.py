@@ -132,19 +132,22 @@ def test_file_names() -> None:
 
 
 def test_the_link_has_what_was_chosen_elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked = {"picture": "cifar10/4", "pose": "1,2,3", "rotation": "24", "padding": "edge", "granularity": "11,3,3"}
+    page, _ = open_page(monkeypatch, tmp_path, "attack", **asked, k="12", slice="dx × dy")
+    assert not page.exception and not page.error
+    assert page.session_state["address"].parameters() == asked | {"k": "12"}, "the slice is Explore's"
+
+
+def test_a_picture_of_ones_own_is_not_part_of_the_link(monkeypatch: pytest.MonkeyPatch) -> None:
     import streamlit as st
 
-    from spatial_viz.pages.taking import left_out, link_parameters
+    from spatial_viz.pages.taking import left_out
 
-    state = {"classifier": "cifar10/standard", "picture": "cifar10/4", "pose": "1,2,3", "source": "Samples",
-             "rotation": 24, "shift": 100, "granularity": "31,5,5", "padding": "edge"}  # fmt: skip
+    state = {"source": "Samples"}
     monkeypatch.setattr(st, "session_state", state)
-    assert link_parameters() == {
-        "classifier": "cifar10/standard", "picture": "cifar10/4", "pose": "1,2,3", "rotation": "24", "padding": "edge",
-    }  # fmt: skip
     assert left_out() == ""
     state["source"] = "Upload"
-    assert link_parameters()["source"] == "Upload" and "not part of the link" in left_out()
+    assert "not part of the link" in left_out()
 
 
 @pytest.mark.parametrize("name", ["explorer", "page", "taking", "gallery"])

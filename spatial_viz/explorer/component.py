@@ -35,6 +35,11 @@ def _hands() -> Any:
     return st.components.v2.component("spatial_viz_lecture", js=script("lecture"), isolate_styles=False)
 
 
+@cache
+def _address_bar() -> Any:
+    return st.components.v2.component("spatial_viz_address", js=script("address"))
+
+
 def explorer(
     payload: dict[str, Any], key: str, on_pose_change: Callable[[], None], on_rest: Callable[[], None]
 ) -> None:
@@ -61,15 +66,22 @@ def wall(items: Sequence[dict[str, str]], key: str, on_click: Callable[[], None]
     _renderer("gallery")(key=key, data={"items": list(items), "wall": True}, on_clicked_change=on_click)
 
 
-def keeping(name: str, figures: Mapping[str, str], parameters: Mapping[str, str], left_out: str, key: str) -> None:
+def keeping(name: str, figures: Mapping[str, str], left_out: str, key: str) -> None:
     """Draw what saves pictures of the page's charts and copies the link to the view.
 
     ``figures`` are the keys of the charts and what each is called; ``name`` begins the names of the files. The link is
-    the browser's address, with those of the ``parameters`` that it lacks; ``left_out`` says what it does not carry.
+    the browser's address; ``left_out`` says what it does not carry.
     """
     charts = [{"key": chart, "name": words} for chart, words in figures.items()]
-    data = {"file": name, "figures": charts, "parameters": dict(parameters), "note": left_out}
+    data = {"file": name, "figures": charts, "note": left_out}
     _renderer("taking")(key=key, data=data)
+
+
+def address_bar(data: dict[str, Any], key: str) -> None:
+    """Nothing to see: bring the browser's address to what ``data`` says, see ``address.js``."""
+    st.html("<style>[class*='st-key-address-place'] { display: none }</style>")
+    with st.container(key=f"address-place-{key}"):
+        _address_bar()(key=key, data=data)
 
 
 def linked_surfaces(figures: Sequence[tuple[str, go.Figure]], key: str) -> None:

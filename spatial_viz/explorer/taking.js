@@ -1,7 +1,6 @@
 // "Take it along": pictures of the page's figures, and a link to the view. Sent behind saving.js, as one script.
-// data = {figures: [{key, name}], parameters: {name: value}, note}: figures are found by the class that the host gives to
-// the element of that key, several of one element by "key:number"; parameters are what the address lacks where the visitor came from another page; note is what
-// the link leaves out.
+// data = {file, figures: [{key, name}], note}: figures are found by the class that the host gives to the element of that
+// key, several of one element by "key:number"; note is what the link, the browser's address, leaves out.
 
 function mountTaking(element, firstData) {
   const node = (tag, className, text, ...children) => {
@@ -53,16 +52,8 @@ function mountTaking(element, firstData) {
     }
   }
 
-  function link() {
-    const url = new URL(window.location.href);
-    for (const [name, value] of Object.entries(data.parameters)) {
-      if (!url.searchParams.has(name)) url.searchParams.set(name, value);
-    }
-    return url.href;
-  }
-
   async function copyLink() {
-    address.value = link();
+    address.value = window.location.href;
     let copied = true;
     try {
       await navigator.clipboard.writeText(address.value);

@@ -19,7 +19,8 @@ from spatial_viz.figure_style import decimal, percent
 from spatial_viz.images import data_uri, tensor_to_picture
 from spatial_viz.intervals import wilson
 from spatial_viz.landscape import transform_words
-from spatial_viz.pages.choosing import BARE, View, guarded, heading, limit_settings, plain, theme_of_page
+from spatial_viz.pages import address
+from spatial_viz.pages.choosing import BARE, guarded, heading, limit_settings, plain, theme_of_page
 from spatial_viz.pages.opening import link_name, listed
 from spatial_viz.pages.results import stamp
 
@@ -73,7 +74,7 @@ def page() -> None:
         pictures(summary, key)
         if summary.wrong is not None:
             _confusion(summary)
-            keeping(f"{summary.classifier} on {entry.data}", FIGURES, {}, "", key="take-browse")
+            keeping(f"{summary.classifier} on {entry.data}", FIGURES, "", key="take-browse")
     except SpatialVizError as error:
         st.error(plain(error), icon=":material/error:")
 
@@ -89,14 +90,11 @@ def _summary(key: Key, _entry: Entry) -> Summary:
 
 
 def _choose(entries: list[Entry]) -> Entry:
-    """The run to look at, at first one of the sidebar's classifier."""
+    """The run to look at, at first one of the classifier that the other pages show."""
     by_title = {entry.title: entry for entry in entries}
-    view: View | None = st.session_state.get("view")
-    if st.session_state.get("run", st.query_params.get("run")) not in by_title:
-        of_view = [entry for entry in entries if view is not None and entry.classifier == view.classifier.name]
-        st.session_state["run"] = (of_view or entries)[0].title
-    title = st.selectbox("Run", list(by_title), key="run", bind="query-params")
-    return by_title[title]
+    classifier = address.parameters().get("classifier", catalogue()[0].name)
+    usual = next((entry for entry in entries if entry.classifier == classifier), entries[0])
+    return by_title[address.selectbox("Run", by_title, usual=usual.title, key="run")]
 
 
 def _numbers(summary: Summary) -> None:
@@ -116,10 +114,9 @@ def _where(summary: Summary) -> None:
     figure = share_histogram(summary, theme)
     left.plotly_chart(figure, theme=None, config=BARE, key="shares", alt=figure.layout.meta["alt"])
     with right:
-        place, first = st.container(), next(iter(SLICES))
-        name = st.segmented_control("Slice", list(SLICES), default=first, required=True, key="broken_slice",
-                                    bind="query-params", label_visibility="collapsed")  # fmt: skip
-        figure = failing_heatmap(summary, *SLICES[name or first], theme)
+        place = st.container()
+        name = address.segments("Slice", SLICES, key="broken_slice", label_visibility="collapsed")
+        figure = failing_heatmap(summary, *SLICES[name], theme)
         place.plotly_chart(figure, theme=None, config=BARE, key="broken", alt=figure.layout.meta["alt"])
 
 
@@ -143,8 +140,8 @@ def _confusion(summary: Summary) -> None:
 @guarded
 def pictures(summary: Summary, key: Key) -> None:
     """The pictures of a run, filtered and sorted, a page at a time."""
-    if opening := st.session_state.pop("opening", None):
-        st.switch_page(st.session_state["explore"], query_params=opening)
+    if st.session_state.pop("opening", False):
+        address.switch_to(st.session_state["explore"])
     table = _table(key, summary)
     chosen, words = _sorted(table, summary)
     if chosen.empty:
@@ -186,14 +183,12 @@ def _sorted(table: pd.DataFrame, summary: Summary) -> tuple[pd.DataFrame, str]:
     """The rows to show, in their order, and words for the choice."""
     names = {summary.name_of(label): label for label in sorted(set(table["label"]))}
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        order = st.segmented_control("Order", ORDERS, default=ORDERS[0], required=True, key="wall_order",
-                                     bind="query-params")  # fmt: skip
+        order = address.segments("Order", ORDERS, key="wall_order")
         by = next(iter(SORTS))
         if summary.wrong is not None:
-            by = st.segmented_control("Sorted by", list(SORTS), default=by, required=True, key="wall_by",
-                                      bind="query-params") or by  # fmt: skip
-        class_name = st.selectbox("True class", [ANY, *names], key="wall_class", bind="query-params", width=160)
-        verdict = st.selectbox("Verdict", [ANY, *VERDICTS], key="wall_verdict", bind="query-params", width=160)
+            by = address.segments("Sorted by", SORTS, key="wall_by")
+        class_name = address.selectbox("True class", [ANY, *names], key="wall_class", width=160)
+        verdict = address.selectbox("Verdict", [ANY, *VERDICTS], key="wall_verdict", width=160)
     chosen = table
     if class_name != ANY:
         chosen = chosen[chosen["label"] == names[class_name]]
@@ -255,15 +250,14 @@ def _open(summary: Summary, found: Found, wall_key: str) -> None:
     row = int(state[wall_key]["clicked"])
     data = summary.card["data"]
     name = link_name(data["name"], data["split"], int(found.places[row]))
-    link = {"picture": name}
+    address.put("picture", name)
+    settings = {"source": "Samples", "padding": summary.plan.padding}
     if summary.classifier in {entry.name for entry in catalogue()}:
-        state["classifier"] = link["classifier"] = summary.classifier
+        settings["classifier"] = summary.classifier
     facts = summary.table().loc[row]
     if pd.notna(facts["rotation"]):
-        link["pose"] = state["pose"] = f"{facts['rotation']:g},{facts['dx']:g},{facts['dy']:g}"
-    settings = {"source": "Samples", "padding": summary.plan.padding}
+        address.put("pose", f"{facts['rotation']:g},{facts['dx']:g},{facts['dy']:g}")
     settings |= limit_settings(summary.grid, tuple(summary.card["classifiers"][0]["picture_size"]))
-    for widget, value in settings.items():
-        if state.get(widget) != value:  # Streamlit frowns on a value for a widget that has a default
-            state[widget] = value
-    state["picture"], state["opening"] = name, link
+    for control, value in settings.items():
+        address.choose(control, value)
+    state["opening"] = True

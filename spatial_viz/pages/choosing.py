@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import html
 import math
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ from spatial_viz.figure_style import Theme
 from spatial_viz.geometry import PADDINGS, Padding
 from spatial_viz.grids import TransformGrid
 from spatial_viz.images import data_uri, load_image
+from spatial_viz.pages import address
 from spatial_viz.runner import Progress
 from spatial_viz.samples import class_names, opening_sample, samples
 
@@ -70,14 +72,7 @@ def choose() -> View | None:
 def _choose_classifier() -> tuple[Classifier, str]:
     """The classifier and the data set whose pictures it knows."""
     entries = {entry.name: entry for entry in catalogue()}
-    # Not bound to the URL by Streamlit, which would put the marked label there: a link has to outlive a download.
-    linked = st.query_params.get("classifier")
-    if "classifier" not in st.session_state and linked in entries:
-        st.session_state["classifier"] = linked
-    name = st.selectbox(
-        "Classifier", list(entries), format_func=lambda name: _marked(entries[name]), key="classifier",
-        on_change=lambda: st.query_params.update(classifier=st.session_state["classifier"]),
-    )  # fmt: skip
+    name = address.selectbox("Classifier", entries, format_func=lambda name: _marked(entries[name]), key="classifier")
     entry = entries[name]
     if "natural_accuracy" in entry.card:
         mirror = " It averages its answers for the picture and its mirror image." if entry.card.get("mirror") else ""
@@ -102,9 +97,7 @@ def _classifier(name: str) -> Classifier:
 
 def _choose_picture(classifier: Classifier, dataset: str) -> tuple[Tensor, int | None, str] | None:
     """(prepared picture, label or None, title), or None where there is no picture yet."""
-    source = st.segmented_control(
-        "Picture", SOURCES, default="Samples", required=True, key="source", bind="query-params"
-    )
+    source = address.segments("Picture", SOURCES, key="source")
     if source == "Samples":
         return _choose_sample(classifier, dataset)
     if source == "Upload":
@@ -122,21 +115,27 @@ def _choose_picture(classifier: Classifier, dataset: str) -> tuple[Tensor, int |
 def _choose_sample(classifier: Classifier, dataset: str) -> tuple[Tensor, int, str]:
     items = _thumbnails(dataset)
     names = [item["id"] for item in items]
-    # The URL knows what was chosen, so that the browser's way back works, too; another page begins with an empty one.
-    wanted = st.query_params.get("picture", st.session_state.get("picture"))
-    st.session_state["picture"] = wanted  # also of a link, for the other pages
-    name = wanted if wanted in names else opening_sample(dataset).name
+    wanted, usual = address.get("picture"), opening_sample(dataset).name
+    name = wanted if wanted in names else usual
     key = f"gallery-{dataset}"
-    # DATA/SPLIT/NUMBER is a picture of a data set (`spatial_viz.pages.opening`): then none of these is the chosen one.
-    selected = "" if wanted and wanted.count("/") == 2 else name
-    gallery(items, selected, key=key, on_click=lambda: remember("picture", st.session_state[key]["clicked"]))
+    # A picture of a data set (`spatial_viz.pages.opening`): then none of these is the chosen one.
+    elsewhere = of_data_set(wanted) is not None
+    if not elsewhere:
+        address.judge("picture", "" if wanted in ("", name) else (
+            f"The link asks for the picture {address.quoted(wanted)}, which is none of the samples of {dataset}; "
+            f"{name} is shown instead."
+        ))  # fmt: skip
+        address.show("picture", "" if name == usual else name)
+    gallery(items, "" if elsewhere else name, key=key,
+            on_click=lambda: address.put("picture", st.session_state[key]["clicked"]))  # fmt: skip
     sample = samples(dataset)[names.index(name)]
     return classifier.prepare(load_image(sample.path)), sample.label, f"{class_names(dataset)[sample.label]} ({name})"
 
 
-def remember(name: str, value: str) -> None:
-    """Keep a choice in the URL, for links, and in the session, for the other pages."""
-    st.session_state[name] = st.query_params[name] = value
+def of_data_set(name: str) -> tuple[str, str, int] | None:
+    """Data set, split and number where a picture is called ``DATA/SPLIT/NUMBER``, else None."""
+    match = re.fullmatch(r"([^/]+)/(train|test|val)/([0-9]{1,7})", name)
+    return None if match is None else (match[1], match[2], int(match[3]))
 
 
 @st.cache_data(show_spinner=False)
@@ -153,17 +152,17 @@ def _thumbnails(dataset: str) -> list[dict[str, str]]:
 def _choose_limits(classifier: Classifier) -> tuple[TransformGrid, Padding]:
     paper = TransformGrid.paper(classifier.picture_size)
     with st.expander("Spatial limits", expanded=False):
-        rotation = st.slider("Rotation, ± degrees", 0, 90, int(paper.rotation), key="rotation", bind="query-params")
-        share = st.slider("Shift, % of the paper's limit", 0, 300, 100, step=10, key="shift", bind="query-params",
-                          help="100 % is about a tenth of the picture: 3 pixels of 32, 24 of 224.")  # fmt: skip
-        size = st.selectbox(
-            "Granularity: rotation, right, down", GRANULARITIES, key="granularity", bind="query-params",
+        rotation = address.slider("Rotation, ± degrees", 0, 90, int(paper.rotation), key="rotation")
+        share = address.slider("Shift, % of the paper's limit", 0, 300, 100, step=10, key="shift",
+                               help="100 % is about a tenth of the picture: 3 pixels of 32, 24 of 224.")  # fmt: skip
+        size = address.selectbox(
+            "Granularity: rotation, right, down", GRANULARITIES, key="granularity",
             help=f"{GLOSSARY['grid']} The paper's grid has {GRANULARITIES[0].replace(',', ' × ')} of them.",
         )  # fmt: skip
-        padding = st.selectbox("Padding", PADDINGS, key="padding", bind="query-params", help=GLOSSARY["padding"])
+        padding = address.selectbox("Padding", PADDINGS, key="padding", help=GLOSSARY["padding"])
     scale = share / 100
     granularity = tuple(int(count) for count in size.split(","))
-    return TransformGrid(float(rotation), paper.dx * scale, paper.dy * scale, granularity), padding  # type: ignore[arg-type, return-value]
+    return TransformGrid(float(rotation), paper.dx * scale, paper.dy * scale, granularity), padding  # type: ignore[arg-type]
 
 
 def limit_settings(grid: TransformGrid, size: tuple[int, int]) -> dict[str, Any]:
@@ -202,23 +201,36 @@ def progress_bar(
 
 
 def linked_pose(grid: TransformGrid) -> dict[str, float]:
-    """The pose that the URL asks for, or the one let go of on another page, within the limits; nonsense means the
-    unmoved picture.
+    """The pose that a link asks for, or the one let go of on another page, within the limits; {} where there is none,
+    or nonsense.
     """
+    said = address.get("pose")
     try:
-        values = [float(part) for part in st.query_params.get("pose", st.session_state.get("pose", "")).split(",")]
+        values = [float(part) for part in said.split(",")]
     except ValueError:
-        return {}
+        values = []
     if len(values) != 3 or not all(map(math.isfinite, values)):
+        address.judge("pose", said and (
+            f"The link asks for the pose {address.quoted(said)}; three numbers were expected, such as 12,1.5,-2 for "
+            "rotation, shift right and shift down. The page opens without it."
+        ))  # fmt: skip
+        address.show("pose", "")
         return {}
     limits = (grid.rotation, grid.dx, grid.dy)
-    st.session_state["pose"] = ",".join(f"{value:g}" for value in values)  # also of a link, for the other pages
-    clamped = (min(limit, max(-limit, value)) for value, limit in zip(values, limits, strict=True))
+    clamped = [min(limit, max(-limit, value)) for value, limit in zip(values, limits, strict=True)]
+    shown = ",".join(f"{value:g}" for value in clamped)
+    address.judge("pose", "" if clamped == values else (
+        f"The link asks for the pose {address.quoted(said)}, which is beyond the spatial limits of "
+        f"±{limits[0]:g}° and ±{limits[1]:g} and ±{limits[2]:g} pixels; {shown} is shown instead."
+    ))  # fmt: skip
+    address.show("pose", shown)
     return dict(zip(("rotation", "dx", "dy"), clamped, strict=True))
 
 
 def guarded(section: Callable[..., None]) -> Callable[..., None]:
-    """A part of a page that shows its errors itself: a fragment that runs again has no page around it."""
+    """A part of a page that shows its errors itself, and brings the address up to date: a fragment that runs again has
+    no page around it.
+    """
 
     @functools.wraps(section)
     def shown(*arguments: Any) -> None:
@@ -226,6 +238,7 @@ def guarded(section: Callable[..., None]) -> Callable[..., None]:
             section(*arguments)
         except SpatialVizError as error:
             st.error(plain(error), icon=":material/error:")
+        address.write(f"address-{section.__name__}")
 
     return shown
 

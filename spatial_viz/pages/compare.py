@@ -28,16 +28,16 @@ from spatial_viz.explorer.component import explorer, linked_surfaces
 from spatial_viz.explorer.payload import GLOSSARY, Pane, explorer_payload
 from spatial_viz.figure_style import Theme, percent
 from spatial_viz.landscape import DIMS, label_of, misclassified, worst_case
-from spatial_viz.pages import taking
+from spatial_viz.pages import address, taking
 from spatial_viz.pages.choosing import (
     BARE,
     HEAD_HEIGHT,
     View,
     guarded,
     heading,
+    linked_pose,
     plain,
     progress_bar,
-    remember,
     theme_of_page,
 )
 from spatial_viz.pages.contestants import Contest, choose_contest
@@ -121,6 +121,11 @@ def _compared(contest: Contest, head: Any) -> Compared:
     if EXPLORER in state:
         state[EXPLORER]["pose"] = None  # the pose of the link, which the limits may have changed under
     return state["compared"]
+
+
+def forget() -> None:
+    """Begin anew, with the pose that the address says."""
+    st.session_state.pop("compared", None)
 
 
 # --- Words ----------------------------------------------------------------------------------------------------------
@@ -229,9 +234,9 @@ def _exact(compared: Compared, panes: Sequence[Pane], pose: dict[str, float]) ->
 
 def _pose(compared: Compared) -> dict[str, float]:
     """The pose let go of or linked to; by default one that tells the contestants apart."""
-    state = st.session_state
-    if state.get(EXPLORER, {}).get("pose") or "pose" in st.query_params or "pose" in state:
-        return pose_of(EXPLORER, compared.views[0].grid)
+    grid = compared.views[0].grid
+    if st.session_state.get(EXPLORER, {}).get("pose") or linked_pose(grid):
+        return pose_of(EXPLORER, grid)
     return telling_transform(compared.landscapes)
 
 
@@ -240,7 +245,7 @@ def _pose_let_go(compared: Compared) -> None:
     pose = _pose(compared)
     link_pose(pose)
     if not any(pose.values()):
-        remember("pose", "0,0,0")  # here a link without a pose means another one
+        address.put("pose", "0,0,0")  # here a link without a pose means another one
 
 
 def _panes(compared: Compared, pose: dict[str, float], refiner: Refiner, rev: int) -> list[Pane]:
@@ -314,10 +319,8 @@ def _choose_slice(compared: Compared) -> tuple[str, str, float | Literal["max"]]
     held = {WORST: None} | {f"where the {word} is worst": each
                             for word, each in zip(ORDINALS, compared.landscapes, strict=False)}  # fmt: skip
     with st.container(horizontal=True):
-        name = st.segmented_control("Slice", list(slices), default=next(iter(slices)), required=True, key="slice",
-                                    bind="query-params")  # fmt: skip
-        where = st.selectbox("The third axis", list(held), key="third_axis", bind="query-params", width=240)
-    x, y = slices.get(name or "", next(iter(slices.values())))
+        x, y = slices[address.segments("Slice", slices, key="slice")]
+        where = address.selectbox("The third axis", held, key="third_axis", width=240)
     of = held[where]
     if of is None:
         return x, y, "max"
@@ -345,7 +348,7 @@ def _difference(compared: Compared, x: str, y: str, at: float | Literal["max"]) 
     pairs = {f"{titles[a]} minus {titles[b]}": (a, b) for a, b in combinations(range(len(titles)), 2)}
     name = next(iter(pairs))
     if len(pairs) > 1:
-        name = st.selectbox("Difference", list(pairs), key="difference", bind="query-params")
+        name = address.selectbox("Difference", pairs, key="difference")
     a, b = pairs[name]
     try:
         check_comparable(all_of[a], all_of[b])

@@ -14,8 +14,8 @@ from spatial_viz.errors import SpatialVizError
 from spatial_viz.explorer.payload import GLOSSARY, MAX_PANES
 from spatial_viz.geometry import PADDINGS, Padding
 from spatial_viz.grids import TransformGrid
-from spatial_viz.pages import choosing
-from spatial_viz.pages.choosing import View, plain, remember
+from spatial_viz.pages import address, choosing
+from spatial_viz.pages.choosing import View, plain
 
 MODES = ("Classifiers", "Paddings", "Majority vote")
 NOBODY = "nobody"  # in a link: the visitor has taken all others away
@@ -49,8 +49,7 @@ class Contest:
 def choose_contest(view: View) -> Contest:
     """The controls at the top of the page; what is wrong with a choice is said below them."""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        mode = st.segmented_control("Compare", MODES, default=MODES[0], required=True, key="compare",
-                                    bind="query-params")  # fmt: skip
+        mode = address.segments("Compare", MODES, key="compare")
         if mode == "Paddings":
             return _paddings(view)
         if mode == "Majority vote":
@@ -67,12 +66,10 @@ def _choose_others(view: View) -> list[str]:
     """The names of the classifiers that the first one, that of the sidebar, is compared with."""
     entries = {entry.name: entry for entry in catalogue()}
     offered = [name for name, entry in entries.items() if not reason_against(view.classifier, entry)]
-    # Not bound to the URL by Streamlit, which would put the marked label there: a link has to outlive a download.
-    linked = st.query_params.get("against", st.session_state.get("against", ""))
-    if linked:
-        remember("against", linked)  # the visitor may come from another page, whose address has no others
+    linked = address.get("against")
     wanted = [name for name in linked.split(",") if name and name not in (view.classifier.name, NOBODY)]
     chosen = [name for name in dict.fromkeys(wanted) if name in offered][: MAX_PANES - 1]
+    address.show("against", NOBODY if linked == NOBODY else ",".join(chosen))
     if not chosen and linked != NOBODY:
         chosen = _most_unlike(entries[view.classifier.name], [entries[name] for name in offered])
     key = "against_chosen"
@@ -80,7 +77,7 @@ def _choose_others(view: View) -> list[str]:
     st.multiselect(
         f"{view.classifier.name} against", offered, key=key, max_selections=MAX_PANES - 1,
         format_func=lambda name: choosing._marked(entries[name]), help=_not_offered(view.classifier, entries),
-        on_change=lambda: remember("against", ",".join(st.session_state[key]) or NOBODY),
+        on_change=lambda: address.put("against", ",".join(st.session_state[key]) or NOBODY),
     )  # fmt: skip
     unknown = [name for name in wanted if name not in entries]
     if unknown:
@@ -152,10 +149,7 @@ def _classifiers(view: View, names: list[str]) -> Contest:
 
 
 def _paddings(view: View) -> Contest:
-    chosen = st.multiselect(
-        "Paddings", list(PADDINGS), default=list(PADDINGS[:2]), key="paddings", bind="query-params",
-        help=GLOSSARY["padding"],
-    )  # fmt: skip
+    chosen = address.multiselect("Paddings", PADDINGS, usual=PADDINGS[:2], key="paddings", help=GLOSSARY["padding"])
     views = [dataclasses.replace(view, padding=padding) for padding in get_args(Padding) if padding in chosen]
     return Contest(tuple(Contestant(f"padding {each.padding}", each) for each in views))
 

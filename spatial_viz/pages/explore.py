@@ -23,7 +23,7 @@ from spatial_viz.landscape import (
     misclassified,
     worst_case,
 )
-from spatial_viz.pages import taking
+from spatial_viz.pages import address, taking
 from spatial_viz.pages.choosing import (
     BARE,
     HEAD_HEIGHT,
@@ -89,6 +89,11 @@ def _sweep(view: View, head: Any) -> None:
         link_pose({})
     if EXPLORER in state:
         state[EXPLORER]["pose"] = None
+
+
+def forget() -> None:
+    """Begin anew, with the pose that the address says."""
+    st.session_state.pop("question", None)
 
 
 def _refine(view: View) -> None:
@@ -201,12 +206,8 @@ def _choose_slice() -> tuple[str, str, Literal["max"] | None]:
         return "", "", None
     st.html(heading("The landscape from the side"))
     with st.container(horizontal=True):
-        name = st.segmented_control("Slice", list(slices), default=next(iter(slices)), required=True, key="slice",
-                                    bind="query-params")  # fmt: skip
-        third = st.segmented_control("The third axis", list(THIRD), default=next(iter(THIRD)), required=True,
-                                     key="third", bind="query-params")  # fmt: skip
-    x, y = slices.get(name or "", next(iter(slices.values())))
-    at = THIRD[third or next(iter(THIRD))]
+        x, y = slices[address.segments("Slice", slices, key="slice")]
+        at = THIRD[address.segments("The third axis", THIRD, key="third")]
     if at is None:
         fixed = next(dim for dim in DIMS if dim not in (x, y))
         state["surface_plane"] = (fixed, float(getattr(worst_case(landscape), fixed)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import html
+import re
 import time
 from typing import Any
 
@@ -14,7 +15,8 @@ from streamlit.runtime.runtime import RuntimeState
 
 from spatial_viz.explorer.component import lecture_hands, lecture_style
 from spatial_viz.images import data_uri, tensor_to_picture
-from spatial_viz.pages.choosing import BARE, View, guarded, progress_bar, remember, theme_of_page
+from spatial_viz.pages import address
+from spatial_viz.pages.choosing import BARE, View, guarded, progress_bar, theme_of_page
 from spatial_viz.pages.taking import note_picture
 from spatial_viz.pages.talk import beyond, noise, robust, searching, turning
 from spatial_viz.pages.talk.step import DRAWING, Step, Talk, leave_cores, watched
@@ -33,9 +35,9 @@ UNKNOWN_HEIGHT = 560  # pixels of a demonstration in a window that is not known
 def page() -> None:
     """One step: the bar to turn it, heading and sentences, the demonstration; then the next one is warmed."""
     view: View | None = st.session_state["view"]
-    number, full = _number(), st.session_state.get("full", st.query_params.get("full")) == "1"
+    number, full = _number(), address.get("full") == "1"
     step = STEPS[number - 1]
-    remember("step", str(number))
+    address.show("step", str(number))
     if "refiner" not in st.session_state:
         st.session_state["refiner"] = Refiner()
     lecture_style(full)
@@ -59,8 +61,13 @@ def page() -> None:
 
 def _number() -> int:
     """The step that the link or the session asks for; nonsense means the first."""
-    wanted = st.query_params.get("step", st.session_state.get("step", ""))
-    return int(wanted) if wanted.isdecimal() and 1 <= int(wanted[:3]) <= len(STEPS) else 1
+    wanted = address.get("step")
+    known = re.fullmatch("[0-9]{1,3}", wanted) is not None and 1 <= int(wanted) <= len(STEPS)
+    address.judge("step", "" if known or not wanted else (
+        f"The link asks for step {address.quoted(wanted)}, and the lecture has the steps 1 to {len(STEPS)}; "
+        "step 1 is shown instead."
+    ))  # fmt: skip
+    return int(wanted) if known else 1
 
 
 def _bar(number: int, full: bool) -> None:
@@ -93,12 +100,12 @@ def _load_plotly() -> None:
 
 def _turn_to(number: Any) -> None:
     if number is not None:
-        remember("step", str(int(number)))
+        address.put("step", str(int(number)))
 
 
 def _fill(full: Any) -> None:
     if full is not None:
-        remember("full", "1" if full else "0")
+        address.put("full", "1" if full else "")
 
 
 def _height(full: bool) -> int:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 
 import streamlit as st
 
 from spatial_viz.datasets import DATASETS
-from spatial_viz.errors import SpatialVizError
+from spatial_viz.errors import InvalidInput, SpatialVizError
 from spatial_viz.evaluation.finding import browsable, data_names, data_set
 from spatial_viz.evaluation.pictures import Pictures, class_map
-from spatial_viz.pages.choosing import View, plain
+from spatial_viz.pages import address
+from spatial_viz.pages.choosing import View, of_data_set, plain
 
 
 def link_name(data: str, split: str, place: int) -> str:
@@ -25,28 +25,34 @@ def listed(name: str, split: str) -> Pictures:
     return data_set(name, split)
 
 
-def opened(view: View | None) -> View | None:
-    """The view, with the data set's picture that the link names in the place of the sample.
-
-    A link to nothing leaves the view as it is; one to pictures that are not on this machine says so in the sidebar.
-    """
-    wanted = st.query_params.get("picture") or st.session_state.get("picture") or ""
-    match = re.fullmatch(r"([^/]+)/(train|test|val)/([0-9]{1,7})", wanted)
-    if view is None or not match or st.session_state.get("source") != "Samples":
-        return view
-    known = match[1] in DATASETS and match[1] != "folder"
-    name = match[1] if known else data_names(browsable()[0]).get(match[1])  # reads every run's card
+def _known(data: str) -> str:
+    """The data set, or the folder that a run was made from, which a link calls ``data``."""
+    known = data in DATASETS and data != "folder"
+    name = data if known else data_names(browsable()[0]).get(data)  # reads every run's card
     if name is None:
+        raise InvalidInput(f"no data set of that name, {data}, is known here")
+    return name
+
+
+def opened(view: View | None) -> View | None:
+    """The view, with the data set's picture that the address names in the place of the sample; where there is none, or
+    it cannot be shown, the view as it is, and a sentence on the page.
+    """
+    wanted = address.get("picture")
+    asked = of_data_set(wanted)
+    if view is None or asked is None or st.session_state.get("source") != "Samples":
         return view
+    data, split, place = asked
     try:
-        pictures = listed(name, match[2])
-        place = int(match[3])
+        pictures = listed(_known(data), split)
         if place >= len(pictures):
-            return view
+            raise InvalidInput(f"{data}/{split} has {len(pictures):,} pictures, counted from 0")
         label = class_map(pictures, view.classifier)[pictures.labels[place]]
         image = view.classifier.prepare(pictures.dataset[place][0])
     except SpatialVizError as error:
-        st.sidebar.warning(plain(error), icon=":material/image_not_supported:")
+        reason = str(error).removesuffix(".")
+        address.say("picture", f"The picture {wanted} cannot be shown: {reason}. Shown instead: {view.title}.")
+        address.show("picture", "")  # the sample that the page opens with
         return view
     title = f"{view.classifier.class_names[label]} ({wanted})"
     st.sidebar.caption(f"Shown: {plain(title)}, from the data set. A click on a sample shows that instead.")

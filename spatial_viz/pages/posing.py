@@ -15,7 +15,8 @@ from spatial_viz.explorer.payload import Pane, exact_answer
 from spatial_viz.grids import TransformGrid
 from spatial_viz.landscape import DIMS, label_of
 from spatial_viz.losses import cross_entropy
-from spatial_viz.pages.choosing import View, linked_pose, remember
+from spatial_viz.pages import address
+from spatial_viz.pages.choosing import View, linked_pose
 from spatial_viz.runner import Progress, exact_logits
 from spatial_viz.sweeps import display_axes, sweep_axes
 
@@ -29,13 +30,10 @@ def pose_of(explorer: str, grid: TransformGrid) -> dict[str, float]:
 
 
 def link_pose(pose: dict[str, float]) -> None:
-    """Keep the pose in the URL, and for the other pages; the unmoved picture needs none."""
+    """Keep the pose for the address and the other pages; the unmoved picture needs none."""
     pose_now().update({axis: pose.get(axis, 0.0) for axis in ("rotation", "dx", "dy")})
-    if any(pose.values()):
-        remember("pose", ",".join(f"{pose[axis]:g}" for axis in ("rotation", "dx", "dy")))
-    else:
-        st.query_params.pop("pose", None)
-        st.session_state.pop("pose", None)
+    moved = any(pose.values())
+    address.put("pose", ",".join(f"{pose[axis]:g}" for axis in ("rotation", "dx", "dy")) if moved else "")
 
 
 def pose_now() -> dict[str, float]:

@@ -13,6 +13,7 @@ from spatial_viz.evaluation.published import SOURCES, all_results, column_of, sh
 from spatial_viz.evaluation.store import runs_in
 from spatial_viz.explorer.component import keeping
 from spatial_viz.explorer.payload import GLOSSARY
+from spatial_viz.pages import address
 from spatial_viz.pages.choosing import BARE, heading, plain, theme_of_page
 from spatial_viz.result_figures import accuracy_figure
 
@@ -43,7 +44,7 @@ def page() -> None:
     figure = accuracy_figure(chosen, theme_of_page())
     st.plotly_chart(figure, theme=None, config=BARE, key="accuracies", alt=figure.layout.meta["alt"])
     st.caption(_legend(chosen))
-    keeping("accuracies", {"accuracies": "the bars"}, {}, "", key="take-results")
+    keeping("accuracies", {"accuracies": "the bars"}, "", key="take-results")
     _table(chosen)
     _how_to_measure(results)
     with st.expander("What do these words mean?"):
@@ -86,20 +87,20 @@ def _filter(results: pd.DataFrame) -> pd.DataFrame:
     measured = results["source"] != SOURCES[2]
     pictures = list(dict.fromkeys(results["data"]))
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        data = st.selectbox("Pictures", [*pictures, ANY], key="results_pictures", bind="query-params", width=180)
-        padding = st.selectbox("Padding", [ANY, *sorted(set(results["padding"][measured]))], key="results_padding",
-                               bind="query-params", width=140)  # fmt: skip
-        grid = st.selectbox("Spatial limits and grid", [ANY, *sorted(set(results["grid"][measured]))],
-                            key="results_grid", bind="query-params", width=320)  # fmt: skip
-        beside = st.toggle("Published figures", True, key="results_published", bind="query-params")
+        data = address.selectbox("Pictures", [*pictures, ANY], key="results_pictures", width=180)
+        padding = address.selectbox("Padding", [ANY, *sorted(set(results["padding"][measured]))],
+                                    key="results_padding", width=140)  # fmt: skip
+        grid = address.selectbox("Spatial limits and grid", [ANY, *sorted(set(results["grid"][measured]))],
+                                 key="results_grid", width=320)  # fmt: skip
+        beside = address.toggle("Published figures", True, key="results_published")
     kept = results[beside | measured]
     if data != ANY:
         kept = kept[kept["data"] == data]
     for column, value in (("padding", padding), ("grid", grid)):
         if value != ANY:
             kept = kept[(kept[column] == value) | (kept["source"] == SOURCES[2])]
-    names = st.multiselect("Classifiers", list(dict.fromkeys(kept["classifier"])), key="results_classifiers",
-                           placeholder="All of them", bind="query-params")  # fmt: skip
+    names = address.multiselect("Classifiers", dict.fromkeys(kept["classifier"]), key="results_classifiers",
+                                placeholder="All of them")  # fmt: skip
     return kept[kept["classifier"].isin(names)] if names else kept
 
 

@@ -22,21 +22,12 @@ from spatial_viz.explorer.payload import Pane
 from spatial_viz.exports import Draw, explorer_page
 from spatial_viz.figure_style import escaped
 from spatial_viz.frames import draw_way
-from spatial_viz.geometry import PADDINGS, warp
+from spatial_viz.geometry import warp
 from spatial_viz.handout import Chosen, handout, usual_classifiers
 from spatial_viz.images import tensor_to_picture
 from spatial_viz.landscape import to_bytes, to_csv, worst_case
-from spatial_viz.pages.choosing import GRANULARITIES, SOURCES, View, heading, theme_of_page
+from spatial_viz.pages.choosing import SOURCES, View, heading, theme_of_page
 from spatial_viz.sweeps import pixel_hash
-
-# The sidebar's widgets that Streamlit keeps in the URL, with the values that need not be there.
-BOUND = {
-    "source": SOURCES[0],
-    "rotation": "30",
-    "shift": "100",
-    "granularity": GRANULARITIES[0],
-    "padding": PADDINGS[0],
-}
 
 MOST_SHOWN = 6  # pictures in a handout
 
@@ -67,16 +58,7 @@ def take_along(view: View, name: str, keepsakes: Sequence[Keepsake], figures: Ma
                 keepsake.label, keepsake.make, f"{stem}{keepsake.ending}", keepsake.mime, on_click="ignore",
                 icon=":material/download:", key=f"{key}-{keepsake.ending}",
             )  # fmt: skip
-    keeping(name, figures, link_parameters(), left_out(), key=key)
-
-
-def link_parameters() -> dict[str, str]:
-    """What a link to the view says where the page's own address does not: choices made on another page."""
-    state = st.session_state
-    chosen = {name: str(state[name]) for name in ("classifier", "picture", "pose") if state.get(name)}
-    return chosen | {
-        name: str(state[name]) for name, usual in BOUND.items() if name in state and str(state[name]) != usual
-    }
+    keeping(name, figures, left_out(), key=key)
 
 
 def left_out() -> str:

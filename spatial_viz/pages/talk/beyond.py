@@ -19,8 +19,9 @@ from spatial_viz.geometry import warp
 from spatial_viz.grids import AXES, TransformGrid
 from spatial_viz.hunting import breaking_sample
 from spatial_viz.landscape import transform_words, worst_case
+from spatial_viz.pages.address import parameters as parameters_of_view
 from spatial_viz.pages.choosing import linked_pose, plain
-from spatial_viz.pages.taking import handout_button, left_out, link_parameters
+from spatial_viz.pages.taking import handout_button, left_out
 from spatial_viz.pages.talk.numbers import bars, results
 from spatial_viz.pages.talk.panes import Side, compared
 from spatial_viz.pages.talk.robust import ROBUST, STANDARD
@@ -264,12 +265,12 @@ def _link() -> str:
     """The link to this state for whoever can reach the app; "" where nobody else can."""
     url = st.context.url or "http://localhost:8501/lecture"
     address = reachable(url, st.get_option("server.address"), own_address())
-    if left_out():
     return "" if address is None else with_parameters(address, _parameters())
 
 
 def _code(link: str) -> None:
     """A link that opens exactly this state, with its QR code."""
+    if left_out():
         st.caption(left_out())
     st.html(
         f"<img src='{qr_code(link)}' alt='{html.escape(f'QR code of the link {link}', quote=True)}' "
@@ -281,8 +282,7 @@ def _code(link: str) -> None:
 
 def _parameters() -> dict[str, str]:
     """What a link says: picture, classifier, limits, pose and step, and not how large the lecture is shown."""
-    told = st.query_params.to_dict() | link_parameters() | {"step": st.session_state.get("step", "")}
-    return {name: value for name, value in told.items() if value and name != "full"}
+    return {name: str(value) for name, value in parameters_of_view().items() if name != "full"}
 
 
 STEPS = (

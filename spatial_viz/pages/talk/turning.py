@@ -16,8 +16,8 @@ from spatial_viz.images import SMALL, data_uri, tensor_to_picture
 from spatial_viz.landscape import class_name, transform_words, worst_case
 from spatial_viz.landscape import label_of as true_class
 from spatial_viz.lecture_figures import accuracy_words
-from spatial_viz.pages import explore
-from spatial_viz.pages.choosing import plain, remember
+from spatial_viz.pages import address, explore
+from spatial_viz.pages.choosing import plain
 from spatial_viz.pages.talk.numbers import bars, results
 from spatial_viz.pages.talk.step import (
     Step,
@@ -107,10 +107,9 @@ def _tiles(talk: Talk, was_filled: bool) -> None:
 
 
 def _choose(name: str) -> None:
-    remember("picture", name)
+    address.put("picture", name)
     st.session_state["talk_chosen"] = name
-    if st.session_state.get("source") != "Samples":
-        st.session_state["source"] = "Samples"
+    address.choose("source", "Samples")
 
 
 def _warm_worst_cases(talk: Talk) -> None:
