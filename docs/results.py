@@ -1,6 +1,7 @@
 """`make results` writes docs/results.md from the runs there are, beside the published figures.
 
-`python -m docs.results --ship FOLDER …` first puts stored runs into docs/results/, where they ship with the project.
+`python -m docs.results --ship FOLDER …` first puts stored runs into docs/results/, where they ship with the project;
+`--rehash` writes the hashes of this version into those that are there.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from typing import Any
 
 import pandas as pd
 
+from spatial_viz.classifiers import load_classifier, manifest
 from spatial_viz.errors import SpatialVizError
 from spatial_viz.evaluation.finding import with_checksums
 from spatial_viz.evaluation.pictures import choose
+from spatial_viz.evaluation.plan import plan_of, voted
 from spatial_viz.evaluation.published import (
     SOURCES,
     all_results,
@@ -27,7 +30,7 @@ from spatial_viz.evaluation.published import (
 )
 from spatial_viz.evaluation.report import report_on
 from spatial_viz.evaluation.store import runs_in
-from spatial_viz.evaluation.summary import summarise, write_summary
+from spatial_viz.evaluation.summary import read_summary, summarise, write_summary
 from spatial_viz.files import write_file
 from spatial_viz.training.publish import improve_cards
 
@@ -46,12 +49,15 @@ asked an earlier one of that name.
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--ship", type=Path, nargs="+", default=[], metavar="FOLDER", help="runs for docs/results/")
+    parser.add_argument("--rehash", action="store_true", help="bring the hashes in docs/results/ up to date")
     parser.add_argument("--store", type=Path, default=store_folder(), help="the folder of runs")
     parser.add_argument("--out", type=Path, default=TARGET)
     options = parser.parse_args()
     try:
         for folder in options.ship:
             ship(folder, shipped_folder())
+        if options.rehash:
+            rehash(shipped_folder())
     except SpatialVizError as error:
         sys.exit(f"error: {error}")
     text = document(options.store, shipped_folder())
@@ -75,6 +81,31 @@ def ship(folder: Path, target: Path) -> None:
     for number, classifier in enumerate(report["run"]["classifiers"]):
         summary = with_checksums(summarise(folder, number), pictures)
         write_summary(summary, target / f"{folder.name}-{classifier['name'].replace('/', '-')}.npz")
+
+
+def rehash(target: Path) -> None:
+    """Write the hash of today's version in the place of an earlier version's, where that one is of the classifier that
+    ships under the name: what was measured with other weights stays theirs."""
+    for path in sorted(target.glob("*.json")):
+        report = json.loads(path.read_text(encoding="utf-8"))
+        if _rehashed(report["run"]):
+            text = json.dumps(report, indent=1, ensure_ascii=False)
+            write_file(path, lambda partial, text=text: partial.write_text(text + "\n", encoding="utf-8"))
+    for path in sorted(target.glob("*.npz")):
+        summary = read_summary(path)
+        if _rehashed(summary.card):
+            write_summary(summary, path)
+
+
+def _rehashed(card: dict[str, Any]) -> bool:
+    """Bring the hashes on the card of a run up to date; whether there was anything to do."""
+    plan, shipped, changed = plan_of(card["plan"]), {each["name"] for each in manifest()}, False
+    for entry in card["classifiers"]:
+        if entry["name"] in shipped and not plan.restrict:
+            classifier = voted(load_classifier(entry["name"]), plan)
+            if entry["hash"] == classifier.first_hash:
+                entry["hash"], changed = classifier.hash, True
+    return changed
 
 
 def document(store: Path, shipped: Path) -> str:

@@ -35,12 +35,13 @@ _ONE_AT_A_TIME = threading.RLock()  # for modules that cannot be copied: they ma
 
 @dataclass
 class Prepared:
-    """A network for one device.
+    """A network for one device, by the ``name`` of its classifier.
 
     ``dtype`` and ``layout`` are those of its input; ``copied``: it is the runner's own and may be copied for each
     thread, else it is the caller's module, which one thread at a time asks. ``alone``: one image at a time.
     """
 
+    name: str
     network: nn.Module
     contract: OutputContract
     dtype: torch.dtype
@@ -52,7 +53,7 @@ class Prepared:
         """N×K float32 logits of N×C×H×W normalised images."""
         images = images.to(self.dtype).contiguous(memory_format=self.layout)
         with contextlib.nullcontext() if self.copied else _ONE_AT_A_TIME:
-            return self.contract.read(network(images), len(images))
+            return self.contract.read(network(images), len(images), self.name)
 
     def cast(self, dtype: torch.dtype) -> Prepared:
         """A copy that computes in another type."""
@@ -97,7 +98,9 @@ def prepare(classifier: Classifier, device: torch.device) -> Prepared:
 
 def _plain(classifier: Classifier, device: torch.device) -> Prepared:
     """The caller's network as it is, or a copy of it where it can be copied."""
-    plain = Prepared(classifier.network, classifier.contract, torch.float32, torch.contiguous_format, copied=True)
+    plain = Prepared(
+        classifier.name, classifier.network, classifier.contract, torch.float32, torch.contiguous_format, True
+    )
     try:
         plain.network = evaluated(copy.deepcopy(classifier.network)).requires_grad_(False).to(device)
         plain.thread_copy()
@@ -132,7 +135,7 @@ def _answer(form: Prepared, network: nn.Module, images: Tensor) -> Tensor:
 def _check_steady(plain: Prepared, images: Tensor, truth: Tensor) -> None:
     """Whether the same picture gets the same answer again, and alone."""
     again, alone = _answer(plain, plain.network, images), _answer(plain, plain.network, images[-1:])
-    name = plain.contract.name
+    name = plain.name
     if not _agree(plain, again, truth):
         raise InvalidInput(
             f"{name} answers the same picture differently each time, by up to {_apart(again, truth):.2g} in a logit: "
@@ -155,11 +158,11 @@ def _fastest(plain: Prepared, images: Tensor, truth: Tensor) -> Prepared:
             form = replace(plain, network=network, dtype=torch.float32, layout=layout)
             answer = _answer(form, form.thread_copy(), images)
         except Exception as error:
-            _log.info("%s: %s, %s left out: %r", plain.contract.name, fold.__name__, layout, error)
+            _log.info("%s: %s, %s left out: %r", plain.name, fold.__name__, layout, error)
             continue
         if _agree(plain, answer, truth):
             return form
-        _log.info("%s: %s, %s left out: it differs", plain.contract.name, fold.__name__, layout)
+        _log.info("%s: %s, %s left out: it differs", plain.name, fold.__name__, layout)
     return plain
 
 

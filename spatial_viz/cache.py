@@ -19,7 +19,7 @@ from spatial_viz.classifiers import Classifier
 from spatial_viz.errors import SpatialVizError
 from spatial_viz.files import checksum_path, intact, replace
 from spatial_viz.landscape import DIMS, SCHEMA, card_of, load, to_bytes
-from spatial_viz.runner import Progress, runner_for
+from spatial_viz.runner import Progress, Runner, runner_for
 from spatial_viz.sweeps import pixel_hash, sweep_axes
 from spatial_viz.version import VERSION
 
@@ -47,7 +47,7 @@ def cached_sweep(
     progress: Progress | None = None,
 ) -> xr.Dataset:
     """`spatial_viz.sweeps.sweep_axes`, from the cache where the same question was answered before."""
-    path = _path(classifier, image, label, axes, padding, runner_for(classifier, device, precision).precision)
+    path = _path_for(runner_for(classifier, device, precision), classifier, image, label, axes, padding)
     with _LOCKS[path.name]:  # visitors are threads: who asks the same question meanwhile waits for the one answer
         found = _load(path)
         if found is not None:
@@ -61,7 +61,7 @@ def known(
     classifier: Classifier, image: Tensor, label: int | None, axes: dict[str, np.ndarray], padding: str = "black"
 ) -> bool:
     """Whether `cached_sweep` has the answer on the disk."""
-    return _load(_path(classifier, image, label, axes, padding, runner_for(classifier).precision)) is not None
+    return _load(_path_for(runner_for(classifier), classifier, image, label, axes, padding)) is not None
 
 
 def _load(path: Path) -> xr.Dataset | None:
@@ -83,8 +83,7 @@ def remember(
 ) -> None:
     """Keep a landscape under the question that it answers; a cache that cannot be written is no reason to fail."""
     card = card_of(landscape)
-    precision = "fp32" if card["margin_error"] is None else "bf16"  # what was asked for
-    path = _path(classifier, image, label, axes, card["padding"], precision)
+    path = _path(classifier, card["classifier_hash"], card["margin_error"], image, label, axes, card["padding"])
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         content = to_bytes(landscape)
@@ -94,12 +93,20 @@ def remember(
         return
 
 
-def _path(
-    classifier: Classifier, image: Tensor, label: int | None, axes: dict[str, np.ndarray], padding: str, precision: str
+def _path_for(
+    runner: Runner, classifier: Classifier, image: Tensor, label: int | None, axes: dict[str, np.ndarray], padding: str
 ) -> Path:
+    return _path(classifier, runner.hash, runner.margin_error, image, label, axes, padding)
+
+
+def _path(
+    classifier: Classifier, state: str, margin_error: float | None, image: Tensor, label: int | None,
+    axes: dict[str, np.ndarray], padding: str,
+) -> Path:  # fmt: skip
+    """Where the answer lies of a classifier in one ``state`` (its hash); ``margin_error``: None asks it in fp32."""
     question = [
-        SCHEMA, VERSION, classifier.name, classifier.hash, classifier.margin_error, classifier.loss_name,
-        pixel_hash(image), label, [[float(value) for value in axes[dim]] for dim in DIMS], padding, precision,
+        SCHEMA, VERSION, classifier.name, state, margin_error, classifier.loss_name, pixel_hash(image), label,
+        [[float(value) for value in axes[dim]] for dim in DIMS], padding,
     ]  # fmt: skip
     return cache_folder() / f"{hashlib.sha256(json.dumps(question).encode()).hexdigest()}.nc"
 

@@ -57,7 +57,7 @@ class Classifier:
     resize: length of the short side before the centre crop to ``input_size``; None: the crop covers the picture.
     interpolation: of that resize, ``bilinear`` or ``bicubic``.
     margin_error: how far bf16 may move the gap between two logits, see `spatial_viz.runner.calibrate`; None: not known,
-        hence everything in fp32.
+        hence everything in fp32. It holds for the network as it is when it is set.
     passes_per_query: forward passes of a network that one answer takes.
     binary: the network returns one logit a picture, that of the second of two classes.
 
@@ -104,13 +104,26 @@ class Classifier:
         self.class_names = class_names
         self.input_size = (int(input_size[0]), int(input_size[1]))
         self.mean, self.std = mean, std
-        self.contract = OutputContract(name, len(class_names), binary)
+        self.contract = OutputContract(len(class_names), binary)
         self.name = name
         self.resize = resize
         self.interpolation = interpolation
-        self.margin_error = margin_error
         self.passes_per_query = passes_per_query
         self._nonce = secrets.token_hex()
+        self.margin_error = margin_error
+
+    @property
+    def margin_error(self) -> float | None:
+        """None, too, once the network has changed since it was set."""
+        return None if self._margin_error is None else self.margin_error_of(self.hash)
+
+    @margin_error.setter
+    def margin_error(self, value: float | None) -> None:
+        self._margin_error, self._calibrated = value, None if value is None else self.hash
+
+    def margin_error_of(self, state: str) -> float | None:
+        """The ``margin_error`` if the classifier is calibrated for the state with that hash."""
+        return self._margin_error if state == self._calibrated else None
 
     @property
     def channels(self) -> int:
@@ -137,7 +150,7 @@ class Classifier:
             if own == normalised.dtype:
                 raise
             output = self.network(normalised.to(own))  # a network in half or double precision
-        return self.contract.read(output, len(images))
+        return self.contract.read(output, len(images), self.name)
 
     def prepare(self, picture: Image.Image | Tensor) -> Tensor:
         """Any picture → the float32 C×H×W tensor in [0, 1] that this classifier takes.

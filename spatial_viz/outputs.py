@@ -16,14 +16,13 @@ WRAPPER = "wrap it in a torch.nn.Module whose forward returns these logits"
 
 @dataclass(frozen=True)
 class OutputContract:
-    """``name`` of the classifier, number of its ``classes``; ``binary``: one logit, that of the second class."""
+    """Number of ``classes``; ``binary``: one logit, that of the second class."""
 
-    name: str
     classes: int
     binary: bool = False
 
-    def read(self, output: Any, count: int) -> Tensor:
-        """count×K float32 logits of what a network returned for ``count`` pictures.
+    def read(self, output: Any, count: int, name: str = "the network") -> Tensor:
+        """count×K float32 logits of what a network, called ``name`` in errors, returned for ``count`` pictures.
 
         Unwraps ``.logits``, ``["logits"]`` and the first of a tuple, and drops trailing sizes of 1 (N×K×1×1).
 
@@ -34,7 +33,7 @@ class OutputContract:
         logits = _unwrap(output)
         if not isinstance(logits, Tensor):
             raise InvalidInput(
-                f"{self.name} returned {_kind(output)}; expected a tensor of logits, N×{self.classes}: {WRAPPER}"
+                f"{name} returned {_kind(output)}; expected a tensor of logits, N×{self.classes}: {WRAPPER}"
             )
         while logits.ndim > 2 and logits.shape[-1] == 1:
             logits = logits[..., 0]
@@ -42,12 +41,12 @@ class OutputContract:
             second = logits.reshape(count, 1)
             logits = torch.cat((torch.zeros_like(second), second), 1)
         if tuple(logits.shape) != (count, self.classes) or not logits.is_floating_point():
-            raise InvalidInput(self._mismatch(logits, count))
+            raise InvalidInput(f"{name} {self._mismatch(logits, count)}")
         return logits.float()
 
     def _mismatch(self, logits: Tensor, count: int) -> str:
         shape = "×".join(map(str, logits.shape)) or "a single number"
-        came = f"{self.name} returned {shape} ({str(logits.dtype).removeprefix('torch.')}) for {count} "
+        came = f"returned {shape} ({str(logits.dtype).removeprefix('torch.')}) for {count} "
         came += "picture" if count == 1 else "pictures"
         if self.binary:
             return f"{came}; expected one logit a picture, that of the second class, since binary=True: {WRAPPER}"

@@ -44,10 +44,14 @@ class Runner:
     """One classifier on one device at one precision: folded, laid out and batched for speed.
 
     ``precision`` is ``fp32`` or ``bf16``; the latter needs a finite ``margin_error`` for all but `approximate`.
+    ``state``: the hash of the classifier as it now is.
     """
 
-    def __init__(self, classifier: Classifier, device: str, precision: str, margin_error: float | None) -> None:
+    def __init__(
+        self, classifier: Classifier, device: str, precision: str, margin_error: float | None, state: str
+    ) -> None:
         self.device = pick_device(device)
+        self.hash = state
         self.precision = precision
         self.margin_error = margin_error if precision == "bf16" else None
         self.name = classifier.name
@@ -322,7 +326,7 @@ class _Made:
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     hash: str = ""
-    runners: dict[tuple[str, str], Runner] = field(default_factory=dict)
+    runners: dict[tuple[str, str, float | None], Runner] = field(default_factory=dict)
 
 
 _MADE: WeakKeyDictionary[Classifier, _Made] = WeakKeyDictionary()
@@ -331,22 +335,23 @@ _MADE: WeakKeyDictionary[Classifier, _Made] = WeakKeyDictionary()
 def runner_for(classifier: Classifier, device: str = "auto", precision: Precision = "auto") -> Runner:
     """The runner of a classifier, made once per device and precision, and again when the network has changed."""
     chosen = pick_device(device)
-    if precision == "auto":
-        precision = "bf16" if classifier.margin_error is not None and fast_at_bf16(chosen) else "fp32"
-    if precision not in PRECISIONS:
+    if precision not in ("auto", *PRECISIONS):
         raise InvalidInput(f"precision must be auto, bf16 or fp32; got {precision!r}")
-    if precision == "bf16" and classifier.margin_error is None:
-        raise InvalidInput(
-            f"{classifier.name} is not calibrated for bf16; use fp32, or set margin_error by calibrate()"
-        )
     made = _MADE.setdefault(classifier, _Made())
     with made.lock:
         state = classifier.hash
+        margin_error = classifier.margin_error_of(state)
+        if precision == "bf16" and margin_error is None:
+            raise InvalidInput(
+                f"{classifier.name} is not calibrated for bf16; use fp32, or set margin_error by calibrate()"
+            )
+        if precision == "auto":
+            precision = "bf16" if margin_error is not None and fast_at_bf16(chosen) else "fp32"
         if made.hash != state:
             made.hash, made.runners = state, {}
-        key = (str(chosen), precision)
+        key = (str(chosen), precision, margin_error)
         if key not in made.runners:
-            made.runners[key] = Runner(classifier, str(chosen), precision, classifier.margin_error)
+            made.runners[key] = Runner(classifier, str(chosen), precision, margin_error, state)
         return made.runners[key]
 
 
@@ -374,7 +379,7 @@ def calibrate(classifier: Classifier, images: Tensor, transforms: Tensor, device
     images: N×C×H×W validation pictures in [0, 1]; never those that results are reported on.
     transforms: M×3; every picture is tried at every transform.
     """
-    fast = Runner(classifier, device, "bf16", margin_error=math.inf)
+    fast = Runner(classifier, device, "bf16", math.inf, classifier.hash)
     largest = 0.0
     for image in images:
         approximate = fast.approximate(image, transforms, "black", None)

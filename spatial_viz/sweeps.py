@@ -108,7 +108,7 @@ def sweep_axes(
         },
         card={
             "classifier": classifier.name,
-            "classifier_hash": classifier.hash,
+            "classifier_hash": runner.hash,
             "classes": len(classifier.class_names),
             "input_size": list(classifier.input_size),
             "image_hash": pixel_hash(tensor),

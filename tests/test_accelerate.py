@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from spatial_viz.classifiers import Classifier
+from spatial_viz.classifiers import Classifier, load_classifier
 from spatial_viz.defences import MajorityVote
 from spatial_viz.errors import InvalidInput
 from spatial_viz.grids import TransformGrid
@@ -228,3 +228,14 @@ def test_a_network_that_changed_is_asked_anew(how: str, image: Tensor) -> None:
     assert abs(float(after["natural_loss"]) - truth) < 1e-4 < abs(float(before["natural_loss"]) - truth)
     assert model.hash != hash_before
     assert not torch.equal(exact_logits(vote, image, torch.zeros(1, 3)), votes_before)
+
+
+def test_a_calibration_holds_for_one_network() -> None:
+    model = load_classifier("cifar10/standard")
+    assert model.margin_error and runner_for(model, "cpu", "bf16").margin_error == model.margin_error
+    next(model.network.parameters()).data *= 1.01
+    assert model.margin_error is None
+    with pytest.raises(InvalidInput, match="not calibrated for bf16"):
+        runner_for(model, "cpu", "bf16")
+    model.margin_error = 0.5
+    assert runner_for(model, "cpu", "bf16").margin_error == 0.5

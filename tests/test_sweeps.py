@@ -313,12 +313,12 @@ def test_the_cache_answers_the_same_question_once(tmp_path: Path, monkeypatch: p
 
 def test_the_cache_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPATIAL_VIZ_CACHE", str(tmp_path))
-    monkeypatch.setattr("spatial_viz.cache.MAX_BYTES", 100_000)
+    monkeypatch.setattr("spatial_viz.cache.MAX_BYTES", 60_000)
     axes = {dim: np.array(TransformGrid(10, 2, 2, (3, 3, 3)).values(dim)) for dim in DIMS}
     for index in range(6):
         cached_sweep(_toy(), blob(index, 0), 0, axes)
     files = list(tmp_path.glob("*.nc"))
-    assert 0 < len(files) < 6 and sum(file.stat().st_size for file in files) <= 100_000
+    assert 0 < len(files) < 6 and sum(file.stat().st_size for file in files) <= 60_000
 
 
 def test_fp32_is_fp32_once_cuda_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -379,7 +379,8 @@ class TestCuda:
     def test_real_out_of_memory_halves_the_batch(self) -> None:
         torch.cuda.set_per_process_memory_fraction(0.002)
         try:
-            runner = Runner(classifier(), "cuda", "fp32", None)
+            model = classifier()
+            runner = Runner(model, "cuda", "fp32", None, model.hash)
             runner.batch["fp32"] = 1 << 20
             logits, _ = runner.logits(
                 load_sample("cifar10", 0)[0], TransformGrid(30, 3, 3, (101, 21, 21)).transforms(), "black"

@@ -129,16 +129,17 @@ def asks_other_weights(entry: dict[str, Any], plan: EvaluationPlan, cards: Itera
     if card is None or plan.restrict:  # to classes that a card does not name
         return False
     try:
-        return bool(entry["hash"] != _hash_of(card["name"], card["sha256"], plan if plan.vote else EvaluationPlan()))
+        return entry["hash"] not in _hashes_of(card["name"], card["sha256"], plan if plan.vote else EvaluationPlan())
     except SpatialVizError:  # a file that cannot be read is told of where somebody asks for that classifier
         return False
 
 
 @cache
-def _hash_of(name: str, sha256: str, plan: EvaluationPlan) -> str:
-    """The hash of the classifier that ships as the plan asks it; ``sha256`` of its file, so that another file is looked
-    at again."""
-    return voted(load_classifier(name), plan).hash
+def _hashes_of(name: str, sha256: str, plan: EvaluationPlan) -> tuple[str | None, ...]:
+    """The hash of the classifier that ships as the plan asks it, and that of versions up to 0.3; ``sha256`` of its
+    file, so that another file is looked at again."""
+    classifier = voted(load_classifier(name), plan)
+    return classifier.hash, classifier.first_hash
 
 
 def column_of(adversary: str, vote: int) -> str:

@@ -178,7 +178,8 @@ def improve_cards(report: Report, root: Path | None = None) -> list[str]:
     better = []
     for card in _cards():
         name = card["name"]
-        if name not in hashes or card["data"] != run["data"]["name"] or not load_classifier(name).has_hash(hashes[name]):
+        measured = name in hashes and card["data"] == run["data"]["name"]
+        if not measured or not load_classifier(name).has_hash(hashes[name]):
             continue
         more = _more(card, (result for result in report.results if result.classifier == name))
         if more:
