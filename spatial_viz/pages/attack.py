@@ -28,7 +28,7 @@ from spatial_viz.images import tensor_to_picture
 from spatial_viz.landscape import label_of, misclassified, severity_order, transform_words, worst_case
 from spatial_viz.losses import cross_entropy
 from spatial_viz.noise import noise_landscape
-from spatial_viz.pages import taking
+from spatial_viz.pages import address, taking
 from spatial_viz.pages.choosing import (
     BARE,
     HEAD_HEIGHT,
@@ -89,7 +89,7 @@ def searching(view: View, landscape: xr.Dataset) -> None:
     runs = _kept(view, "attacks", lambda: _run_attacks(view, label))
     draws = view.grid.draw(MOST_DRAWS)
     losses, fooled = _kept(view, "draws", lambda: _outcomes(view, draws, label))
-    k = st.slider("k, the number of random draws", 1, MOST_DRAWS, 10, key="k", bind="query-params")
+    k = address.slider("k, the number of random draws", 1, MOST_DRAWS, 10, key="k")
     order = severity_order(fooled[:k], losses[:k], *draws[:k].numpy().T)
     first_order: AttackResult = runs["first-order"][0]
     assert first_order.paths is not None and first_order.path_losses is not None
@@ -219,8 +219,7 @@ def _table(view: View, landscape: xr.Dataset, runs: dict[str, Any], k: int, draw
 def noise(view: View, landscape: xr.Dataset) -> None:
     """The ℓ∞ attack on the same picture, and its distances beside those of the worst rotation."""
     st.html(heading("Small noise, large turn: what does “small” mean?"))
-    epsilon = st.slider("ε, the most that a pixel may change, in steps of 1/255", 1, 32, 8, key="epsilon",
-                        bind="query-params")  # fmt: skip
+    epsilon = address.slider("ε, the most that a pixel may change, in steps of 1/255", 1, 32, 8, key="epsilon")
     label = label_of(landscape)
     place = st.empty()
     attack = Linf(epsilon=epsilon / 255)

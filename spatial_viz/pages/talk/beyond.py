@@ -19,8 +19,9 @@ from spatial_viz.geometry import warp
 from spatial_viz.grids import AXES, TransformGrid
 from spatial_viz.hunting import breaking_sample
 from spatial_viz.landscape import transform_words, worst_case
+from spatial_viz.pages.address import parameters as parameters_of_view
 from spatial_viz.pages.choosing import linked_pose, plain
-from spatial_viz.pages.taking import handout_button, left_out, link_parameters
+from spatial_viz.pages.taking import handout_button, left_out
 from spatial_viz.pages.talk.numbers import bars, results
 from spatial_viz.pages.talk.panes import Side, compared
 from spatial_viz.pages.talk.robust import ROBUST, STANDARD
@@ -281,8 +282,7 @@ def _code(link: str) -> None:
 
 def _parameters() -> dict[str, str]:
     """What a link says: picture, classifier, limits, pose and step, and not how large the lecture is shown."""
-    told = st.query_params.to_dict() | link_parameters() | {"step": st.session_state.get("step", "")}
-    return {name: value for name, value in told.items() if value and name != "full"}
+    return {name: str(value) for name, value in parameters_of_view().items() if name != "full"}
 
 
 STEPS = (
