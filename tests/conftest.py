@@ -120,9 +120,15 @@ def reference_pictures(shared: Path, reference_rows: list[dict[str, str]]) -> di
 
 
 @pytest.fixture(scope="session")
-def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def app_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The HOME of the running app, where it writes ``app.log``."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="session")
+def app(app_home: Path) -> Iterator[str]:
     """The address of a running app."""
-    with running_app(tmp_path_factory.mktemp("home")) as url:
+    with running_app(app_home) as url:
         yield url
 
 
