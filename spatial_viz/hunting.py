@@ -26,8 +26,9 @@ def breaking_sample(
     progress: Progress | None = None,
     besides: Tensor | None = None,
 ) -> Sample | None:
-    """Of the sample pictures of a data set that are right as they are, the one that a transform breaks worst: with the
-    highest loss among the first that were found. None where every one of them survives the whole grid.
+    """A sample picture of a data set that is right as it is and that a transform breaks. The search stops at the
+    extremes of the grid if they break any; of those found, it is the one with the highest loss at the first transform
+    that broke it. None where every one survives the whole grid.
 
     Parameters
     ----------

@@ -200,8 +200,8 @@ STEPS = (
             "**worst-of-10 training** draws ten random turns and shifts and learns from the one with the highest loss."
         ),
         note=(
-            "One picture, one training step. Draw a few times: which of the ten would the class have picked? With the "
-            "standard classifier of the sidebar the ten losses lie far apart, with the robust one they do not. In the "
+            "One picture, one training step. Draw a few times: which of the ten would the class have picked? Compare "
+            "how far apart the ten losses lie with the standard and with a robust classifier of the sidebar. In the "
             "figure, validation accuracy is that on pictures which training did not use; the training loss of the "
             "robust classifier is that of its worst pictures."
         ),
