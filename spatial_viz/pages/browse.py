@@ -162,8 +162,8 @@ def pictures(summary: Summary, key: Key) -> None:
             st.code(command, language="bash", wrap_lines=True)
         st.dataframe(_words_of(summary, chosen.loc[rows]), hide_index=True, key="wall-table")
         return
-    for remark in found.pictures.remarks:
-        st.caption(plain(remark))
+    if found.pictures.remarks:
+        st.caption(plain(f"The folder: {'; '.join(found.pictures.remarks)}."))
     wall_key = f"wall-{words}-{number}"
     wall(_tiles(key, tuple(rows), summary, found), wall_key, lambda: _open(summary, found, wall_key))
 
