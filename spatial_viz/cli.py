@@ -16,7 +16,14 @@ import typer
 
 from spatial_viz import lecture_commands
 from spatial_viz.errors import InvalidInput, SpatialVizError, SpatialVizWarning
-from spatial_viz.parsing import parse_epsilon, parse_granularity, parse_indices, path_option, print_json
+from spatial_viz.parsing import (
+    name_option,
+    parse_epsilon,
+    parse_granularity,
+    parse_indices,
+    path_option,
+    print_json,
+)
 from spatial_viz.training import commands
 
 # Torch takes seconds to import, so the commands import what they need: help and bad arguments answer at once.
@@ -159,7 +166,7 @@ def attack(
 def evaluate(
     classifier: Annotated[list[str], typer.Option(help="One or more, also separated by commas; see models.")],
     data: Annotated[
-        str, typer.Option(help="cifar10, mnist, imagenette, imagenet, or a folder with a folder per class.")
+        str, name_option("cifar10, mnist, imagenette, imagenet, or a folder with a folder per class.")
     ] = "cifar10",
     root: Annotated[Path | None, path_option("Where the data set lies. Default: data/DATA.")] = None,
     split: Annotated[str, typer.Option(help="test or train; of a folder, any that it has.")] = "test",

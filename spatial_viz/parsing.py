@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import codecs
+import errno
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -56,16 +58,33 @@ def parse_granularity(text: str) -> tuple[int, int, int]:
     return rotations, dxs, dys
 
 
-def parse_path(text: str | Path) -> Path:
-    """An empty one is a variable of the shell that was never set, not the folder where one is."""
-    if not str(text):
+def parse_name(text: str) -> str:
+    """A name that may be the path of a file or folder. An empty one is a variable of the shell that was never set, not
+    the folder where one is."""
+    if not text:
         raise typer.BadParameter("a path is needed; got an empty text")
-    return Path(text)
+    try:
+        os.lstat(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"a path is needed; got {text[:80]!r}, which is none ({error})") from error
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise typer.BadParameter(f"a path is needed; got {text[:80]!r}… (File name too long)") from error
+    return text
+
+
+def parse_path(text: str | Path) -> Path:
+    return Path(parse_name(str(text)))
 
 
 def path_option(help: str) -> Any:
     """An option of a command that takes a path."""
     return typer.Option(parser=parse_path, metavar="PATH", help=help)
+
+
+def name_option(help: str) -> Any:
+    """An option of a command that takes a name, or the path of a folder."""
+    return typer.Option(parser=parse_name, metavar="TEXT", help=help)
 
 
 def print_json(value: Any, indent: int | None = None) -> None:

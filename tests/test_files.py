@@ -374,6 +374,21 @@ def test_names_of_classifiers_of_any_length(
         assert code == 2 and err.startswith("error: ") and err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    "words",
+    [["evaluate", "--classifier", "x", "--data"], ["evaluate", "--classifier", "x", "--root"],
+     ["evaluate", "--classifier", "x", "--store"], ["train", "--recipe", "standard", "--data"],
+     ["train", "--recipe", "standard", "--initial"], ["publish"], ["sweep"], ["handout"]],
+    ids=" ".join,
+)  # fmt: skip
+def test_paths_that_are_none(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for place in ("x" * 3000, "a\0b", ""):
+        code, out, err = run([*words, place], monkeypatch, capsys)
+        assert code == 2 and not out and err.startswith("error: ") and err.count("\n") == 1
+
+
 @contextlib.contextmanager
 def small_disk(most: int) -> Iterator[None]:
     """No file may grow beyond ``most`` bytes."""

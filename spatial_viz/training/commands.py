@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from spatial_viz.parsing import parse_path, path_option, print_json
+from spatial_viz.parsing import name_option, parse_path, path_option, print_json
 from spatial_viz.training.recipes import RECIPES, TrainingPlan, data_name, find_recipe
 
 # Torch takes seconds to import, so the commands import what they need: help and bad arguments answer at once.
@@ -31,7 +31,7 @@ def resumable(place: Path, leads: bool = True) -> Iterator[None]:
 def train(
     recipe: Annotated[str, typer.Option(help=", ".join(RECIPES))],
     data: Annotated[
-        str, typer.Option(help="cifar10, mnist, or a folder with a folder per class, or with train/ (and val/, test/).")
+        str, name_option("cifar10, mnist, or a folder with a folder per class, or with train/ (and val/, test/).")
     ] = TrainingPlan.data,
     root: Annotated[Path | None, path_option("Where a data set lies. Default: data/DATA.")] = None,
     download: Annotated[bool, typer.Option("--download", help="Fetch the data set where it is missing.")] = False,
