@@ -79,8 +79,9 @@ def heatmap(
     """Loss or margin over two axes; every computed cell is one block of colour. Positive rotation lies left, as it
     turns, and positive shifts right and down, as they move.
 
-    Reads landscapes of transforms, and planes of noise (``adversarial`` × ``random``, `spatial_viz.noise`). The quantity
-    ``share`` is that of the votes for the true class, in landscapes that have it (`spatial_viz.defences.vote_shares`).
+    Reads landscapes of transforms, and planes of noise (``adversarial`` × ``random``, `spatial_viz.noise`), of which it
+    marks the picture of the attack instead of the worst case. The quantity ``share`` is that of the votes for the true
+    class, in landscapes that have it (`spatial_viz.defences.vote_shares`).
 
     Parameters
     ----------

@@ -70,13 +70,13 @@ def reachable(url: str, listens_on: str | None, own: str | None) -> str | None:
     return urlunsplit(parts._replace(netloc=f"[{host}]{port}" if ":" in host else f"{host}{port}"))
 
 
-def with_parameters(url: str, parameters: Mapping[str, str]) -> str:
+def with_parameters(url: str, parameters: Mapping[str, str | list[str]]) -> str:
     """The address with query parameters in the place of any that it has, in the order given.
 
     >>> with_parameters("http://localhost:8501/lecture?step=2", {"picture": "cifar10/6", "step": "16"})
     'http://localhost:8501/lecture?picture=cifar10%2F6&step=16'
     """
-    return urlunsplit(urlsplit(url)._replace(query=urlencode(parameters), fragment=""))
+    return urlunsplit(urlsplit(url)._replace(query=urlencode(parameters, doseq=True), fragment=""))
 
 
 def qr_code(text: str) -> str:

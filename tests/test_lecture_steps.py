@@ -21,6 +21,7 @@ from spatial_viz.defences import MajorityVote
 from spatial_viz.geometry import warp
 from spatial_viz.grids import TransformGrid
 from spatial_viz.memory import Memory
+from spatial_viz.pages import address
 from spatial_viz.pages.choosing import View
 from spatial_viz.pages.talk import beyond, noise, numbers, robust, searching
 from spatial_viz.pages.talk import step as talk_step
@@ -406,6 +407,12 @@ def reached_at(monkeypatch: pytest.MonkeyPatch, listens_on: str, url: str = LECT
     monkeypatch.setattr(beyond, "own_address", lambda: "192.168.1.20")
 
 
+def said(parameters: dict[str, str | list[str]]) -> address.Address:
+    """An address that says these."""
+    told = {name: [value] if isinstance(value, str) else value for name, value in parameters.items()}
+    return address.Address(linked=told, shown=dict.fromkeys(parameters))
+
+
 def test_on_localhost_only_nothing_of_a_link_is_projected(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
     reached_at(monkeypatch, "localhost")
     page = open_step("What to take home", talk, picture="cifar10/6", source="Upload")
@@ -420,10 +427,16 @@ def test_on_localhost_only_nothing_of_a_link_is_projected(talk: Talk, monkeypatc
 def test_shared_it_shows_the_code_of_a_link_that_students_reach(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
     reached_at(monkeypatch, "0.0.0.0")
     chosen = {"picture": "cifar10/6", "classifier": "cifar10/standard", "pose": "12,1,-1", "step": "16", "full": "1"}
-    page = open_step("What to take home", talk, **chosen)
+    page = open_step("What to take home", talk, address=said(chosen | {"pictures": ["a", "b"]}))
     link = page.code[0].value
     assert link.startswith("http://192.168.1.20:8501/lecture?") and not page.info
-    for part in ("picture=cifar10%2F6", "classifier=cifar10%2Fstandard", "pose=12%2C1%2C-1", "step=16"):
+    for part in (
+        "pictures=a&pictures=b",
+        "picture=cifar10%2F6",
+        "classifier=cifar10%2Fstandard",
+        "pose=12%2C1%2C-1",
+        "step=16",
+    ):
         assert part in link
     assert "full" not in link
     shown = rows(page)
@@ -434,7 +447,7 @@ def test_shared_it_shows_the_code_of_a_link_that_students_reach(talk: Talk, monk
 
 def test_an_uploaded_picture_stays_here(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
     reached_at(monkeypatch, "0.0.0.0")
-    page = open_step("What to take home", talk, source="Upload", step="16")
+    page = open_step("What to take home", talk, source="Upload", address=said({"source": "Upload", "step": "16"}))
     assert "Your picture is not part of the link" in page.caption[0].value and "source=Upload" in page.code[0].value
 
 

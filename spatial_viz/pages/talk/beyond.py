@@ -280,9 +280,9 @@ def _code(link: str) -> None:
     st.code(link, language=None, wrap_lines=True)
 
 
-def _parameters() -> dict[str, str]:
+def _parameters() -> dict[str, str | list[str]]:
     """What a link says: picture, classifier, limits, pose and step, and not how large the lecture is shown."""
-    return {name: str(value) for name, value in parameters_of_view().items() if name != "full"}
+    return {name: value for name, value in parameters_of_view().items() if name != "full"}
 
 
 STEPS = (

@@ -212,11 +212,11 @@ def _first_order(talk: Talk) -> None:
         if not starts:
             st.markdown("Click the map, or call out a start.")
             return
+        passes = sum(int(each.passes) + int(each.backward_passes) for each in found)
+        st.markdown(reached_words(losses, float(landscape["loss"].max()), passes))
         figure = attack_figures.starts_figure(landscape, losses, talk.theme)
         chart(talk, figure, "reached", alt="The highest loss on the way from each start, beside the grid's worst case.",
               height=round(0.62 * talk.height))  # fmt: skip
-        passes = sum(int(each.passes) + int(each.backward_passes) for each in found)
-        st.markdown(reached_words(losses, float(landscape["loss"].max()), passes))
 
 
 def reached_words(losses: np.ndarray, highest: float, passes: int) -> str:
