@@ -40,7 +40,7 @@ HALO, WHITE = "rgba(0,0,0,0.8)", "#ffffff"
 
 PALETTE: dict[str, dict[str, str]] = {
     "light": {"text": "#262730", "muted": "#5d5f6b", "grid": "#dcdde1", "page": "#ffffff"},
-    "dark": {"text": "#fafafa", "muted": "#a9aebb", "grid": "#383c46", "page": "#0e1117"},
+    "dark": {"text": "#fafafa", "muted": "#a9aebb", "grid": "#383c46", "page": "#121316"},
 }
 ORDER = ("rotation", "dx", "dy")  # as a reader names them; DIMS is the order of the arrays
 HOVER = "%{text}<extra></extra>"

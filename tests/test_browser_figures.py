@@ -71,9 +71,12 @@ class Plot:
         return pixels(self.page, self.node.evaluate(AREA))
 
     def seen(self) -> float:
-        """The share of them that is not the background of the page."""
+        """The share of them that is not background: of the plot where it has one of its own, else of the page."""
         box = self.node.bounding_box()
         background = pixels(self.page, {"x": box["x"] + 1, "y": box["y"] + 1, "width": 2, "height": 2})[0, 0]
+        own = str(self.node.evaluate("(node) => node._fullLayout.plot_bgcolor"))
+        if own.startswith("#"):
+            background = np.array(list(bytes.fromhex(own[1:])))
         return float((abs(self.inside() - background).max(-1) > 3).mean())
 
     def colours(self) -> int:
@@ -329,10 +332,12 @@ def test_a_walk_over_all_pages_leaves_no_trace_in_the_log(app: str, app_home: Pa
         for place in ("", "attack", "compare", "results", "browse"):
             settled(page, f"{app}/{place}?{QUICK}")
         settled(page, f"{app}/?step=1&{QUICK}")
+        page.locator('.sv-lecture-screen[data-known="true"]').wait_for()
         for number in range(2, len(STEPS) + 1):
             page.keyboard.press("PageDown")
             page.locator(f".st-key-lecture-step-{number}").wait_for()
             page.wait_for_function(DONE, timeout=PATIENCE)
+            page.locator('.sv-lecture-screen[data-known="true"]').wait_for()
     written = log.read_text()[before:]
     for trace in ("Traceback", "Stack (most recent call last)", "alt", "Error"):
         assert trace not in written, written[-3000:]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import tomllib
+
 import plotly.graph_objects as go
 import pytest
 
-from spatial_viz.figure_style import enlarged, template
+from benchmarks.app import ROOT
+from spatial_viz.figure_style import PALETTE, enlarged, template
 
 
 def test_type_and_the_space_that_holds_it_grow_together() -> None:
@@ -28,3 +31,9 @@ def test_type_and_the_space_that_holds_it_grow_together() -> None:
 def test_axes_in_three_dimensions_grow_less() -> None:
     figure = go.Figure(go.Surface(z=[[1, 2], [3, 4]]), {"scene": {"xaxis": {"tickfont": {"size": 12}}}})
     assert 12 < enlarged(figure, 2).layout.scene.xaxis.tickfont.size < 18
+
+
+@pytest.mark.parametrize("theme", PALETTE)
+def test_figures_have_the_background_of_the_app(theme: str) -> None:
+    settings = tomllib.loads((ROOT / ".streamlit" / "config.toml").read_text())
+    assert PALETTE[theme]["page"] == settings["theme"][theme]["backgroundColor"]
