@@ -25,7 +25,7 @@ CALLS = {
     "sys.setrecursionlimit", "sys.settrace", "sys.setprofile", "threading.settrace",
     "contextlib.redirect_stdout", "contextlib.redirect_stderr", "contextlib.chdir", "redirect_stdout",
     "redirect_stderr", "logging.disable", "logging.basicConfig", "gc.disable", "gc.freeze",
-    "matplotlib.use", "matplotlib.rc_context", "rc_context", "plt.figure", "plt.subplots", "plt.switch_backend", "pyplot.figure",
+    "matplotlib.use", "matplotlib.rc_context", "rc_context", "plt.figure", "plt.subplots", "pyplot.figure",
     # These trace, and patch modules while they do.
     "torch.jit.trace", "torch.jit.script", "torch.export.export", "torch.fx.symbolic_trace", "fx.symbolic_trace",
     "symbolic_trace", "torch.compile", "torch.onnx.export",
