@@ -14,7 +14,10 @@ from spatial_viz.samples import CLASS_NAMES, class_names, find_sample, load_samp
 
 @pytest.mark.parametrize(
     ("which", "inner"),
-    [(images, ["spatial_viz.errors"]), (module, ["spatial_viz.errors", "spatial_viz.images"])],
+    [
+        (images, ["spatial_viz.errors", "spatial_viz.parsing"]),
+        (module, ["spatial_viz.errors", "spatial_viz.images", "spatial_viz.parsing"]),
+    ],
 )
 def test_importing_the_modules_imports_neither_torchvision_nor_foolbox(which, inner):
     tree = ast.parse(Path(which.__file__).read_text(encoding="utf-8"))
