@@ -172,14 +172,10 @@ def test_published_weights_can_be_asked_about_the_mirror_image_too(
     with monkeypatch.context() as patch:
         patch.setattr(publish, "evaluate", lambda *_, **__: pytest.fail("it measures first"))
         code, out, err = run_command(["publish", str(other), "--root", str(root)], monkeypatch, capsys)
-    assert (
-        code == 2
-        and not out
-        and err
-        == (
-            "error: cifar10/augment-30 is published with other weights; with --replace these take their place, and what "
-            "goes is cifar10/augment-30 and cifar10/augment-30-mirror\n"
-        )
+    assert code == 2 and not out
+    assert err.splitlines()[-1] == (
+        "error: cifar10/augment-30 is published with other weights; with --replace these take their place, and what "
+        "goes is cifar10/augment-30 and cifar10/augment-30-mirror"
     )
     assert {path.name: path.read_bytes() for path in shipped.iterdir()} == before
     command = ["publish", str(other), "--root", str(root), "--pictures", "10", "--replace"]
@@ -188,8 +184,6 @@ def test_published_weights_can_be_asked_about_the_mirror_image_too(
     assert err.endswith("with their earlier weights went cifar10/augment-30 and cifar10/augment-30-mirror\n")
     (now,) = manifest()  # the weights of the one with a mirror are gone
     assert now["name"] == card["name"] and now["sha256"] == checksum(other / "weights.safetensors") != card["sha256"]
-    assert publish.publish(other, root, pictures=10, mirror=True)["name"] == mirror["name"]
-    assert len(manifest()) == 2 and publish.publish(other, root, pictures=10) == now  # the same weights take no one's
 
 
 def test_another_publication_meanwhile_is_not_replaced(
@@ -197,19 +191,17 @@ def test_another_publication_meanwhile_is_not_replaced(
 ) -> None:
     root, run = trained(monkeypatch, tmp_path, test=2, validation=0, epochs=1)
 
+    own = {"name": "cifar10/augment-30", "file": "cifar10-augment-30.safetensors", "sha256": "0" * 64}
+    other = SHIPPED[0] | own
+
     def meanwhile(*arguments: Any, **chosen: Any) -> Any:
-        report = evaluate(*arguments, **chosen)
-        if not (shipped / "manifest.json").is_file():
-            monkeypatch.setattr(publish, "evaluate", evaluate)
-            card = publish.publish(run, root, pictures=10)
-            other = {"schema": 1, "models": [card | {"sha256": "0" * 64}]}
-            (shipped / "manifest.json").write_text(json.dumps(other))
-        return report
+        (shipped / "manifest.json").write_text(json.dumps({"schema": 1, "models": [other]}))
+        return evaluate(*arguments, **chosen)
 
     monkeypatch.setattr(publish, "evaluate", meanwhile)
     with pytest.raises(InvalidInput, match=r"with --replace these take their place, and what goes is cifar10/augment"):
         publish.publish(run, root, pictures=10)
-    assert manifest()[0]["sha256"] == "0" * 64
+    assert manifest() == (other,) and not list(shipped.glob("*.safetensors"))
 
 
 def test_a_folder_that_cannot_be_written_is_refused_before_measuring(
