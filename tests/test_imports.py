@@ -14,7 +14,7 @@ PACKAGE = ROOT / "spatial_viz"
 # A module imports only what stands above it.
 ORDER = """
     version errors parsing files sharing memory intervals geometry grids images samples datasets networks
-    fingerprint outputs classifiers
+    fingerprint outputs cards classifiers
     training.recipes losses bounds landscape devices accelerate runner sweeps
     queries attacks
     defences noise cache refining captions figure_style slices surfaces side_by_side figures attack_figures
