@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
@@ -113,7 +113,9 @@ def write(key: str) -> None:
 def asked_from() -> str:
     """The browser's address when it asked for this run; "" where that is not known."""
     context = get_script_run_ctx()
-    return "" if context is None or context.context_info is None else str(context.context_info.url)
+    if context is None or context.context_info is None:
+        return ""
+    return urlunsplit(urlsplit(context.context_info.url)._replace(query=context.query_string))
 
 
 def switch_to(page: Any) -> None:
