@@ -13,7 +13,7 @@ from PIL import Image
 from spatial_viz.samples import samples
 
 pytestmark = pytest.mark.browser
-PATIENCE = 30_000  # milliseconds; the machine may be busy with other tests
+PATIENCE = 120_000  # milliseconds; the machine may be busy with other tests
 
 
 @dataclass

@@ -95,7 +95,7 @@ class _Places:
         """Controls for a place that is called out, and for one drawn at random."""
         grid, full = talk.view.grid, len(st.session_state[self.name]) >= self.most
         with st.container(horizontal=True, vertical_alignment="bottom"):
-            rotation = st.number_input("rotation, °", -grid.rotation, grid.rotation, 0.0, 1.0, "%g", width=150,
+            rotation = st.number_input("rotation left, °", -grid.rotation, grid.rotation, 0.0, 1.0, "%g", width=150,
                                        key=f"{self.name}-rotation")  # fmt: skip
             dx = st.number_input("shift right, px", -grid.dx, grid.dx, 0.0, 0.5, "%g", width=150,
                                  key=f"{self.name}-dx")  # fmt: skip
