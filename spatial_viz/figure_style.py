@@ -211,7 +211,7 @@ def is_noise(landscape: xr.Dataset) -> bool:
 
 
 def as_spatial(landscape: xr.Dataset) -> xr.Dataset:
-    """A plane of noise under the names that figures know, adversarial as dx and random as dy; anything else as it is."""
+    """A plane of noise under the names that figures know, adversarial as dx, random as dy; anything else as it is."""
     if not is_noise(landscape) or "adversarial" not in landscape.dims:
         return landscape
     renamed = landscape.rename(adversarial="dx", random="dy")
