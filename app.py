@@ -41,7 +41,9 @@ elif not page.url_path and "step" in st.query_params:  # a link to a step needs 
 if page.url_path != "lecture":
     st.session_state.pop("warming", None)  # nobody needs the next step now
 said = st.empty()
-if page.url_path not in ("results", "browse"):  # these are about no one picture
+if page.url_path in ("results", "browse"):  # these are about no one picture
+    choosing.hide_sidebar()
+else:
     st.session_state["view"] = opening.opened(choosing.choose())
 page.run()
 if faults := address.finish([each.url_path for each in pages]):

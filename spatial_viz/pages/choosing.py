@@ -69,6 +69,15 @@ def choose() -> View | None:
     return View(classifier, image, label, grid, padding, title)
 
 
+def hide_sidebar() -> None:
+    """On a page without a choice: Streamlit leaves an empty sidebar where the page before had one. On a narrow screen
+    it stays, since the way to the other pages is in it.
+    """
+    empty = "[data-testid='stApp']:not(:has([data-testid='stSidebarNav']))"
+    parts = "[data-testid='stSidebar'], [data-testid='stExpandSidebarButton']"
+    st.html(f"<style>{empty} :is({parts}) {{ display: none }}</style>")
+
+
 def _choose_classifier() -> tuple[Classifier, str]:
     """The classifier and the data set whose pictures it knows."""
     entries = {entry.name: entry for entry in catalogue()}
