@@ -17,13 +17,13 @@ ORDER = """
     fingerprint outputs cards classifiers
     training.recipes losses bounds landscape devices accelerate runner sweeps
     queries attacks
-    defences noise cache refining captions figure_style slices surfaces side_by_side figures attack_figures
+    defences noise cache refining captions figure_style slices drawing surfaces side_by_side figures attack_figures
     compare_figures
     evaluation.plan evaluation.pictures evaluation.ballots evaluation.exact evaluation.shards evaluation.work
     evaluation.store evaluation.report evaluation.cluster evaluation.run
     evaluation.summary evaluation.published evaluation.milestones evaluation.finding result_figures browse_figures
     norms search_figures lecture_figures hunting
-    drawing frames animation sheets handout explorer.payload explorer.sources exports demo
+    frames animation sheets handout explorer.payload explorer.sources exports demo
     lecture_commands training_figures
     training.disk training.metrics training.hardware training.data training.adversaries
     training.distributed training.checkpoints training.steps training.loop training.history training.publish
