@@ -414,5 +414,9 @@ def test_a_click_in_the_browser(browser: Any, monkeypatch: pytest.MonkeyPatch, t
         tile.press("Enter")
         page.locator(".sv-explorer").wait_for(timeout=60_000)
         page.get_by_text(f"Shown: {true_class} (cifar10/test/").wait_for(timeout=60_000)
-        assert "picture=cifar10%2Ftest%2F" in page.url and "classifier=cifar10%2Fstandard" in page.url
+        page.wait_for_url("**/?picture=cifar10%2Ftest%2F*pose=*", timeout=60_000)
+        assert "classifier=" not in page.url, "the usual one"
+        page.go_back()
+        tile.wait_for(timeout=60_000)
+        assert page.evaluate("window.location.pathname") == "/browse", "one step back"
         page.close()

@@ -171,6 +171,7 @@ def test_pictures_and_the_link_in_the_browser(app: str, browser: Any, tmp_path: 
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.goto(f"{app}/?picture=cifar10%2F4&rotation=24&granularity=11,3,3")
+    page.locator(".st-key-surface").scroll_into_view_if_needed()  # drawn where it is seen
     chart = page.locator(".st-key-surface .js-plotly-plot")
     chart.wait_for()
     with page.expect_download() as download:
@@ -185,6 +186,7 @@ def test_pictures_and_the_link_in_the_browser(app: str, browser: Any, tmp_path: 
     page.get_by_role("button", name="Copy link").click()
     page.get_by_text("Copied.").wait_for()
     link = page.evaluate("navigator.clipboard.readText()")
+    assert link == page.url
     assert "picture=cifar10%2F4" in link and "rotation=24" in link and "padding" not in link
     with page.expect_download() as download:
         page.get_by_role("button", name="Page that works offline").click()
