@@ -79,7 +79,7 @@ def keeping(name: str, figures: Mapping[str, str], left_out: str, key: str) -> N
 
 def address_bar(data: dict[str, Any], key: str) -> None:
     """Nothing to see: bring the browser's address to what ``data`` says, see ``address.js``."""
-    st.html("<style>[class*='st-key-address-place'] { display: none }</style>")
+    st.html("<style>:has(> [class*='st-key-address-place']) { display: none }</style>")  # its parent has the gap
     with st.container(key=f"address-place-{key}"):
         _address_bar()(key=key, data=data)
 
