@@ -12,15 +12,14 @@ import copy
 import itertools
 import logging
 import threading
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from spatial_viz.classifiers import Classifier, evaluated, normalise, weight_type
-from spatial_viz.errors import InvalidInput
+from spatial_viz.errors import InvalidInput, warn
 from spatial_viz.networks import fold_batch_norm
 from spatial_viz.outputs import OutputContract, are_probabilities
 
@@ -52,7 +51,7 @@ class Prepared:
     def ask(self, network: nn.Module, images: Tensor) -> Tensor:
         """N×K float32 logits of N×C×H×W normalised images."""
         images = images.to(self.dtype).contiguous(memory_format=self.layout)
-        with contextlib.nullcontext() if self.copied else _ONE_AT_A_TIME:
+        with contextlib.nullcontext() if self.copied else _in_evaluation(network):
             return self.contract.read(network(images), len(images), self.name)
 
     def cast(self, dtype: torch.dtype) -> Prepared:
@@ -61,9 +60,21 @@ class Prepared:
         return replace(self, network=network, dtype=dtype)
 
     def thread_copy(self) -> nn.Module:
-        """A copy with the same weights: a module may keep notes of its own while it runs."""
-        shared = {id(tensor): tensor for tensor in (*self.network.parameters(), *self.network.buffers())}
-        return copy.deepcopy(self.network, shared)
+        """A copy with the same weights: a module may keep notes of its own while it runs, in buffers, too."""
+        return copy.deepcopy(self.network, {id(weight): weight for weight in self.network.parameters()})
+
+
+@contextlib.contextmanager
+def _in_evaluation(network: nn.Module) -> Iterator[None]:
+    """The caller's own module, for one thread alone, in evaluation mode; afterwards in the mode in which it was."""
+    with _ONE_AT_A_TIME:
+        training = [module for module in network.modules() if module.training]
+        evaluated(network)
+        try:
+            yield
+        finally:
+            for module in training:
+                module.training = True
 
 
 def prepare(classifier: Classifier, device: torch.device) -> Prepared:
@@ -83,15 +94,17 @@ def prepare(classifier: Classifier, device: torch.device) -> Prepared:
         raise
     except Exception as error:  # the caller's code may raise anything; asked about a picture, the runner says what
         _log.info("%s was not accelerated: it raised %r on noise", classifier.name, error)
+        with contextlib.suppress(Exception):  # perhaps it takes one image at a time
+            _truth(plain, images[-1:])
+            plain.alone = True
         return plain
     if not truth.isfinite().all():
         return plain  # whoever asks it will see
     _check_steady(plain, images, truth)
-    if are_probabilities(truth):
-        warnings.warn(
+    if are_probabilities(truth[:, 1:] if plain.contract.binary else truth):
+        warn(
             f"{classifier.name} seems to return probabilities, which are not logits: losses and gradients would be "
-            "wrong. Leave its softmax out, or return their logarithms",
-            stacklevel=2,
+            "wrong. Leave its softmax or sigmoid out"
         )
     return _fastest(plain, images, truth) if plain.copied else plain
 
@@ -106,7 +119,7 @@ def _plain(classifier: Classifier, device: torch.device) -> Prepared:
         plain.thread_copy()
     except Exception as error:  # locks, sessions and weights that are computed cannot be copied
         _log.info("%s was not accelerated: it cannot be copied (%r)", classifier.name, error)
-        plain.network, plain.copied = evaluated(classifier.network), False
+        plain.network, plain.copied = classifier.network, False
     return plain
 
 
@@ -160,14 +173,15 @@ def _fastest(plain: Prepared, images: Tensor, truth: Tensor) -> Prepared:
         except Exception as error:
             _log.info("%s: %s, %s left out: %r", plain.name, fold.__name__, layout, error)
             continue
-        if _agree(plain, answer, truth):
+        if _agree(plain, answer, truth, least=0):
             return form
         _log.info("%s: %s, %s left out: it differs", plain.name, fold.__name__, layout)
     return plain
 
 
-def _agree(plain: Prepared, answer: Tensor, truth: Tensor, share: float | None = None) -> bool:
-    scale = max(0.1, float(truth.abs().max()))  # logits near zero agree with anything else
+def _agree(plain: Prepared, answer: Tensor, truth: Tensor, share: float | None = None, least: float = 0.1) -> bool:
+    """Whether two answers differ by rounding alone, of logits of the size ``least`` or more."""
+    scale = max(least, float(truth.abs().max()))
     return _apart(answer, truth) <= (share or ROUNDING.get(plain.dtype, COARSE)) * scale
 
 

@@ -15,7 +15,7 @@ import platformdirs
 import xarray as xr
 from torch import Tensor
 
-from spatial_viz.classifiers import Classifier
+from spatial_viz.classifiers import Classifier, is_known
 from spatial_viz.errors import SpatialVizError
 from spatial_viz.files import checksum_path, intact, replace
 from spatial_viz.landscape import DIMS, SCHEMA, card_of, load, to_bytes
@@ -83,6 +83,8 @@ def remember(
 ) -> None:
     """Keep a landscape under the question that it answers; a cache that cannot be written is no reason to fail."""
     card = card_of(landscape)
+    if not is_known(card["classifier_hash"]):
+        return
     path = _path(classifier, card["classifier_hash"], card["margin_error"], image, label, axes, card["padding"])
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from spatial_viz import images as pictures
 from spatial_viz.cards import read_cards
 from spatial_viz.errors import CorruptFile, InvalidInput, MissingFile, did_you_mean
-from spatial_viz.fingerprint import Fingerprint
+from spatial_viz.fingerprint import BOOKKEEPING, Fingerprint, known
 from spatial_viz.networks import MirrorAverage, build_network, load_weights
 from spatial_viz.outputs import OutputContract
 from spatial_viz.parsing import readable
@@ -40,6 +40,13 @@ DESCRIPTION, WEIGHTS = "classifier.json", "weights.safetensors"
 
 HASH_VERSION = 2
 """Before every `Classifier.hash`; 1, which wrote no number, left out lists, functions and the preprocessing."""
+UNKNOWN = "unknown"
+"""In the place of the version where something cannot be hashed."""
+
+
+def is_known(stored: str) -> bool:
+    """Whether a hash is of a classifier all of which could be hashed."""
+    return not stored.startswith(UNKNOWN)
 
 
 class Classifier:
@@ -98,6 +105,8 @@ class Classifier:
             raise InvalidInput(f"binary=True is for two classes; got {len(class_names)} names")
         if len(input_size) != 2 or min(input_size) < 1:
             raise InvalidInput(f"input_size must be (height, width) in pixels; got {input_size!r}")
+        if interpolation not in ("bilinear", "bicubic"):
+            raise InvalidInput(f"interpolation must be bilinear or bicubic; got {interpolation!r}")
         if not callable(network):
             raise InvalidInput(f"a network is a torch.nn.Module or a function; got {type(network).__name__}")
         self.network = evaluated(network if isinstance(network, nn.Module) else Function(network))
@@ -227,12 +236,15 @@ class Classifier:
         mark.add(self.network)
         if mark.unknown:
             mark.add(self._nonce)
-        return f"{HASH_VERSION}-{mark.hexdigest()}", tuple(mark.unknown)
+        return f"{UNKNOWN if mark.unknown else HASH_VERSION}-{mark.hexdigest()}", tuple(mark.unknown)
 
     @property
     def first_hash(self) -> str | None:
-        """The hash of versions up to 0.3; None where it would leave something out: a resize, an interpolation."""
+        """The hash of versions up to 0.3; None where it would leave something out: a resize, an interpolation, or what
+        modules of one's own hold that is no number and no text."""
         if (self.resize, self.interpolation, self.contract.binary) != (None, "bilinear", False):
+            return None
+        if not all(map(_was_hashed, self.network.modules())):
             return None
         digest = hashlib.sha256(repr((self.mean, self.std, self.input_size, self.class_names)).encode())
         for name, module in self.network.named_modules():
@@ -271,6 +283,14 @@ class Function(nn.Module):
         return self.function(images)
 
 
+def _was_hashed(module: nn.Module) -> bool:
+    """Whether versions up to 0.3 hashed all of a module but what torch's own layers make of their settings."""
+    if isinstance(module, Function) or module._forward_hooks or module._forward_pre_hooks:
+        return False
+    held = [value for name, value in vars(module).items() if name not in BOOKKEEPING]
+    return known(type(module)) or all(isinstance(value, int | float | str | None) for value in held)
+
+
 def evaluated(network: nn.Module) -> nn.Module:
     """The network, put into evaluation mode; exported programs have no other."""
     with contextlib.suppress(NotImplementedError):
@@ -285,6 +305,8 @@ def weight_type(network: nn.Module) -> torch.dtype:
 
 def _names(names: Sequence[str] | Mapping[int, str]) -> tuple[str, ...]:
     """Class names in the order of the outputs; a mapping's in that of its keys."""
+    if not isinstance(names, Mapping | Iterable):
+        raise InvalidInput(f"class names are a list, or a mapping from indices to names; got {names!r}")
     if not isinstance(names, Mapping):
         return tuple(str(name) for name in names)
     try:

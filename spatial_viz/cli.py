@@ -72,11 +72,12 @@ def sweep(
     """Sweep one picture over the grid and report its worst case."""
     from spatial_viz import cache, landscape, sweeps
     from spatial_viz.animation import check_ending, save_animation
-    from spatial_viz.files import check_writable
+    from spatial_viz.files import check_apart, check_writable
     from spatial_viz.frames import draw_way
     from spatial_viz.runner import warm_up
     from spatial_viz.samples import called
 
+    check_apart((out, figure, animation), None if picture.startswith("sample:") else Path(picture))
     for path in (out, figure, animation):
         if path is not None:
             check_writable(path)

@@ -129,6 +129,8 @@ class _Walk:
                         links.append((label, entry.path))
                     else:
                         waiting.append(entry.path)
+                elif entry.is_symlink() and not os.path.exists(entry.path):
+                    left["dangling", ""] += 1
                 elif is_picture and not hidden:
                     self.found[label].append((folder, entry.name))
                 elif is_picture:
@@ -149,6 +151,8 @@ class _Walk:
         words += [_count(left[kind, ""], kind) for kind in ("hidden picture", "hidden folder") if left[kind, ""]]
         if left["link", ""]:
             words.append(f"{_count(left['link', ''], 'link')} to folders that are there already")
+        if left["dangling", ""]:
+            words.append(f"{_count(left['dangling', ''], 'link')} to nothing")
         if left["closed", ""]:
             words.append(f"{_count(left['closed', ''], 'folder')} that cannot be opened")
         return words

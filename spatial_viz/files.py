@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from spatial_viz.errors import InvalidInput
@@ -133,11 +133,27 @@ def _partial(path: Path) -> Path:
     return path.with_name(f"{name}.{uuid.uuid4().hex}.partial")
 
 
+def check_apart(paths: Iterable[Path | None], source: Path | None = None) -> None:
+    """Refuse outputs that would replace one another, or what they are made of.
+
+    Raises
+    ------
+    InvalidInput: two of them lead to one file, or one leads to ``source``.
+    """
+    seen = {_real(source): source} if source is not None else {}
+    for path in paths:
+        if path is not None and seen.setdefault(_real(path), path) is not path:
+            what = "the picture itself" if seen[_real(path)] is source else f"also {seen[_real(path)]}"
+            raise InvalidInput(f"cannot write {path}: it is {what}, which would be lost; choose another place")
+
+
 def _refuse_other_than_file(place: Path, path: Path) -> None:
     if place.is_dir():
         raise InvalidInput(f"cannot write {path}: it is a folder; name a file in it")
     if os.path.lexists(place) and not place.is_file():
         raise InvalidInput(f"cannot write {path}: it is no regular file, and would be lost; choose another place")
+    if place.is_file() and not place.stat().st_mode & 0o222:
+        raise InvalidInput(f"cannot write {path}: it is read-only; choose another place")
 
 
 def _unwritable(path: Path, error: OSError) -> InvalidInput:

@@ -7,10 +7,12 @@ named in `Fingerprint.unknown`: of such a network nothing may be stored under it
 from __future__ import annotations
 
 import contextlib
+import copyreg
 import dis
 import functools
 import hashlib
 import io
+import itertools
 import sys
 import types
 import zipfile
@@ -22,9 +24,11 @@ import torch
 from torch import Tensor, nn
 
 KNOWN = {"torch", "torchvision", "timm", "transformers", "spatial_viz", "numpy", *sys.stdlib_module_names}
-"""Packages whose classes and functions are told apart by name; of all others the code counts, too."""
+"""Packages whose classes and functions are told apart by name, as those of anything installed are; of what is one's own
+the code counts, too."""
+_LONGEST = 80  # characters of a path that is named
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks")
-_BOOKKEEPING = frozenset(vars(nn.Module()))
+BOOKKEEPING = frozenset(vars(nn.Module()))
 """What torch itself keeps in every module; weights, children and hooks among it are read on their own."""
 _UNTOLD = ("__dict__", "__weakref__", "__doc__", "__module__", "__qualname__", "__annotations__", "__firstlineno__",
            "__slots__", "_abc_impl")  # fmt: skip
@@ -51,7 +55,14 @@ class Fingerprint:
             self._put("again", str(self._seen[id(value)][0]).encode())
         else:
             self._seen[id(value)] = (len(self._seen), value)
-            self._describe(value, path)
+            try:
+                self._describe(value, path)
+            except RecursionError:  # a long chain of objects
+                self._give_up(path)
+
+    def _give_up(self, path: str) -> None:
+        if not self.unknown or self.unknown[-1] != path[:_LONGEST]:
+            self.unknown.append(path[:_LONGEST])
 
     def _put(self, kind: str, content: bytes) -> None:
         self._digest.update(f"{kind} {len(content)}:".encode())
@@ -79,8 +90,14 @@ class Fingerprint:
             self.add(value.func, path)
         elif isinstance(value, property):
             self._all((value.fget, value.fset), path)
-        elif isinstance(value, types.ModuleType | types.BuiltinFunctionType):
-            self._put("name", f"{getattr(value, '__module__', '')} {value.__name__}".encode())
+        elif isinstance(value, types.ModuleType):
+            self._put("name", value.__name__.encode())
+        elif isinstance(value, types.BuiltinFunctionType):
+            self._put("name", f"{value.__module__} {value.__qualname__}".encode())
+            if not isinstance(value.__self__, types.ModuleType):  # a method of some object
+                self.add(value.__self__, path)
+        elif hasattr(value, "cache_info") and hasattr(value, "__wrapped__"):
+            self.add(value.__wrapped__, path)
         elif isinstance(value, set | frozenset):
             self._all(sorted(value, key=repr), path)
         elif isinstance(value, Mapping):
@@ -104,12 +121,20 @@ class Fingerprint:
     def _tensor(self, value: Tensor, path: str) -> None:
         try:
             self._put("tensor", f"{tuple(value.shape)} {value.dtype}".encode())
+            if value.layout == torch.sparse_coo:
+                value = value.coalesce()
+                self._all((value.indices(), value.values()), path)
+                return
             if value.is_quantized:
-                self._put("scale", repr(value.dequantize().flatten()[:1]).encode())
+                self.add(str(value.qscheme()), path)
+                each = value.qscheme() in (torch.per_tensor_affine, torch.per_tensor_symmetric)
+                self._all((value.q_scale(), value.q_zero_point()) if each else
+                          (value.q_per_channel_scales(), value.q_per_channel_zero_points(), value.q_per_channel_axis()),
+                          path)  # fmt: skip
                 value = value.int_repr()
             flat = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
         except (RuntimeError, ValueError, NotImplementedError):  # not materialised, sparse, …
-            self.unknown.append(path)
+            self._give_up(path)
         else:
             self._digest.update(flat.numpy().data)
 
@@ -119,9 +144,9 @@ class Fingerprint:
             return
         self.add(type(module), path)
         state = dict(vars(module))
-        held = {name: value for name, value in state.items() if name not in _BOOKKEEPING}
+        held = {name: value for name, value in state.items() if name not in BOOKKEEPING}
         if isinstance(module, torch.fx.GraphModule):  # its graph is its code
-            held = {name: value for name, value in held.items() if name[0] != "_"} | {"code": module.code}
+            held = {name: value for name, value in held.items() if isinstance(value, Tensor)} | {"code": module.code}
         if type(module).get_extra_state is not nn.Module.get_extra_state:
             held["extra state"] = module.get_extra_state()
         for name in sorted(held):
@@ -144,9 +169,11 @@ class Fingerprint:
                     self._put(name.partition("/")[2], members.read(name))
 
     def _class(self, kind: type, path: str) -> None:
-        self._put("class", kind.__qualname__.encode())
+        package = kind.__module__.partition(".")[0]
+        version = "" if package in KNOWN else getattr(sys.modules.get(package), "__version__", "")
+        self._put("class", f"{kind.__qualname__} {version}".encode())
         for base in kind.__mro__:
-            if not _known(base):
+            if not known(base):
                 for name, member in sorted(vars(base).items()):
                     if name not in _UNTOLD and not isinstance(member, types.MemberDescriptorType):
                         self.add(name, path)
@@ -154,37 +181,51 @@ class Fingerprint:
 
     def _function(self, function: types.FunctionType, path: str) -> None:
         self._put("function", function.__qualname__.encode())
-        if _known(function):
+        if known(function):
             return
         self._all((function.__code__, function.__defaults__, function.__kwdefaults__), path)
         for cell in function.__closure__ or ():
             with contextlib.suppress(ValueError):  # an empty cell
                 self.add(cell.cell_contents, path)
-        for name in sorted(set(_globals_in(function.__code__))):  # what it uses of its module
+        for name, attribute in sorted(set(_globals_in(function.__code__))):  # what it uses of its module and of others
             if name in function.__globals__:
-                self.add(function.__globals__[name], f"{path}, {name}")
+                value = function.__globals__[name]
+                self.add(value, f"{path}, {name}")
+                if isinstance(value, types.ModuleType) and not _installed(value.__name__):
+                    self.add(getattr(value, attribute, None), f"{path}, {name}.{attribute}")
 
     def _object(self, value: Any, path: str) -> None:
         """As it would be pickled; what cannot be is unknown."""
         try:
-            reduced = value.__reduce_ex__(4)
+            reduce = copyreg.dispatch_table.get(type(value))
+            reduced: Any = reduce(value) if reduce else value.__reduce_ex__(4)
         except Exception:  # objects refuse in many ways: TypeError, PicklingError, a RuntimeError of torch's
             self._put("unknown", type(value).__qualname__.encode())
-            self.unknown.append(path)
+            self._give_up(path)
             return
         self._put("object", type(value).__qualname__.encode())
         for part in (reduced,) if isinstance(reduced, str) else reduced:
             self.add(list(part) if hasattr(part, "__next__") else part, path)
 
 
-def _known(thing: Any) -> bool:
-    return str(thing.__module__).partition(".")[0] in KNOWN
+def known(thing: Any) -> bool:
+    """Whether a class or function is told apart by its name alone."""
+    return _installed(str(thing.__module__))
 
 
-def _globals_in(code: types.CodeType) -> Iterator[str]:
-    for instruction in dis.get_instructions(code):
+@functools.cache
+def _installed(module: str) -> bool:
+    file = getattr(sys.modules.get(module), "__file__", None) or ""
+    return module.partition(".")[0] in KNOWN or "site-packages" in file or "dist-packages" in file
+
+
+def _globals_in(code: types.CodeType) -> Iterator[tuple[str, str]]:
+    """The global names that code reads, each with the attribute that it takes of it, or ""."""
+    instructions = list(dis.get_instructions(code))
+    for instruction, after in itertools.zip_longest(instructions, instructions[1:]):
         if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
-            yield instruction.argval
+            reads = after is not None and after.opname in ("LOAD_ATTR", "LOAD_METHOD")
+            yield instruction.argval, str(after.argval) if reads else ""
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
             yield from _globals_in(constant)

@@ -242,17 +242,26 @@ def fold_batch_norm(network: nn.Module) -> nn.Module:
 
     Same function up to rounding, about a third fewer memory passes. Nothing is traced: a tracer patches
     ``nn.Module.__call__`` for the whole process, and breaks whatever other threads run meanwhile. A batch norm counts
-    as behind a convolution where it is registered right behind it, as in this project's networks and in torchvision's.
-    Elsewhere that may be wrong: compare the answers before using the copy (`spatial_viz.accelerate`).
+    as behind a convolution where it stands right behind it in an `nn.Sequential`, as in this project's networks, or is
+    registered right behind it in a module of torchvision's. Compare the answers before using the copy of a network of
+    others (`spatial_viz.accelerate`).
     """
     folded = copy.deepcopy(network).eval().requires_grad_(False)
     for module in list(folded.modules()):
+        if not _in_order(module):
+            continue
         for (before, convolution), (behind, norm) in itertools.pairwise(list(module.named_children())):
             if _folds(convolution, norm):
                 assert isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
                 setattr(module, before, fuse_conv_bn_eval(convolution, norm))
                 setattr(module, behind, nn.Identity())
     return folded
+
+
+def _in_order(module: nn.Module) -> bool:
+    """Whether a module asks its children in the order in which they are registered."""
+    forward = type(module).forward
+    return forward is nn.Sequential.forward or forward.__module__.startswith("torchvision.models.")
 
 
 def _folds(convolution: nn.Module, norm: nn.Module) -> bool:

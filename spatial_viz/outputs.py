@@ -59,7 +59,9 @@ class OutputContract:
 
 
 def are_probabilities(logits: Tensor) -> bool:
-    """Whether every row could be a softmax: nowhere negative, with the sum 1."""
+    """Whether every row could be a softmax (nowhere negative, with the sum 1), or a single column a sigmoid."""
+    if logits.shape[1] == 1:
+        return bool(((logits >= 0) & (logits <= 1)).all())
     return bool((logits >= 0).all() and ((logits.sum(1) - 1).abs() < 1e-3).all())
 
 

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from spatial_viz.accelerate import prepare
 from spatial_viz.bounds import close_calls, could_be_worst, largest_move
-from spatial_viz.classifiers import Classifier, normalise
+from spatial_viz.classifiers import Classifier, is_known, normalise
 from spatial_viz.devices import fast_at_bf16, fast_batch, pick_device
 from spatial_viz.errors import InvalidInput, SpatialVizError
 from spatial_viz.geometry import Padding, warp
@@ -337,9 +337,8 @@ def runner_for(classifier: Classifier, device: str = "auto", precision: Precisio
     chosen = pick_device(device)
     if precision not in ("auto", *PRECISIONS):
         raise InvalidInput(f"precision must be auto, bf16 or fp32; got {precision!r}")
-    made = _MADE.setdefault(classifier, _Made())
+    state, made = classifier.hash, _MADE.setdefault(classifier, _Made())
     with made.lock:
-        state = classifier.hash
         margin_error = classifier.margin_error_of(state)
         if precision == "bf16" and margin_error is None:
             raise InvalidInput(
@@ -350,9 +349,12 @@ def runner_for(classifier: Classifier, device: str = "auto", precision: Precisio
         if made.hash != state:
             made.hash, made.runners = state, {}
         key = (str(chosen), precision, margin_error)
-        if key not in made.runners:
-            made.runners[key] = Runner(classifier, str(chosen), precision, margin_error, state)
-        return made.runners[key]
+        if key in made.runners:
+            return made.runners[key]
+        runner = Runner(classifier, str(chosen), precision, margin_error, state)
+        if is_known(state) or not runner.forms["fp32"].copied:  # else nobody would see that the copy is out of date
+            made.runners[key] = runner
+        return runner
 
 
 def warm_up(classifier: Classifier, device: str = "auto", precision: Precision = "auto") -> None:

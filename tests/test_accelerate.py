@@ -239,3 +239,66 @@ def test_a_calibration_holds_for_one_network() -> None:
         runner_for(model, "cpu", "bf16")
     model.margin_error = 0.5
     assert runner_for(model, "cpu", "bf16").margin_error == 0.5
+
+
+def test_a_network_that_cannot_be_copied_keeps_its_mode(image: Tensor) -> None:
+    network = Locked()
+    network.inner.append(nn.Dropout())
+    model = classifier(network)
+    expected = sweep(model, image, 1, GRID)
+    network.train()
+    network.inner[1].eval()  # frozen statistics
+    again = sweep(model, image, 1, GRID)
+    assert network.training and network.inner.training and not network.inner[1].training
+    assert float(abs(again["loss"] - expected["loss"]).max()) == 0
+
+
+def test_a_norm_that_only_some_pictures_meet_is_not_folded() -> None:
+    class Branching(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            inner = with_norm()
+            self.convolution, self.norm, self.head = inner[0], inner[1], inner[-1]
+
+        def forward(self, x: Tensor) -> Tensor:
+            seen = self.convolution(x)
+            bright = x.mean((1, 2, 3), keepdim=True) > 0.7  # as no noise is
+            return self.head(torch.where(bright, seen, self.norm(seen)).relu().mean((2, 3)))
+
+    model, bright = classifier(Branching()), torch.full((3, 32, 32), 0.9)
+    with torch.no_grad():
+        torch.testing.assert_close(exact_logits(model, bright, torch.zeros(1, 3)), model.logits(bright[None]))
+
+
+def test_a_network_for_one_image_at_a_time_is_asked_so(image: Tensor) -> None:
+    class One(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = with_norm()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.inner(x.reshape(1, 3, 32, 32))
+
+    assert len(sweep(classifier(One()), image, 1, GRID)["rotation"]) == 3
+
+
+def test_weights_that_cannot_be_hashed_are_never_answered_from_an_old_copy(image: Tensor) -> None:
+    class Held(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner, self.names, self.scale = with_norm(), (each for each in ()), torch.ones(1)
+
+        def __deepcopy__(self, memo: Any) -> Held:
+            copied = Held()
+            copied.scale = self.scale.clone()
+            return copied
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.inner(x) * self.scale
+
+    network = Held()
+    model = classifier(network)
+    before = sweep(model, image, 1, GRID)
+    network.scale *= 5
+    after = sweep(model, image, 1, GRID)
+    assert abs(float(after["natural_loss"]) - float(before["natural_loss"])) > 1e-3

@@ -31,7 +31,16 @@ from spatial_viz.evaluation.report import report_on
 from spatial_viz.evaluation.run import evaluate
 from spatial_viz.evaluation.store import open_landscapes, read_card, read_table, runs_in
 from spatial_viz.evaluation.summary import read_summary, summarise, write_summary
-from spatial_viz.files import check_folder, check_writable, checksum_path, intact, replace, replace_folder, write_file
+from spatial_viz.files import (
+    check_apart,
+    check_folder,
+    check_writable,
+    checksum_path,
+    intact,
+    replace,
+    replace_folder,
+    write_file,
+)
 from spatial_viz.grids import TransformGrid
 from spatial_viz.images import tensor_to_picture
 from spatial_viz.landscape import load, save
@@ -453,3 +462,16 @@ def test_a_training_stopped_by_the_keyboard_says_how_to_go_on(
     last = err.strip().splitlines()[-1]
     assert code == 130
     assert last == f"stopped; what is done is in {tmp_path / 'run'}, and the same command with --resume goes on"
+
+
+def test_outputs_never_replace_the_picture_nor_one_another(tmp_path: Path) -> None:
+    one, other = tmp_path / "one.png", tmp_path / "link.png"
+    one.write_bytes(b"picture")
+    other.symlink_to(one)
+    for paths, source in (((other,), one), ((one, None, other), None), ((one, tmp_path / "." / "one.png"), None)):
+        with pytest.raises(InvalidInput, match="which would be lost; choose another place"):
+            check_apart(paths, source)
+    check_apart((one, None, tmp_path / "two"), tmp_path / "three")
+    one.chmod(0o444)
+    with pytest.raises(InvalidInput, match="it is read-only"):
+        check_writable(one)

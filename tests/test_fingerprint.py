@@ -6,6 +6,7 @@ import functools
 import subprocess
 import sys
 import threading
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -48,6 +49,10 @@ def closing_over(order: list[int]) -> Callable[[Tensor], Tensor]:
     return lambda x: x[:, order]
 
 
+def quantised(scale: float) -> Tensor:
+    return torch.quantize_per_tensor(torch.zeros(3), scale, 0, torch.qint8)
+
+
 DIFFERENT: dict[str, tuple[Any, Any]] = {
     "a list": ([0, 1, 2, 3], [3, 2, 1, 0]),
     "a nested list": ({"order": [(0, 1)]}, {"order": [(1, 0)]}),
@@ -62,6 +67,11 @@ DIFFERENT: dict[str, tuple[Any, Any]] = {
     "a type": (torch.float32, torch.bfloat16),
     "a set": ({1, 2}, {1, 3}),
     "a number and its text": (1, "1"),
+    "a method of a tensor": (torch.zeros(3).add, torch.ones(3).add),
+    "a method of a list": ([0, 1].__getitem__, [1, 0].__getitem__),
+    "a function that remembers": (functools.cache(lambda x: 2 * x), functools.cache(lambda x: 3 * x)),
+    "a sparse tensor": (torch.eye(3).to_sparse(), (2 * torch.eye(3)).to_sparse()),
+    "a scale of int8": (quantised(0.01), quantised(0.05)),
     "where a list ends": ([[1], [2, 3]], [[1, 2], [3]]),
 }
 
@@ -125,3 +135,35 @@ def test_the_hash_is_that_of_another_process() -> None:
 def test_shipped_classifiers_are_told_apart() -> None:
     hashes = [load_classifier(card["name"]).hash for card in manifest()]
     assert len(set(hashes)) == len(hashes)
+
+
+def test_the_hash_follows_what_code_takes_of_a_module_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = types.ModuleType("settings_of_mine")
+    settings.SCALE = 1.0  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "settings_of_mine", settings)
+    space: dict[str, Any] = {"settings": settings, "__name__": "notebook"}
+    exec("def scaled(x):\n    return settings.SCALE * x", space)
+    before = digest(Net(held=space["scaled"]))
+    settings.SCALE = 2.0  # type: ignore[attr-defined]
+    assert digest(Net(held=space["scaled"])) != before
+
+
+def test_a_chain_of_objects_that_is_too_long_is_unknown() -> None:
+    class Link:
+        def __init__(self, after: Any) -> None:
+            self.after = after
+
+    chain = None
+    for _ in range(2000):
+        chain = Link(chain)
+    assert Classifier(Net(held=chain), class_names="abcd", input_size=(8, 8)).unhashable
+
+
+def test_the_first_hash_is_not_given_where_it_left_something_out() -> None:
+    def make(network: Any) -> Classifier:
+        return Classifier(network, class_names="abcd", input_size=(8, 8))
+
+    assert make(Net()).first_hash and make(Net(number=3)).first_hash
+    hooked = Net()
+    hooked.register_forward_hook(lambda *_: None)
+    assert not any(make(each).first_hash for each in (Net(order=[0, 1]), Net(act=torch.relu), hooked, lambda x: x))

@@ -107,6 +107,11 @@ def test_probabilities_raise_a_warning(image: Tensor) -> None:
         sweep(model(lambda z: z.softmax(1)), image, 1, GRID)
 
 
+def test_a_sigmoid_raises_a_warning(image: Tensor) -> None:
+    with pytest.warns(UserWarning, match="seems to return probabilities"):
+        sweep(model(lambda z: z.sigmoid(), outputs=1, names="ab", binary=True), image, 1, GRID)
+
+
 def test_names_in_a_mapping_come_in_the_order_of_their_keys() -> None:
     names = {2: "fox", 0: "cat", "1": "dog"}
     assert model(lambda z: z, outputs=3, names=names).class_names == ("cat", "dog", "fox")
