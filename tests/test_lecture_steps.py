@@ -55,14 +55,17 @@ def talk(standard: Classifier) -> Talk:
     return Talk(View(standard, image, label, SMALL, "black", "automobile (cifar10/6)"))
 
 
-def open_step(title: str, talk: Talk, **state: Any) -> AppTest:
-    def script(title, talk):  # its text is run elsewhere, without this module's names
+def open_step(title: str, talk: Talk, pose: str = "", **state: Any) -> AppTest:
+    def script(title, talk, pose):  # its text is run elsewhere, without this module's names
+        from spatial_viz.pages import address
         from spatial_viz.pages.talk import beyond, robust, searching
 
+        if pose:
+            address.put("pose", pose)
         (step,) = (each for each in (*searching.STEPS, *robust.STEPS, *beyond.STEPS) if each.title == title)
         step.show(talk)
 
-    page = AppTest.from_function(script, default_timeout=240, kwargs={"title": title, "talk": talk})
+    page = AppTest.from_function(script, default_timeout=240, kwargs={"title": title, "talk": talk, "pose": pose})
     for name, value in state.items():
         page.session_state[name] = value
     return page.run()
