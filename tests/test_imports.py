@@ -15,7 +15,7 @@ PACKAGE = ROOT / "spatial_viz"
 ORDER = """
     version errors parsing files sharing memory intervals geometry grids images samples datasets networks
     fingerprint outputs cards classifiers
-    training.recipes losses bounds landscape devices accelerate runner sweeps
+    training.recipes losses bounds relief landscape devices accelerate runner sweeps
     queries attacks
     defences noise cache refining captions figure_style slices drawing surfaces side_by_side figures attack_figures
     compare_figures
@@ -28,7 +28,7 @@ ORDER = """
     training.disk training.metrics training.hardware training.data training.adversaries
     training.distributed training.checkpoints training.steps training.loop training.history training.publish
     training.commands cli __main__ explorer.component
-    pages.choosing pages.posing pages.taking pages.explore pages.attack
+    pages.address pages.choosing pages.posing pages.taking pages.explore pages.attack
     pages.contestants pages.compare
     pages.opening pages.results pages.browse
     pages.talk.step pages.talk.numbers pages.talk.panes pages.talk.noise pages.talk.turning pages.talk.searching
