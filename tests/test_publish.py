@@ -28,6 +28,12 @@ from spatial_viz.training.loop import train
 SHIPPED = manifest()
 
 
+@pytest.fixture(autouse=True)
+def short_calibration(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a CPU without bf16 the whole one takes a minute, and there is one a publication."""
+    monkeypatch.setattr(publish, "CALIBRATION_PICTURES", 8)
+
+
 @pytest.fixture
 def shipped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """An empty folder in the place of ``pretrained/``."""
