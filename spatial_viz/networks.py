@@ -272,6 +272,9 @@ def _folds(convolution: nn.Module, norm: nn.Module) -> bool:
         and norm.running_mean is not None
         and not (convolution.training or norm.training)
         and norm.num_features == convolution.out_channels
-        and not any((*convolution._forward_hooks, *convolution._forward_pre_hooks, *norm._forward_hooks,
-                     *norm._forward_pre_hooks))
-    )  # fmt: skip
+        and not any(map(_hooked, (convolution, norm)))
+    )
+
+
+def _hooked(module: nn.Module) -> bool:
+    return bool(module._forward_hooks or module._forward_pre_hooks)

@@ -16,6 +16,7 @@ from spatial_viz.defences import MajorityVote
 from spatial_viz.errors import InvalidInput
 from spatial_viz.grids import TransformGrid
 from spatial_viz.losses import cross_entropy
+from spatial_viz.networks import fold_batch_norm
 from spatial_viz.runner import exact_logits, runner_for
 from spatial_viz.sweeps import sweep
 
@@ -134,6 +135,12 @@ def test_own_networks_are_folded_and_laid_out_for_speed() -> None:
     form = runner_for(classifier(with_norm()), "cpu", "fp32").forms["fp32"]
     assert form.copied and form.layout == torch.channels_last
     assert not any(isinstance(module, nn.BatchNorm2d) for module in form.network.modules())
+
+
+def test_a_norm_behind_a_hooked_convolution_is_not_folded() -> None:
+    network = with_norm()
+    network[0]._forward_hooks[0] = lambda *_: None  # the first hook of a process has the number 0
+    assert sum(isinstance(module, nn.BatchNorm2d) for module in fold_batch_norm(network).modules()) == 1
 
 
 def test_what_differs_is_left_out() -> None:
