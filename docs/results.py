@@ -72,8 +72,7 @@ def ship(folder: Path, target: Path) -> None:
     for name in improve_cards(found):
         print(f"the card of {name} says what was found on {found.run['data']['pictures']:,} pictures")
     report = found.to_json()
-    text = json.dumps(report, indent=1, ensure_ascii=False)
-    write_file(target / f"{folder.name}.json", lambda partial: partial.write_text(text + "\n", encoding="utf-8"))
+    _write_report(target / f"{folder.name}.json", report)
     if not report["run"]["plan"]["full"]:
         return
     data = report["run"]["data"]
@@ -83,14 +82,18 @@ def ship(folder: Path, target: Path) -> None:
         write_summary(summary, target / f"{folder.name}-{classifier['name'].replace('/', '-')}.npz")
 
 
+def _write_report(path: Path, report: dict[str, Any]) -> None:
+    text = json.dumps(report, indent=1, ensure_ascii=False)
+    write_file(path, lambda partial: partial.write_text(text + "\n", encoding="utf-8"))
+
+
 def rehash(target: Path) -> None:
     """Write the hash of today's version in the place of an earlier version's, where that one is of the classifier that
     ships under the name: what was measured with other weights stays theirs."""
     for path in sorted(target.glob("*.json")):
         report = json.loads(path.read_text(encoding="utf-8"))
         if _rehashed(report["run"]):
-            text = json.dumps(report, indent=1, ensure_ascii=False)
-            write_file(path, lambda partial, text=text: partial.write_text(text + "\n", encoding="utf-8"))
+            _write_report(path, report)
     for path in sorted(target.glob("*.npz")):
         summary = read_summary(path)
         if _rehashed(summary.card):

@@ -226,7 +226,8 @@ class Classifier:
 
     def has_hash(self, stored: str) -> bool:
         """Whether a stored hash is that of this classifier, also one of version 0.3 and before."""
-        return stored == self.hash or (not self.unhashable and stored == self.first_hash)
+        own = self.hash
+        return stored == own or (is_known(own) and stored == self.first_hash)
 
     def _fingerprint(self) -> tuple[str, tuple[str, ...]]:
         mark = Fingerprint()
@@ -305,7 +306,7 @@ def weight_type(network: nn.Module) -> torch.dtype:
 
 def _names(names: Sequence[str] | Mapping[int, str]) -> tuple[str, ...]:
     """Class names in the order of the outputs; a mapping's in that of its keys."""
-    if not isinstance(names, Mapping | Iterable):
+    if not isinstance(names, Iterable):
         raise InvalidInput(f"class names are a list, or a mapping from indices to names; got {names!r}")
     if not isinstance(names, Mapping):
         return tuple(str(name) for name in names)

@@ -89,7 +89,7 @@ def replace(path: Path, write: Callable[[Path], object], with_checksum: bool = F
 
     Raises
     ------
-    InvalidInput: something is there that is no regular file, such as a device.
+    InvalidInput: something is there that is no regular file, such as a device, or a file that is read-only.
     OSError: it cannot be written.
     """
     place = _real(path)
@@ -140,11 +140,15 @@ def check_apart(paths: Iterable[Path | None], source: Path | None = None) -> Non
     ------
     InvalidInput: two of them lead to one file, or one leads to ``source``.
     """
-    seen = {_real(source): source} if source is not None else {}
+    taken = {} if source is None else {_real(source): "the picture itself"}
     for path in paths:
-        if path is not None and seen.setdefault(_real(path), path) is not path:
-            what = "the picture itself" if seen[_real(path)] is source else f"also {seen[_real(path)]}"
-            raise InvalidInput(f"cannot write {path}: it is {what}, which would be lost; choose another place")
+        if path is not None:
+            place = _real(path)
+            if place in taken:
+                raise InvalidInput(
+                    f"cannot write {path}: it is {taken[place]}, which would be lost; choose another place"
+                )
+            taken[place] = f"also {path}"
 
 
 def _refuse_other_than_file(place: Path, path: Path) -> None:

@@ -133,7 +133,7 @@ class Fingerprint:
                           path)  # fmt: skip
                 value = value.int_repr()
             flat = value.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-        except (RuntimeError, ValueError, NotImplementedError):  # not materialised, sparse, …
+        except (RuntimeError, ValueError, NotImplementedError):  # not materialised, of a rare layout, …
             self._give_up(path)
         else:
             self._digest.update(flat.numpy().data)

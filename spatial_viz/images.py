@@ -150,7 +150,7 @@ def _without_texts(stream: BinaryIO, error: Exception) -> BinaryIO | None:
 
 def _note_scale(picture: Image.Image, stream: BinaryIO, head: bytes, label: str, tell: Callable[[str], object]) -> None:
     """Keep the full scale of a deep picture where its file says it; tell of one that looks as if its values were those
-    of a detector of 10 to 14 bits in a file of 16."""
+    of a detector of 12 bits or fewer in a file of 16."""
     if picture.mode.startswith("I"):
         values = np.asarray(picture)
         full = picture.info[_FULL_SCALE] = _full_scale(picture, stream, values)

@@ -45,7 +45,9 @@ def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SPATIAL_VIZ_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.setattr(classifiers, "_load_own", tiny)
-    monkeypatch.setattr(published, "_hashes_of", published._hashes_of.__wrapped__)  # no later test may see these hashes
+    monkeypatch.setattr(
+        published, "_is_shipped", published._is_shipped.__wrapped__
+    )  # no later test may see these hashes
 
 
 def shipped() -> list[str]:

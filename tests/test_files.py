@@ -468,7 +468,12 @@ def test_outputs_never_replace_the_picture_nor_one_another(tmp_path: Path) -> No
     one, other = tmp_path / "one.png", tmp_path / "link.png"
     one.write_bytes(b"picture")
     other.symlink_to(one)
-    for paths, source in (((other,), one), ((one, None, other), None), ((one, tmp_path / "." / "one.png"), None)):
+    for paths, source in (
+        ((one, one), None),
+        ((other,), one),
+        ((one, None, other), None),
+        ((one, tmp_path / "." / "one.png"), None),
+    ):
         with pytest.raises(InvalidInput, match="which would be lost; choose another place"):
             check_apart(paths, source)
     check_apart((one, None, tmp_path / "two"), tmp_path / "three")

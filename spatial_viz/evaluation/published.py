@@ -129,17 +129,17 @@ def asks_other_weights(entry: dict[str, Any], plan: EvaluationPlan, cards: Itera
     if card is None or plan.restrict:  # to classes that a card does not name
         return False
     try:
-        return entry["hash"] not in _hashes_of(card["name"], card["sha256"], plan if plan.vote else EvaluationPlan())
+        asked = plan if plan.vote else EvaluationPlan()
+        return not _is_shipped(entry["hash"], card["name"], card["sha256"], asked)
     except SpatialVizError:  # a file that cannot be read is told of where somebody asks for that classifier
         return False
 
 
 @cache
-def _hashes_of(name: str, sha256: str, plan: EvaluationPlan) -> tuple[str | None, ...]:
-    """The hash of the classifier that ships as the plan asks it, and that of versions up to 0.3; ``sha256`` of its
-    file, so that another file is looked at again."""
-    classifier = voted(load_classifier(name), plan)
-    return classifier.hash, classifier.first_hash
+def _is_shipped(stored: str, name: str, sha256: str, plan: EvaluationPlan) -> bool:
+    """Whether a stored hash is that of the classifier that ships, as the plan asks it; ``sha256`` of its file, so that
+    another file is looked at again."""
+    return voted(load_classifier(name), plan).has_hash(stored)
 
 
 def column_of(adversary: str, vote: int) -> str:
