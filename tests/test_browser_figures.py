@@ -62,9 +62,12 @@ class Plot:
     def __init__(self, page: Any, selector: str) -> None:
         self.page, self.node = page, page.locator(selector).first
         self.node.locator(".main-svg").first.wait_for()
-        self.node.scroll_into_view_if_needed()
-        page.wait_for_timeout(700)
-        self.node.scroll_into_view_if_needed()
+        for _ in range(PATIENCE // 700):  # until a script run that ends just now no longer replaces it
+            node = self.node.element_handle()
+            node.evaluate("(node) => node.scrollIntoView({ block: 'center', behavior: 'instant' })")
+            page.wait_for_timeout(700)
+            if node.evaluate("(node) => node.isConnected && node.checkVisibility()"):
+                break
 
     def inside(self) -> np.ndarray:
         """The pixels within its axes."""
