@@ -27,15 +27,15 @@ bench: .venv/ready
 
 # The pictures of the app in README.md and docs/lecture.md.
 pictures: .venv/ready
-	$(BIN)/python -m docs.pictures
+	$(BIN)/python -m scripts.take_screenshots
 
-# docs/results.md, from docs/results/*.json, the cards of the classifiers and the stored runs.
+# docs/results.md, from pretrained/results/*.json, the cards of the classifiers and the stored runs.
 results: .venv/ready
-	$(BIN)/python -m docs.results
+	$(BIN)/python -m scripts.build_results
 
 # The tables and curves of docs/training.md, from the recipes and the cards in pretrained/manifest.json.
 training: .venv/ready
-	$(BIN)/python -m docs.training
+	$(BIN)/python -m scripts.build_training
 
 .venv/ready: requirements.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; this is " + sys.version)'

@@ -9,17 +9,9 @@ from PIL import Image
 icon = Image.new("RGB", (32, 32), "#b5361c").rotate(15, expand=True, fillcolor="#ffffff")
 st.set_page_config(page_title="spatial_viz", page_icon=icon, layout="wide")
 
-from spatial_viz.pages import (  # noqa: E402  (the page should have its title before torch)
-    address,
-    attack,
-    browse,
-    choosing,
-    compare,
-    explore,
-    lecture,
-    opening,
-    results,
-)
+from spatial_viz.app import dataset_image, sidebar, url_state
+from spatial_viz.app.lecture import page as lecture
+from spatial_viz.app.pages import attack, browse, compare, explore, results
 
 st.session_state["explore"] = st.Page(explore.page, title="Explore", url_path="explore", default=True)
 lecture_page = st.Page(lecture.page, title="Lecture", url_path="lecture")
@@ -32,22 +24,22 @@ pages = [
     st.Page(browse.page, title="Browse", url_path="browse"),
 ]
 page = st.navigation(pages, position="top")
-returned = address.arrive(page.url_path)
+returned = url_state.arrive(page.url_path)
 if returned:
     explore.forget()
     compare.forget()
 elif not page.url_path and "step" in st.query_params:  # a link to a step needs to name no page
-    address.switch_to(lecture_page)
+    url_state.switch_to(lecture_page)
 if page.url_path != "lecture":
     st.session_state.pop("warming", None)  # nobody needs the next step now
 said = st.empty()
 if page.url_path in ("results", "browse"):  # these are about no one picture
-    choosing.hide_sidebar()
+    sidebar.hide_sidebar()
 else:
-    st.session_state["view"] = opening.opened(choosing.choose())
+    st.session_state["view"] = dataset_image.opened(sidebar.choose())
 page.run()
-if faults := address.finish([each.url_path for each in pages]):
-    said.warning("  \n".join(map(choosing.plain, faults)), icon=":material/link_off:")
+if faults := url_state.finish([each.url_path for each in pages]):
+    said.warning("  \n".join(map(sidebar.plain, faults)), icon=":material/link_off:")
 
 
 @st.cache_resource(show_spinner=False)

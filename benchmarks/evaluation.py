@@ -19,13 +19,13 @@ from typing import Any
 import torch
 
 from benchmarks.speed import bare_forward, foolbox_attack, heading, ratio, row, seconds
-from spatial_viz.classifiers import load_classifier
-from spatial_viz.devices import fast_batch
-from spatial_viz.evaluation.pictures import choose, class_map, decode
+from spatial_viz.evaluation.decode import choose, class_map, decode
 from spatial_viz.evaluation.plan import EvaluationPlan
 from spatial_viz.evaluation.run import evaluate
-from spatial_viz.grids import TransformGrid
-from spatial_viz.runner import runner_for, warm_up
+from spatial_viz.models.devices import fast_batch
+from spatial_viz.models.inference import runner_for, warm_up
+from spatial_viz.models.registry import load_classifier
+from spatial_viz.transforms.grids import TransformGrid
 
 PICTURES = 256
 GRID = EvaluationPlan(("grid",), shard=PICTURES)

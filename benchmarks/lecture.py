@@ -18,7 +18,7 @@ from typing import Any
 
 from benchmarks.app import CHROMIUM, chromium, running_app
 from benchmarks.browser import PATIENCE
-from spatial_viz.pages.lecture import STEPS
+from spatial_viz.app.lecture.page import STEPS
 
 SHOWN_FOR = 6_000  # milliseconds; a lecturer takes longer
 FILLING = 9  # the step in which the grid fills

@@ -14,10 +14,10 @@ import torch
 import torchvision
 
 from benchmarks.speed import heading, row, seconds
-from spatial_viz.classifiers import Classifier
-from spatial_viz.grids import TransformGrid
-from spatial_viz.runner import warm_up
-from spatial_viz.sweeps import sweep
+from spatial_viz.landscape.sweeps import sweep
+from spatial_viz.models.inference import warm_up
+from spatial_viz.models.registry import Classifier
+from spatial_viz.transforms.grids import TransformGrid
 
 PICTURES = 50_000
 

@@ -22,14 +22,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from spatial_viz.classifiers import Classifier, load_classifier
-from spatial_viz.devices import fast_at_bf16
-from spatial_viz.grids import TransformGrid
-from spatial_viz.landscape import misclassified
-from spatial_viz.networks import fold_batch_norm
-from spatial_viz.runner import DTYPES, runner_for, warm_up
-from spatial_viz.samples import load_sample, samples
-from spatial_viz.sweeps import sweep
+from spatial_viz.data.samples import load_sample, samples
+from spatial_viz.landscape.dataset import misclassified
+from spatial_viz.landscape.sweeps import sweep
+from spatial_viz.models.devices import fast_at_bf16
+from spatial_viz.models.inference import DTYPES, runner_for, warm_up
+from spatial_viz.models.networks import fold_batch_norm
+from spatial_viz.models.registry import Classifier, load_classifier
+from spatial_viz.transforms.grids import TransformGrid
 
 BATCHES = (16, 32, 64, 128, 256, 512)
 TARGETS = {

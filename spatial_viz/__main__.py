@@ -1,6 +1,6 @@
 """``python -m spatial_viz``."""
 
-from spatial_viz.cli import main
+from spatial_viz.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -9,13 +9,13 @@ import pandas as pd
 import torch
 import xarray as xr
 
-from spatial_viz.classifiers import Classifier
+from spatial_viz.data.samples import CLASS_NAMES
 from spatial_viz.evaluation.plan import EvaluationPlan, settings_of
 from spatial_viz.evaluation.report import card_of_classifier
 from spatial_viz.evaluation.shards import ShardResult, columns_of
 from spatial_viz.evaluation.store import Run
-from spatial_viz.landscape import severity_order
-from spatial_viz.samples import CLASS_NAMES
+from spatial_viz.landscape.dataset import severity_order
+from spatial_viz.models.registry import Classifier
 
 NAMES = CLASS_NAMES["cifar10"]
 

@@ -16,17 +16,17 @@ from PIL import Image
 from plotly.colors import sample_colorscale, unlabel_rgb
 from torch import Tensor
 
-from spatial_viz import animation, frames
-from spatial_viz.animation import save_animation, to_gif, to_mp4
-from spatial_viz.classifiers import Classifier
-from spatial_viz.drawing import MapPicture, enlarged_picture, fitted, font, lines_of, loss_colours
 from spatial_viz.errors import InvalidInput, SpatialVizError
-from spatial_viz.figure_style import LOSS_SCALE, palette
-from spatial_viz.frames import SIZE, draw_way, way_to_worst
-from spatial_viz.grids import TransformGrid
-from spatial_viz.landscape import worst_case
-from spatial_viz.slices import slice_of
-from spatial_viz.sweeps import sweep
+from spatial_viz.export import video, worst_case_frames
+from spatial_viz.export.raster import MapPicture, enlarged_picture, fitted, font, lines_of, loss_colours
+from spatial_viz.export.video import save_animation, to_gif, to_mp4
+from spatial_viz.export.worst_case_frames import SIZE, draw_way, way_to_worst
+from spatial_viz.figures.planes import slice_of
+from spatial_viz.figures.style import LOSS_SCALE, palette
+from spatial_viz.landscape.dataset import worst_case
+from spatial_viz.landscape.sweeps import sweep
+from spatial_viz.models.registry import Classifier
+from spatial_viz.transforms.grids import TransformGrid
 
 
 @pytest.fixture
@@ -161,24 +161,24 @@ def test_the_gif_runs_for_ever_and_rests_at_the_end(
         durations.append(gif.info["duration"])
         error = np.abs(np.asarray(gif.convert("RGB"), np.int16) - np.asarray(drawn[number], np.int16)).mean()
         assert error < 3, "the frame as it was drawn"
-    assert durations[0] >= 800 and durations[-1] >= 2000 and set(durations[1:-1]) == {animation.FRAME_MS}
+    assert durations[0] >= 800 and durations[-1] >= 2000 and set(durations[1:-1]) == {video.FRAME_MS}
 
 
 def test_a_large_animation_keeps_fewer_frames(monkeypatch: pytest.MonkeyPatch) -> None:
     noise = torch.randint(0, 255, (40, 60, 80), generator=torch.Generator().manual_seed(0)).numpy().astype(np.uint8)
     pictures = [Image.fromarray(each).convert("RGB") for each in noise]
     whole = to_gif(pictures)
-    monkeypatch.setattr(animation, "MOST_BYTES", len(whole) // 2)
+    monkeypatch.setattr(video, "MOST_BYTES", len(whole) // 2)
     fewer = Image.open(io.BytesIO(data := to_gif(pictures)))
-    assert len(data) <= len(whole) // 2 and animation.FEWEST <= fewer.n_frames < 40
+    assert len(data) <= len(whole) // 2 and video.FEWEST <= fewer.n_frames < 40
     fewer.seek(fewer.n_frames - 1)
     last = np.abs(np.asarray(fewer.convert("RGB"), np.int16) - np.asarray(pictures[-1], np.int16)).mean()
     assert last < 3, "the last one is among them"
 
 
 def test_a_real_picture_stays_below_two_megabytes() -> None:
-    from spatial_viz.classifiers import load_classifier
-    from spatial_viz.samples import load_sample
+    from spatial_viz.data.samples import load_sample
+    from spatial_viz.models.registry import load_classifier
 
     classifier = load_classifier("cifar10/standard")
     image, label = load_sample("cifar10", 6)
@@ -226,5 +226,7 @@ def test_mp4_by_the_real_ffmpeg(
 
 
 def test_frames_say_which_classes_matter(toy_classifier: Classifier, toy_image: Tensor, landscape: xr.Dataset) -> None:
-    scene = frames._Scene(toy_classifier, landscape, way_to_worst(toy_classifier, toy_image, landscape, 5), "", "light")
+    scene = worst_case_frames._Scene(
+        toy_classifier, landscape, way_to_worst(toy_classifier, toy_image, landscape, 5), "", "light"
+    )
     assert scene.shown == [0, 1]

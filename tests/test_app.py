@@ -18,7 +18,7 @@ import pytest
 from conftest import ROOT
 from streamlit.testing.v1 import AppTest
 
-from spatial_viz.pages import opening
+from spatial_viz.app import dataset_image
 
 
 def open_page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **parameters: str) -> AppTest:
@@ -88,7 +88,7 @@ def test_what_a_link_asks_for_in_vain_is_said(
     tmp_path: Path,
 ) -> None:  # fmt: skip
     page = open_page(monkeypatch, tmp_path, **parameters)
-    opening.listed.clear()  # other tests have their data sets elsewhere
+    dataset_image.listed.clear()  # other tests have their data sets elsewhere
     assert not page.exception
     assert not page.error
     assert len(page.get("bidi_component")) == COMPONENTS
@@ -122,8 +122,8 @@ def test_the_address_says_what_was_chosen(monkeypatch: pytest.MonkeyPatch, tmp_p
 
 
 def test_the_browser_cannot_choose_a_classifier_by_its_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from spatial_viz.app.sidebar import _classifier
     from spatial_viz.errors import InvalidInput
-    from spatial_viz.pages.choosing import _classifier
 
     (tmp_path / "classifier.json").write_text("{}")
     page = open_page(monkeypatch, tmp_path, classifier=str(tmp_path))
@@ -151,14 +151,14 @@ def test_a_pose_beyond_the_limits_is_brought_within(monkeypatch: pytest.MonkeyPa
 def test_a_classifier_that_fails_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     import torch
 
-    from spatial_viz.classifiers import Classifier
+    from spatial_viz.models.registry import Classifier
 
     class Broken(torch.nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return torch.full((len(x), 10), torch.nan)
 
     broken = Classifier(Broken(), class_names="abcdefghij", input_size=(32, 32), name="cifar10/broken")
-    monkeypatch.setattr("spatial_viz.pages.choosing._classifier", lambda name: broken)
+    monkeypatch.setattr("spatial_viz.app.sidebar._classifier", lambda name: broken)
     page = open_page(monkeypatch, tmp_path)
     assert not page.exception
     assert len(page.error) == 1 and "not finite" in page.error[0].value
@@ -180,13 +180,14 @@ def open_attack(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **parameters: s
     def script() -> None:
         import streamlit as st
 
-        from spatial_viz.pages import attack, choosing
+        from spatial_viz.app import sidebar
+        from spatial_viz.app.pages import attack
 
-        st.session_state["view"] = choosing.choose()
+        st.session_state["view"] = sidebar.choose()
         attack.page()
 
     monkeypatch.setenv("SPATIAL_VIZ_CACHE", str(tmp_path))
-    monkeypatch.setattr("spatial_viz.pages.attack.STEPS", 3)
+    monkeypatch.setattr("spatial_viz.app.pages.attack.STEPS", 3)
     page = AppTest.from_function(script, default_timeout=120)
     for name, value in parameters.items():
         page.query_params[name] = value
@@ -218,7 +219,7 @@ def test_noise_shows_how_far_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
         steps = shown.setdefault(f"{text}, {unit}", [])
         yield lambda done, total: steps.append((done, total))
 
-    monkeypatch.setattr("spatial_viz.pages.attack.progress_bar", bar)
+    monkeypatch.setattr("spatial_viz.app.pages.attack.progress_bar", bar)
     page = open_attack(monkeypatch, tmp_path, rotation="0", shift="0")
     assert not page.exception and not page.error
     assert shown["Attacking by noise, steps"] == [(step, 40) for step in range(1, 41)]
@@ -250,7 +251,7 @@ def test_a_vote_can_be_drawn_again_and_swept(monkeypatch: pytest.MonkeyPatch, tm
 def test_bad_uploads_are_one_sentence(case: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from test_images import png_header
 
-    from spatial_viz.samples import samples
+    from spatial_viz.data.samples import samples
 
     content = {
         "truncated": samples("cifar10")[0].path.read_bytes()[:200],

@@ -12,16 +12,16 @@ from conftest import SIZE, Centroid, blob, toy_logit
 from torch import Tensor, nn
 
 from benchmarks.attacks import until_broken
-from spatial_viz import attacks
-from spatial_viz.attacks import Attack, Combined, FirstOrder, GridSearch, Linf, Random, Refine, WorstOfK
-from spatial_viz.classifiers import Classifier, load_classifier
+from spatial_viz.attacks import spatial as attacks
+from spatial_viz.attacks.base import AttackResult, Criterion, Goal, Query, misclassified
+from spatial_viz.attacks.spatial import Attack, Combined, FirstOrder, GridSearch, Linf, Random, Refine, WorstOfK
+from spatial_viz.data.samples import load_sample
 from spatial_viz.errors import InvalidInput, SpatialVizError
-from spatial_viz.geometry import warp
-from spatial_viz.grids import TransformGrid
-from spatial_viz.landscape import severity_order
-from spatial_viz.losses import cross_entropy, logit_margin
-from spatial_viz.queries import AttackResult, Criterion, Goal, Query, misclassified
-from spatial_viz.samples import load_sample
+from spatial_viz.landscape.dataset import severity_order
+from spatial_viz.models.losses import cross_entropy, logit_margin
+from spatial_viz.models.registry import Classifier, load_classifier
+from spatial_viz.transforms.geometry import warp
+from spatial_viz.transforms.grids import TransformGrid
 
 LIMITS = TransformGrid(30, 3, 3)
 SMALL = (7, 3, 3)

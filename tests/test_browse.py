@@ -14,17 +14,17 @@ from streamlit.testing.v1 import AppTest
 from synthetic import answers, write_run
 
 from benchmarks.app import running_app
-from spatial_viz.browse_figures import BINS, confusion_figure, failing_heatmap, share_counts, share_histogram
+from spatial_viz.data.images import tensor_to_picture
+from spatial_viz.data.samples import CLASS_NAMES
 from spatial_viz.errors import CorruptFile, InvalidInput, MissingFile, SpatialVizError, SpatialVizWarning
-from spatial_viz.evaluation.finding import browsable, find_pictures, with_checksums, worst_pictures
-from spatial_viz.evaluation.pictures import Pictures
+from spatial_viz.evaluation.decode import Pictures
+from spatial_viz.evaluation.locate_images import browsable, find_pictures, with_checksums, worst_pictures
 from spatial_viz.evaluation.plan import EvaluationPlan
 from spatial_viz.evaluation.run import evaluate
 from spatial_viz.evaluation.summary import read_summary, summarise, write_summary
-from spatial_viz.geometry import warp
-from spatial_viz.grids import TransformGrid
-from spatial_viz.images import tensor_to_picture
-from spatial_viz.samples import CLASS_NAMES
+from spatial_viz.figures.failures import BINS, confusion_figure, failing_heatmap, share_counts, share_histogram
+from spatial_viz.transforms.geometry import warp
+from spatial_viz.transforms.grids import TransformGrid
 
 FULL = EvaluationPlan(("natural", "grid"), full=True, shard=40)
 
@@ -235,13 +235,13 @@ def test_figures_show_the_numbers(tmp_path: Path) -> None:
 
 def open_browse(monkeypatch: pytest.MonkeyPatch, store: Path, **parameters: str) -> AppTest:
     def script() -> None:
-        from spatial_viz.pages import browse
+        from spatial_viz.app.pages import browse
 
         browse.page()
 
     monkeypatch.setenv("SPATIAL_VIZ_STORE", str(store))
-    monkeypatch.setattr("spatial_viz.evaluation.finding.shipped_folder", lambda: store / "none")
-    monkeypatch.setattr("spatial_viz.pages.results.shipped_folder", lambda: store / "none")
+    monkeypatch.setattr("spatial_viz.evaluation.locate_images.shipped_folder", lambda: store / "none")
+    monkeypatch.setattr("spatial_viz.app.pages.results.shipped_folder", lambda: store / "none")
     page = AppTest.from_function(script, default_timeout=300)
     for name, value in parameters.items():
         page.query_params[name] = value
@@ -294,7 +294,7 @@ def test_nonsense_in_the_url(parameters: dict[str, str], monkeypatch: pytest.Mon
 def test_ten_thousand_rows_cost_one_page_of_thumbnails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     import json
 
-    from spatial_viz.pages import browse
+    from spatial_viz.app.pages import browse
 
     write_run(tmp_path, 10_000, 10_000, full=False)
     data, drawn = all_of_cifar10(), []
@@ -335,7 +335,7 @@ def test_what_was_left_out_of_a_folder_is_told(monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_a_click_goes_to_explore_with_picture_and_classifier(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from spatial_viz.pages import browse
+    from spatial_viz.app.pages import browse
 
     state: dict[str, object] = {"wall": {"clicked": "17"}}
     monkeypatch.setattr(browse.st, "session_state", state)
@@ -360,26 +360,26 @@ def test_a_click_goes_to_explore_with_picture_and_classifier(monkeypatch: pytest
     ],
 )
 def test_explore_opens_with_the_limits_of_the_run(grid: TransformGrid, said: dict[str, object]) -> None:
-    from spatial_viz.pages.choosing import limit_settings
+    from spatial_viz.app.sidebar import limit_settings
 
     assert limit_settings(grid, (32, 32)) == said
 
 
 def test_a_link_opens_a_picture_of_the_data_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from spatial_viz.pages import opening
+    from spatial_viz.app import dataset_image
 
     data = all_of_cifar10()
     pictures = dataclasses.replace(data.pictures(), classes=CLASS_NAMES["cifar10"])
     asked: list[tuple[str, str]] = []
-    monkeypatch.setattr(opening, "listed", lambda name, split: asked.append((name, split)) or pictures)
+    monkeypatch.setattr(dataset_image, "listed", lambda name, split: asked.append((name, split)) or pictures)
     monkeypatch.setenv("SPATIAL_VIZ_STORE", str(tmp_path))
 
     def script() -> None:
         import streamlit as st
 
-        from spatial_viz.pages import choosing, opening
+        from spatial_viz.app import dataset_image, sidebar
 
-        st.session_state["shown"] = opening.opened(choosing.choose())
+        st.session_state["shown"] = dataset_image.opened(sidebar.choose())
 
     for name, title in (("cifar10/test/3000", "cat (cifar10/test/3000)"), ("cifar10/test/99999", None),
                         ("etc/test/1", None), ("../../etc/test/1", None)):  # fmt: skip

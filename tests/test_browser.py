@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from spatial_viz.samples import samples
+from spatial_viz.data.samples import samples
 
 pytestmark = pytest.mark.browser
 PATIENCE = 120_000  # milliseconds; the machine may be busy with other tests

@@ -12,13 +12,13 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from conftest import most_robust
 
-from spatial_viz.classifiers import load_classifier
-from spatial_viz.compare_figures import comparison_rows
-from spatial_viz.defences import MajorityVote, vote_shares
-from spatial_viz.grids import TransformGrid
-from spatial_viz.images import load_image
-from spatial_viz.samples import opening_sample
-from spatial_viz.sweeps import sweep
+from spatial_viz.data.images import load_image
+from spatial_viz.data.samples import opening_sample
+from spatial_viz.defences.majority_vote import MajorityVote, vote_shares
+from spatial_viz.figures.comparison import comparison_rows
+from spatial_viz.landscape.sweeps import sweep
+from spatial_viz.models.registry import load_classifier
+from spatial_viz.transforms.grids import TransformGrid
 
 pytestmark = pytest.mark.browser
 PATIENCE = 120_000  # milliseconds; the machine may be busy with other tests

@@ -14,7 +14,7 @@ from PIL import Image
 
 from benchmarks.app import ARGUMENTS, CHROMIUM
 from benchmarks.browser import DONE
-from spatial_viz.pages.lecture import STEPS
+from spatial_viz.app.lecture.page import STEPS
 
 pytestmark = pytest.mark.browser
 PATIENCE = 120_000  # milliseconds; the machine may be busy with other tests

@@ -12,7 +12,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 
 from benchmarks.browser import DONE
-from spatial_viz.pages.lecture import STEPS
+from spatial_viz.app.lecture.page import STEPS
 
 pytestmark = pytest.mark.browser
 PATIENCE = 120_000  # milliseconds; the machine may be busy with other tests

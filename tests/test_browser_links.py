@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from benchmarks.browser import DONE
-from spatial_viz.samples import CLASS_NAMES, find_sample
+from spatial_viz.data.samples import CLASS_NAMES, find_sample
 
 pytestmark = pytest.mark.browser
 PATIENCE = 240_000  # milliseconds; the machine may be busy with other tests

@@ -10,14 +10,14 @@ import torch
 from synthetic import write_run
 from torch import Tensor
 
-from spatial_viz.browse_figures import confusion_figure, failing_heatmap, share_histogram
-from spatial_viz.captions import caption, caption_parts, run_caption
-from spatial_viz.classifiers import Classifier
 from spatial_viz.evaluation.summary import summarise
-from spatial_viz.figures import heatmap, surface
-from spatial_viz.grids import TransformGrid
-from spatial_viz.noise import noise_landscape
-from spatial_viz.sweeps import sweep, sweep_axes
+from spatial_viz.figures.captions import caption, caption_parts, run_caption
+from spatial_viz.figures.failures import confusion_figure, failing_heatmap, share_histogram
+from spatial_viz.figures.heatmaps import heatmap, surface
+from spatial_viz.landscape.noise_plane import noise_landscape
+from spatial_viz.landscape.sweeps import sweep, sweep_axes
+from spatial_viz.models.registry import Classifier
+from spatial_viz.transforms.grids import TransformGrid
 from spatial_viz.version import VERSION
 
 

@@ -13,14 +13,14 @@ import pytest
 from streamlit.testing.v1 import AppTest
 from test_cli import run
 
-from spatial_viz import classifiers
-from spatial_viz.cards import read_cards
-from spatial_viz.classifiers import dataset_of, load_classifier, manifest, pretrained_folder
 from spatial_viz.errors import CorruptFile, MissingFile, SpatialVizError
-from spatial_viz.evaluation.milestones import groups
-from spatial_viz.evaluation.published import all_results, rows_of_card
-from spatial_viz.handout import usual_classifiers
-from spatial_viz.lecture_figures import curves_of, learning_curves
+from spatial_viz.evaluation.results import all_results, rows_of_card
+from spatial_viz.lecture.figures import curves_of, learning_curves
+from spatial_viz.lecture.handout import usual_classifiers
+from spatial_viz.lecture.headline_accuracies import groups
+from spatial_viz.models import registry
+from spatial_viz.models.cards import read_cards
+from spatial_viz.models.registry import dataset_of, load_classifier, manifest, pretrained_folder
 
 MANIFEST = pretrained_folder() / "manifest.json"
 WHOLE = json.loads(MANIFEST.read_text(encoding="utf-8"))
@@ -34,7 +34,7 @@ def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copy(MANIFEST, folder)
     for path in pretrained_folder().glob("*.safetensors"):
         (folder / path.name).symlink_to(path)
-    monkeypatch.setattr(classifiers, "pretrained_folder", lambda: folder)
+    monkeypatch.setattr(registry, "pretrained_folder", lambda: folder)
     return folder / "manifest.json"
 
 
@@ -121,11 +121,11 @@ def test_damage_is_one_sentence_in_the_app(
 
         import streamlit as st
 
-        from spatial_viz.pages import choosing, opening
+        from spatial_viz.app import dataset_image, sidebar
 
         module = importlib.import_module(f"spatial_viz.pages.{name}")
         st.session_state["explore"] = st.Page(lambda: None, title="Explore")
-        st.session_state["view"] = opening.opened(choosing.choose())
+        st.session_state["view"] = dataset_image.opened(sidebar.choose())
         module.page()
 
     shown = AppTest.from_function(script, default_timeout=120, args=(page,)).run()

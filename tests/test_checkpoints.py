@@ -19,15 +19,15 @@ from conftest import ROOT
 from safetensors.torch import load_file
 from toy_training import add_small_networks, plan, toy_pictures
 
-from spatial_viz.classifiers import load_classifier
+from spatial_viz.data.samples import load_sample
 from spatial_viz.errors import CorruptFile, InvalidInput, SpatialVizError
-from spatial_viz.networks import build_network, load_weights
-from spatial_viz.samples import load_sample
-from spatial_viz.training import loop, metrics, steps
+from spatial_viz.models.networks import build_network, load_weights
+from spatial_viz.models.registry import load_classifier
+from spatial_viz.training import log, loop, trainer
 from spatial_viz.training.checkpoints import write_weights
 from spatial_viz.training.data import PictureSet
+from spatial_viz.training.log import read_metrics
 from spatial_viz.training.loop import train
-from spatial_viz.training.metrics import read_metrics
 
 KILLED = """
 import sys
@@ -64,7 +64,7 @@ def test_a_run_that_was_cut_off_ends_with_the_same_weights(
     train(recipe, data, tmp_path / "whole")
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0)
     taken = 0
-    real = steps._step
+    real = trainer._step
 
     def cut(*arguments: object) -> float:
         nonlocal taken
@@ -73,7 +73,7 @@ def test_a_run_that_was_cut_off_ends_with_the_same_weights(
             raise KeyboardInterrupt
         return real(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(steps, "_step", cut)
+    monkeypatch.setattr(trainer, "_step", cut)
     with pytest.raises(KeyboardInterrupt):
         train(recipe, data, tmp_path / "parts")
     train(recipe, data, tmp_path / "parts", resume=True)
@@ -146,14 +146,14 @@ def cut_off(recipe: object, data: PictureSet, out: Path, after: int) -> None:
     """A training that ended after so many steps; its checkpoint is that of one step before."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "CHECKPOINT_SECONDS", 0)
-        real = steps.Training.advance
+        real = trainer.Training.advance
 
-        def advance(run: steps.Training) -> int:
+        def advance(run: trainer.Training) -> int:
             if run.step == after:
                 raise KeyboardInterrupt
             return real(run)
 
-        patch.setattr(steps.Training, "advance", advance)
+        patch.setattr(trainer.Training, "advance", advance)
         with pytest.raises(KeyboardInterrupt):
             train(recipe, data, out)  # type: ignore[arg-type]
 
@@ -163,9 +163,9 @@ def test_the_last_checkpoint_before_weights_that_are_no_numbers_is_a_good_one(
     broken: int, where: str, data: PictureSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     train(plan(), data, tmp_path / "whole")
-    real, taken = steps._step, 0
+    real, taken = trainer._step, 0
 
-    def explode(run: steps.Training, *others: object) -> float:
+    def explode(run: trainer.Training, *others: object) -> float:
         """A step with a finite loss, after which the weights are none."""
         nonlocal taken
         taken += 1
@@ -178,7 +178,7 @@ def test_the_last_checkpoint_before_weights_that_are_no_numbers_is_a_good_one(
     out = tmp_path / "broken"
     with monkeypatch.context() as patch:
         patch.setattr(loop, "CHECKPOINT_SECONDS", 0)
-        patch.setattr(steps, "_step", explode)
+        patch.setattr(trainer, "_step", explode)
         words = rf"the loss became nan in {where} of 6; the last good checkpoint is {out / 'checkpoint.pt'}. Lower"
         with pytest.raises(SpatialVizError, match=words):
             train(plan(), data, out)
@@ -245,7 +245,7 @@ def test_a_full_disk_while_metrics_are_written(
             written += 1
             return open(*path, **how) if written <= 2 else FullDisk()  # type: ignore[call-overload, no-any-return]
 
-        patch.setattr(metrics, "open", opened, raising=False)  # in the second epoch, at step 10
+        patch.setattr(log, "open", opened, raising=False)  # in the second epoch, at step 10
         with pytest.raises(SpatialVizError) as told:
             train(plan(), data, out)
     assert str(told.value) == (

@@ -16,11 +16,11 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
-from spatial_viz import classifiers
-from spatial_viz.classifiers import Classifier, catalogue, dataset_of, load_classifier, manifest, pretrained_folder
+from spatial_viz.data.images import load_image
+from spatial_viz.data.samples import load_sample, samples
 from spatial_viz.errors import CorruptFile, InvalidInput, MissingFile
-from spatial_viz.images import load_image
-from spatial_viz.networks import (
+from spatial_viz.models import registry
+from spatial_viz.models.networks import (
     MaxBlurPool,
     MirrorAverage,
     SmallResNet,
@@ -29,7 +29,7 @@ from spatial_viz.networks import (
     fold_batch_norm,
     overlapping_maxima,
 )
-from spatial_viz.samples import load_sample, samples
+from spatial_viz.models.registry import Classifier, catalogue, dataset_of, load_classifier, manifest, pretrained_folder
 
 OWN = [card["name"] for card in manifest()]
 MEGABYTE = 2**20
@@ -83,7 +83,7 @@ def test_unknown_names_suggest_the_near_miss(name: str, message: str) -> None:
 def test_a_corrupted_file_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     copy = tmp_path / "pretrained"
     shutil.copytree(pretrained_folder(), copy)
-    monkeypatch.setattr(classifiers, "pretrained_folder", lambda: copy)
+    monkeypatch.setattr(registry, "pretrained_folder", lambda: copy)
     path = copy / next(card for card in manifest() if card["name"] == "cifar10/standard")["file"]
     content = bytearray(path.read_bytes())
     content[-1] ^= 1

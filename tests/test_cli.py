@@ -16,14 +16,14 @@ from PIL import Image
 from safetensors.torch import save_file
 from typer.main import get_command
 
-from spatial_viz.classifiers import load_classifier, manifest
-from spatial_viz.cli import app, main
+from spatial_viz.cli.main import app, main
+from spatial_viz.data.samples import find_sample, load_sample
 from spatial_viz.errors import SpatialVizWarning
-from spatial_viz.grids import TransformGrid
-from spatial_viz.landscape import load, summary
-from spatial_viz.networks import build_network
-from spatial_viz.samples import find_sample, load_sample
-from spatial_viz.sweeps import sweep
+from spatial_viz.landscape.dataset import load, summary
+from spatial_viz.landscape.sweeps import sweep
+from spatial_viz.models.networks import build_network
+from spatial_viz.models.registry import load_classifier, manifest
+from spatial_viz.transforms.grids import TransformGrid
 
 SMALL = ["--granularity", "3,3,3"]
 
@@ -161,7 +161,7 @@ def test_bad_arguments_end_with_2_and_one_sentence(arguments: list[str], message
 def test_bad_pictures(case: str, monkeypatch, capsys, tmp_path: Path) -> None:
     from test_images import png_header
 
-    from spatial_viz.samples import samples
+    from spatial_viz.data.samples import samples
 
     path = tmp_path / "picture.png"
     content = {
@@ -262,6 +262,6 @@ def test_remarks_of_ours_are_one_line_and_those_of_pillow_none(monkeypatch, caps
         warnings.warn("three files are left out", SpatialVizWarning, stacklevel=1)
         warnings.warn_explicit("odd metadata", UserWarning, "TiffImagePlugin.py", 1, "PIL.TiffImagePlugin")
 
-    monkeypatch.setattr("spatial_viz.samples.samples", lambda: remark() or [])
+    monkeypatch.setattr("spatial_viz.data.samples.samples", lambda: remark() or [])
     code, _, err = run(["samples"], monkeypatch, capsys)
     assert code == 0 and err == "warning: three files are left out\n"

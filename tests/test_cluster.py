@@ -15,14 +15,14 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from spatial_viz.data.images import load_image
+from spatial_viz.data.samples import class_names, samples
 from spatial_viz.errors import InvalidInput, MissingFile, SpatialVizError
-from spatial_viz.evaluation.cluster import ShardActor
+from spatial_viz.evaluation.jobs import Job
 from spatial_viz.evaluation.plan import EvaluationPlan
+from spatial_viz.evaluation.ray_engine import ShardActor
 from spatial_viz.evaluation.run import evaluate
 from spatial_viz.evaluation.store import runs_in
-from spatial_viz.evaluation.work import Job
-from spatial_viz.images import load_image
-from spatial_viz.samples import class_names, samples
 
 PLAN = EvaluationPlan(("natural", "worst-of-10", "grid"), (5, 3, 3), shard=1)
 

@@ -17,16 +17,16 @@ from conftest import blob, most_robust
 from streamlit.testing.v1 import AppTest
 from torch import Tensor
 
-from spatial_viz.classifiers import Classifier, load_classifier
-from spatial_viz.compare_figures import comparison_rows, difference_end, difference_map, telling_transform
-from spatial_viz.defences import MajorityVote, vote_shares
+from spatial_viz.data.images import load_image
+from spatial_viz.data.samples import CLASS_NAMES, find_sample, opening_sample
+from spatial_viz.defences.majority_vote import MajorityVote, vote_shares
 from spatial_viz.errors import InvalidInput
-from spatial_viz.figures import heatmap, surface
-from spatial_viz.grids import TransformGrid
-from spatial_viz.images import load_image
-from spatial_viz.landscape import misclassified, transform_words, worst_case
-from spatial_viz.samples import CLASS_NAMES, find_sample, opening_sample
-from spatial_viz.sweeps import sweep
+from spatial_viz.figures.comparison import comparison_rows, difference_end, difference_map, telling_transform
+from spatial_viz.figures.heatmaps import heatmap, surface
+from spatial_viz.landscape.dataset import misclassified, transform_words, worst_case
+from spatial_viz.landscape.sweeps import sweep
+from spatial_viz.models.registry import Classifier, load_classifier
+from spatial_viz.transforms.grids import TransformGrid
 
 GRID = TransformGrid(30.0, 3.0, 3.0, (7, 5, 3))
 OPENING = ("cifar10/standard", most_robust("cifar10")["name"])  # of the page
@@ -163,9 +163,10 @@ def open_compare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **parameters: 
     def script() -> None:
         import streamlit as st
 
-        from spatial_viz.pages import choosing, compare
+        from spatial_viz.app import sidebar
+        from spatial_viz.app.pages import compare
 
-        st.session_state["view"] = choosing.choose()
+        st.session_state["view"] = sidebar.choose()
         compare.page()
 
     monkeypatch.setenv("SPATIAL_VIZ_CACHE", str(tmp_path))
@@ -251,17 +252,17 @@ def test_taking_all_others_away_leaves_a_page_that_goes_on(monkeypatch: pytest.M
 def test_weights_that_are_missing_are_one_sentence_and_the_others_are_shown(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    from spatial_viz.app import sidebar
     from spatial_viz.errors import MissingFile
-    from spatial_viz.pages import choosing
 
-    load = choosing._classifier
+    load = sidebar._classifier
 
     def without(name: str) -> Classifier:
         if name == OPENING[1]:
             raise MissingFile("the weights of it are not on this machine")
         return load(name)
 
-    monkeypatch.setattr("spatial_viz.pages.choosing._classifier", without)
+    monkeypatch.setattr("spatial_viz.app.sidebar._classifier", without)
     page = open_compare(monkeypatch, tmp_path)
     assert not page.exception and not page.error
     assert len(page.warning) == 1 and "not on this machine" in page.warning[0].value
@@ -295,7 +296,7 @@ def test_a_picture_that_none_is_right_about(monkeypatch: pytest.MonkeyPatch, tmp
     def stubborn(name: str) -> Classifier:
         return Classifier(Stubborn(), class_names=CLASS_NAMES["cifar10"], input_size=(32, 32), name=name)
 
-    monkeypatch.setattr("spatial_viz.pages.choosing._classifier", stubborn)
+    monkeypatch.setattr("spatial_viz.app.sidebar._classifier", stubborn)
     page = open_compare(monkeypatch, tmp_path)
     assert not page.exception and not page.error
     payload = payload_of(page)
@@ -318,7 +319,7 @@ def test_a_picture_of_ones_own_has_no_common_label_to_subtract_by(
         index = 3 if name == "cifar10/standard" else 5
         return Classifier(Says(index), class_names=CLASS_NAMES["cifar10"], input_size=(32, 32), name=name)
 
-    monkeypatch.setattr("spatial_viz.pages.choosing._classifier", saying)
+    monkeypatch.setattr("spatial_viz.app.sidebar._classifier", saying)
     page = open_compare(monkeypatch, tmp_path, source="Upload")
     assert not page.exception and not page.error
     page.file_uploader(key="upload").upload("own.png", find_sample("cifar10/0").path.read_bytes(), "image/png").run()

@@ -14,7 +14,7 @@ import pytest
 from test_images import encode, noise
 from torchvision import datasets
 
-from spatial_viz.datasets import (
+from spatial_viz.data.datasets import (
     PictureFolder,
     class_folders,
     first_per_class,
@@ -22,8 +22,8 @@ from spatial_viz.datasets import (
     split_folder,
     split_kind,
 )
+from spatial_viz.data.samples import CLASS_NAMES
 from spatial_viz.errors import InvalidInput, MissingFile, PictureError
-from spatial_viz.samples import CLASS_NAMES
 
 
 def fill(root: Path, **classes: tuple[str, ...]) -> Path:

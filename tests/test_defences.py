@@ -11,15 +11,15 @@ import torch
 from conftest import SIZE, blob
 from torch import Tensor
 
-from spatial_viz.attacks import FirstOrder, WorstOfK
-from spatial_viz.classifiers import Classifier, load_classifier
-from spatial_viz.defences import VOTERS, BlackCanvas, MajorityVote, vote_shares
+from spatial_viz.attacks.spatial import FirstOrder, WorstOfK
+from spatial_viz.data.samples import load_sample
+from spatial_viz.defences.majority_vote import VOTERS, BlackCanvas, MajorityVote, vote_shares
 from spatial_viz.errors import InvalidInput
-from spatial_viz.geometry import warp
-from spatial_viz.grids import TransformGrid
-from spatial_viz.landscape import load, save, summary, worst_case
-from spatial_viz.samples import load_sample
-from spatial_viz.sweeps import sweep
+from spatial_viz.landscape.dataset import load, save, summary, worst_case
+from spatial_viz.landscape.sweeps import sweep
+from spatial_viz.models.registry import Classifier, load_classifier
+from spatial_viz.transforms.geometry import warp
+from spatial_viz.transforms.grids import TransformGrid
 
 LIMITS = TransformGrid(30, 3, 3)
 

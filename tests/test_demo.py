@@ -14,16 +14,18 @@ import pytest
 import torch
 from test_cli import run
 
-from spatial_viz import cache, classifiers, demo
-from spatial_viz.classifiers import Classifier, catalogue, dataset_of, load_classifier
-from spatial_viz.demo import no_network, prepare
+from spatial_viz.app.memoize import Memory
+from spatial_viz.data.images import load_image
+from spatial_viz.data.samples import class_names, opening_sample
 from spatial_viz.errors import CorruptFile
-from spatial_viz.evaluation import published
-from spatial_viz.grids import TransformGrid
-from spatial_viz.images import load_image
-from spatial_viz.landscape import worst_case
-from spatial_viz.memory import Memory
-from spatial_viz.samples import class_names, opening_sample
+from spatial_viz.evaluation import results
+from spatial_viz.landscape import cache
+from spatial_viz.landscape.dataset import worst_case
+from spatial_viz.lecture import prepare as demo
+from spatial_viz.lecture.prepare import no_network, prepare
+from spatial_viz.models import registry
+from spatial_viz.models.registry import Classifier, catalogue, dataset_of, load_classifier
+from spatial_viz.transforms.grids import TransformGrid
 
 
 def tiny(card: dict[str, Any]) -> Classifier:
@@ -44,10 +46,8 @@ def tiny(card: dict[str, Any]) -> Classifier:
 def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SPATIAL_VIZ_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    monkeypatch.setattr(classifiers, "_load_own", tiny)
-    monkeypatch.setattr(
-        published, "_is_shipped", published._is_shipped.__wrapped__
-    )  # no later test may see these hashes
+    monkeypatch.setattr(registry, "_load_own", tiny)
+    monkeypatch.setattr(results, "_is_shipped", results._is_shipped.__wrapped__)  # no later test may see these hashes
 
 
 def shipped() -> list[str]:
@@ -76,18 +76,18 @@ def test_all_that_ships_is_made_ready_and_the_lecture_finds_it(monkeypatch: pyte
 
 
 def _the_lecture_finds_its_landscapes(monkeypatch: pytest.MonkeyPatch) -> None:
-    from spatial_viz.pages import choosing
-    from spatial_viz.pages.choosing import View
-    from spatial_viz.pages.lecture import STEPS
-    from spatial_viz.pages.posing import display_plane
-    from spatial_viz.pages.talk import step as talk_step
-    from spatial_viz.pages.talk.step import Talk
+    from spatial_viz.app import sidebar
+    from spatial_viz.app.lecture import step as talk_step
+    from spatial_viz.app.lecture.page import STEPS
+    from spatial_viz.app.lecture.step import Talk
+    from spatial_viz.app.pose import display_plane
+    from spatial_viz.app.sidebar import View
 
     def computed(*_: Any, **__: Any) -> Any:
         raise AssertionError("a landscape that the lecture asks for is not on the disk")
 
     monkeypatch.setattr(cache, "sweep_axes", computed)
-    monkeypatch.setattr(choosing, "_classifier", load_classifier)
+    monkeypatch.setattr(sidebar, "_classifier", load_classifier)
     for name in shipped():
         monkeypatch.setattr(talk_step, "_MEMORY", Memory(512))
         classifier, dataset = load_classifier(name), dataset_of(name)
@@ -121,7 +121,7 @@ def test_a_classifier_that_cannot_be_read_is(monkeypatch: pytest.MonkeyPatch, fe
             raise CorruptFile(f"{card['file']} is corrupted")
         return tiny(card)
 
-    monkeypatch.setattr(classifiers, "_load_own", broken)
+    monkeypatch.setattr(registry, "_load_own", broken)
     rows = {row.what: row for row in prepare(())}
     assert not rows[FEW[0]].ready and rows[FEW[0]].needed and rows[FEW[1]].ready
     assert not rows["without a network"].ready and "corrupted" in rows["without a network"].words
@@ -181,7 +181,7 @@ def test_it_ends_with_1_where_something_is_missing(
     def broken(card: dict[str, Any]) -> Classifier:
         raise CorruptFile("it is corrupted")
 
-    monkeypatch.setattr(classifiers, "_load_own", broken)
+    monkeypatch.setattr(registry, "_load_own", broken)
     code, out, _ = run(["demo", "--imagenet", "none"], monkeypatch, capsys)
     assert code == 1 and out.splitlines()[-1] == "The lecture is not ready." and "✕ cifar10/standard" in out
 

@@ -19,16 +19,16 @@ from torch import Tensor, nn
 from toy_training import add_small_networks, plan, toy_folder, toy_pictures
 from two_processes import PLANS
 
+from spatial_viz.data.samples import CLASS_NAMES
 from spatial_viz.errors import InvalidInput
-from spatial_viz.geometry import warp
-from spatial_viz.grids import TransformGrid, draw_transforms
-from spatial_viz.networks import WhitenedConvNet, build_network
-from spatial_viz.samples import CLASS_NAMES
-from spatial_viz.training import adversaries, steps
+from spatial_viz.models.networks import WhitenedConvNet, build_network
+from spatial_viz.training import adversaries, trainer
 from spatial_viz.training.data import augment, split_validation, to_images
 from spatial_viz.training.distributed import Team, join
 from spatial_viz.training.loop import train
 from spatial_viz.training.recipes import RECIPES, TrainingPlan
+from spatial_viz.transforms.geometry import warp
+from spatial_viz.transforms.grids import TransformGrid, draw_transforms
 
 
 def two_processes(*command: str) -> subprocess.CompletedProcess[str]:
@@ -65,7 +65,7 @@ def test_two_processes_end_with_the_weights_of_one_that_averages_over_halves(nam
 
 def test_the_halves_matter(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One process with statistics of whole batches ends elsewhere: the comparison above can fail."""
-    for module in (adversaries, steps):
+    for module in (adversaries, trainer):
         monkeypatch.setattr(module, "fast_at_bf16", lambda _: False)
     train(replace(PLANS["uneven"], processes=1), toy_pictures(), tmp_path)
     one, two = network_in(tmp_path), network_in(trained / "uneven")
@@ -119,7 +119,7 @@ def test_what_cannot_work_together(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     with pytest.raises(InvalidInput, match="on GPUs only; leave --sync-batch-norm out"):
         train(plan(sync_batch_norm=True), toy_pictures(), tmp_path)
     with pytest.raises(InvalidInput, match="9 processes need a batch of 18 or more; got 16"):
-        steps.steps_per_epoch(100, plan(processes=9))
+        trainer.steps_per_epoch(100, plan(processes=9))
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("LOCAL_RANK", "1")
     monkeypatch.setattr("spatial_viz.training.distributed.pick_device", torch.device)
@@ -132,7 +132,7 @@ def test_what_cannot_work_together(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     ("count", "partial", "expected"), [(96, False, 6), (97, True, 6), (100, True, 7), (4, True, 1)]
 )
 def test_a_rest_is_a_batch_where_it_is_large_enough(count: int, partial: bool, expected: int) -> None:
-    assert steps.steps_per_epoch(count, plan(partial_batch=partial, processes=2)) == expected
+    assert trainer.steps_per_epoch(count, plan(partial_batch=partial, processes=2)) == expected
 
 
 def test_a_share_is_part_of_the_batch() -> None:

@@ -25,33 +25,26 @@ from conftest import ROOT, Centroid, blob
 from PIL import Image
 from torch import Tensor, nn
 
-from spatial_viz.attacks import WorstOfK
-from spatial_viz.classifiers import Classifier, load_classifier
-from spatial_viz.defences import MajorityVote
-from spatial_viz.errors import (
-    CorruptFile,
-    InvalidInput,
-    MissingFile,
-    PictureError,
-    SpatialVizError,
-    SpatialVizWarning,
-)
+from spatial_viz.attacks.spatial import WorstOfK
+from spatial_viz.data.images import load_image, tensor_to_picture
+from spatial_viz.data.samples import class_names, samples
+from spatial_viz.defences.majority_vote import MajorityVote
+from spatial_viz.errors import CorruptFile, InvalidInput, MissingFile, PictureError, SpatialVizError, SpatialVizWarning
 from spatial_viz.evaluation import store as stores
-from spatial_viz.evaluation.ballots import Poll
-from spatial_viz.evaluation.exact import break_pictures, extremes_first
-from spatial_viz.evaluation.pictures import choose, class_map, imagenet_wnids
+from spatial_viz.evaluation.decode import choose, class_map, imagenet_wnids
+from spatial_viz.evaluation.exhaustive import break_pictures, extremes_first
+from spatial_viz.evaluation.intervals import wilson
 from spatial_viz.evaluation.plan import EvaluationPlan
 from spatial_viz.evaluation.report import report_on
 from spatial_viz.evaluation.run import Progress, evaluate
 from spatial_viz.evaluation.store import open_landscapes, read_table, runs_in
-from spatial_viz.geometry import warp
-from spatial_viz.grids import TransformGrid
-from spatial_viz.images import load_image, tensor_to_picture
-from spatial_viz.intervals import wilson
-from spatial_viz.landscape import misclassified, worst_case
-from spatial_viz.runner import runner_for
-from spatial_viz.samples import class_names, samples
-from spatial_viz.sweeps import sweep
+from spatial_viz.evaluation.vote_runner import Poll
+from spatial_viz.landscape.dataset import misclassified, worst_case
+from spatial_viz.landscape.sweeps import sweep
+from spatial_viz.models.inference import runner_for
+from spatial_viz.models.registry import Classifier, load_classifier
+from spatial_viz.transforms.geometry import warp
+from spatial_viz.transforms.grids import TransformGrid
 
 GRID = TransformGrid(30, 3, 3, (7, 3, 3))
 PLAN = EvaluationPlan(("natural", "random", "worst-of-5", "grid"), GRID.granularity, shard=5)

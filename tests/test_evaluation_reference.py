@@ -18,12 +18,12 @@ import torch.nn.functional as F
 from third_party import resnet20
 from torch import Tensor
 
-from spatial_viz.datasets import PictureFolder
-from spatial_viz.devices import fast_at_bf16, pick_device
+from spatial_viz.data.datasets import PictureFolder
+from spatial_viz.data.images import picture_to_tensor
 from spatial_viz.evaluation.plan import EvaluationPlan
 from spatial_viz.evaluation.run import evaluate
 from spatial_viz.evaluation.store import read_table, runs_in
-from spatial_viz.images import picture_to_tensor
+from spatial_viz.models.devices import fast_at_bf16, pick_device
 
 COUNT = 1000 if os.environ.get("CI") == "true" else 100
 

@@ -16,15 +16,15 @@ import xarray as xr
 from PIL import Image
 from torch import Tensor
 
-from spatial_viz.captions import caption
-from spatial_viz.classifiers import Classifier
 from spatial_viz.errors import InvalidInput
 from spatial_viz.explorer.payload import explorer_payload
-from spatial_viz.exports import explorer_page, landscape_page, pane_of, to_html
-from spatial_viz.figures import Theme, alt_text, heatmap, loss_curve, surface, worst_case_figure
-from spatial_viz.grids import TransformGrid
-from spatial_viz.landscape import worst_case
-from spatial_viz.sweeps import sweep
+from spatial_viz.export.html import explorer_page, landscape_page, pane_of, to_html
+from spatial_viz.figures.captions import caption
+from spatial_viz.figures.heatmaps import Theme, alt_text, heatmap, loss_curve, surface, worst_case_figure
+from spatial_viz.landscape.dataset import worst_case
+from spatial_viz.landscape.sweeps import sweep
+from spatial_viz.models.registry import Classifier
+from spatial_viz.transforms.grids import TransformGrid
 
 MARKUP = '<b>"Tom" & </script><script>alert(1)</script></b>'
 PATIENCE = 120_000  # milliseconds

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 import pytest
 
 from benchmarks.app import ROOT
-from spatial_viz.figure_style import PALETTE, enlarged, template
+from spatial_viz.figures.style import PALETTE, enlarged, template
 
 
 def test_type_and_the_space_that_holds_it_grow_together() -> None:

@@ -18,22 +18,22 @@ import xarray as xr
 from PIL import Image
 from torch import Tensor
 
-from spatial_viz import figures, surfaces
-from spatial_viz.attack_figures import attack_map, attack_surface
-from spatial_viz.classifiers import Classifier
-from spatial_viz.compare_figures import difference_map
-from spatial_viz.defences import BlackCanvas, MajorityVote
-from spatial_viz.drawing import loss_colours
+from spatial_viz.defences.majority_vote import BlackCanvas, MajorityVote
 from spatial_viz.errors import InvalidInput
-from spatial_viz.explorer.sources import script
-from spatial_viz.figure_style import PALETTE, amount, percent, short
-from spatial_viz.figures import Theme, alt_text, heatmap, loss_curve, loss_max, surface, worst_case_figure
-from spatial_viz.grids import TransformGrid
-from spatial_viz.landscape import misclassified, plane, transform_words, worst_case
-from spatial_viz.noise import noise_landscape
-from spatial_viz.search_figures import filling_figure, hidden_map, uncovered_map
-from spatial_viz.slices import Slice
-from spatial_viz.sweeps import refined_axes, sweep, sweep_axes
+from spatial_viz.explorer.assets import script
+from spatial_viz.export.raster import loss_colours
+from spatial_viz.figures import heatmaps, surfaces
+from spatial_viz.figures.attacks import attack_map, attack_surface
+from spatial_viz.figures.comparison import difference_map
+from spatial_viz.figures.grid_search import filling_figure, hidden_map, uncovered_map
+from spatial_viz.figures.heatmaps import Theme, alt_text, heatmap, loss_curve, loss_max, surface, worst_case_figure
+from spatial_viz.figures.planes import Slice
+from spatial_viz.figures.style import PALETTE, amount, percent, short
+from spatial_viz.landscape.dataset import misclassified, plane, transform_words, worst_case
+from spatial_viz.landscape.noise_plane import noise_landscape
+from spatial_viz.landscape.sweeps import refined_axes, sweep, sweep_axes
+from spatial_viz.models.registry import Classifier
+from spatial_viz.transforms.grids import TransformGrid
 
 GRID = TransformGrid(30.0, 3.0, 3.0, (7, 5, 3))
 MARKUP = '<b>"Tom" & <script>alert(1)</script></b>'
@@ -176,7 +176,7 @@ def test_the_outline_separates_misclassified_from_correct(landscape: xr.Dataset,
         return
     # Edges of unit length on an index lattice, from the segments of the drawn line.
     line, drawn = trace(figure, "misclassified"), set()
-    columns, rows = (figures.cell_edges(landscape[dim].values).tolist() for dim in ("dx", "dy"))
+    columns, rows = (heatmaps.cell_edges(landscape[dim].values).tolist() for dim in ("dx", "dy"))
     for k in range(0, len(line.x), 3):
         assert line.x[k + 2] is None
         (j, i), (j2, i2) = ((columns.index(line.x[m]), rows.index(line.y[m])) for m in (k, k + 1))

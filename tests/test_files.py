@@ -23,15 +23,14 @@ from PIL import Image
 from test_cli import SMALL, run
 from torch import Tensor
 
-from spatial_viz import cache, classifiers
-from spatial_viz.animation import save_animation
-from spatial_viz.classifiers import Classifier
+from spatial_viz.data.images import tensor_to_picture
 from spatial_viz.errors import CorruptFile, InvalidInput, SpatialVizError
 from spatial_viz.evaluation.plan import EvaluationPlan
 from spatial_viz.evaluation.report import report_on
 from spatial_viz.evaluation.run import evaluate
 from spatial_viz.evaluation.store import open_landscapes, read_card, read_table, runs_in
 from spatial_viz.evaluation.summary import read_summary, summarise, write_summary
+from spatial_viz.export.video import save_animation
 from spatial_viz.files import (
     check_apart,
     check_folder,
@@ -42,11 +41,13 @@ from spatial_viz.files import (
     replace_folder,
     write_file,
 )
-from spatial_viz.grids import TransformGrid
-from spatial_viz.images import tensor_to_picture
-from spatial_viz.landscape import load, save
-from spatial_viz.sweeps import sweep
+from spatial_viz.landscape import cache
+from spatial_viz.landscape.dataset import load, save
+from spatial_viz.landscape.sweeps import sweep
+from spatial_viz.models import registry
+from spatial_viz.models.registry import Classifier
 from spatial_viz.training import loop
+from spatial_viz.transforms.grids import TransformGrid
 
 GRID = TransformGrid(30, 3, 3, (5, 3, 3))
 
@@ -155,7 +156,7 @@ def test_a_damaged_shard_stops_a_run_before_the_work_and_removed_it_is_made_agai
     table = evaluated / "00-00000.parquet"
     for _ in flipped(table, seed=6, trials=1):
         with monkeypatch.context() as patch, pytest.raises(CorruptFile, match=r"00-00000\.parquet is damaged"):
-            patch.setattr("spatial_viz.evaluation.work.Worker.answer", lambda *_: pytest.fail("it works first"))
+            patch.setattr("spatial_viz.evaluation.jobs.Worker.answer", lambda *_: pytest.fail("it works first"))
             evaluate(toy_classifier, str(pictures), plan, store=evaluated.parent, resume=True)
     table.unlink()
     again = evaluate(toy_classifier, str(pictures), plan, store=evaluated.parent, resume=True)
@@ -296,7 +297,7 @@ WRITERS = (
 def test_a_place_that_cannot_be_written_is_refused_before_the_work(
     command: list[str], pipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(classifiers, "load_classifier", lambda *_: pytest.fail("it works first"))
+    monkeypatch.setattr(registry, "load_classifier", lambda *_: pytest.fail("it works first"))
     folder = tmp_path / "folder.gif"
     folder.mkdir()
     (tmp_path / "link.gif").symlink_to(pipe)
@@ -360,7 +361,7 @@ def test_folders_for_files(tmp_path: Path) -> None:
 def test_stores_and_trainings_are_refused_before_the_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(classifiers, "load_classifier", lambda *_: pytest.fail("it works first"))
+    monkeypatch.setattr(registry, "load_classifier", lambda *_: pytest.fail("it works first"))
     monkeypatch.setattr("spatial_viz.training.data.read", lambda *_: pytest.fail("it reads first"))
     (tmp_path / "file").touch()
     for command in (

@@ -15,8 +15,8 @@ import torch
 from conftest import ROOT
 from torch import Tensor, nn
 
-from spatial_viz.classifiers import Classifier, load_classifier, manifest
-from spatial_viz.fingerprint import Fingerprint
+from spatial_viz.models.fingerprint import Fingerprint
+from spatial_viz.models.registry import Classifier, load_classifier, manifest
 
 
 def digest(value: Any) -> str:
@@ -127,7 +127,7 @@ def test_a_module_that_holds_itself_has_a_hash() -> None:
 
 def test_the_hash_is_that_of_another_process() -> None:
     name = "cifar10/invariant-30-mirror"
-    code = f"from spatial_viz.classifiers import load_classifier; print(load_classifier({name!r}).hash)"
+    code = f"from spatial_viz.models.registry import load_classifier; print(load_classifier({name!r}).hash)"
     there = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert there.stdout.strip() == load_classifier(name).hash
 

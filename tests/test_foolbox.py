@@ -10,10 +10,10 @@ import torch
 from third_party import resnet20
 from torch import Tensor
 
-from spatial_viz.geometry import warp
-from spatial_viz.grids import TransformGrid
-from spatial_viz.runner import runner_for
-from spatial_viz.samples import CLASS_NAMES
+from spatial_viz.data.samples import CLASS_NAMES
+from spatial_viz.models.inference import runner_for
+from spatial_viz.transforms.geometry import warp
+from spatial_viz.transforms.grids import TransformGrid
 
 GRANULARITY = (7, 3, 3)
 

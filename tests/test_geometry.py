@@ -10,9 +10,9 @@ from conftest import blob
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as tv
 
+from spatial_viz.data.samples import load_sample
 from spatial_viz.errors import InvalidInput
-from spatial_viz.geometry import warp
-from spatial_viz.samples import load_sample
+from spatial_viz.transforms.geometry import warp
 
 TRANSFORMS = [(0, 0, 0), (30, 0, 0), (-17, 1.5, -3), (12.5, -2.25, 0.5), (90, 1, 2), (-180, 0, 0), (4, 40, 0)]
 

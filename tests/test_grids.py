@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from spatial_viz.errors import InvalidInput
-from spatial_viz.grids import TransformGrid, draw_transforms, keyed_uniform
+from spatial_viz.transforms.grids import TransformGrid, draw_transforms, keyed_uniform
 
 
 @pytest.mark.parametrize(("size", "shift"), [(28, 3), (32, 3), (64, 6), (128, 13), (224, 24)])

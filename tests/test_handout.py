@@ -11,14 +11,14 @@ import torch
 from test_cli import run
 from torch import Tensor
 
-from spatial_viz import handout as module
-from spatial_viz.classifiers import Classifier, load_classifier, manifest
+from spatial_viz.data.samples import load_sample
 from spatial_viz.errors import InvalidInput
-from spatial_viz.grids import TransformGrid
-from spatial_viz.handout import Chosen, handout, usual_classifiers
-from spatial_viz.landscape import transform_words, worst_case
-from spatial_viz.samples import load_sample
-from spatial_viz.sweeps import sweep
+from spatial_viz.landscape.dataset import transform_words, worst_case
+from spatial_viz.landscape.sweeps import sweep
+from spatial_viz.lecture import handout as module
+from spatial_viz.lecture.handout import Chosen, handout, usual_classifiers
+from spatial_viz.models.registry import Classifier, load_classifier, manifest
+from spatial_viz.transforms.grids import TransformGrid
 from spatial_viz.version import VERSION
 
 ESCAPES = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"b": b"\b", b"f": b"\f"}

@@ -11,15 +11,15 @@ from conftest import Centroid, blob
 from test_fingerprint import Net
 from torch import Tensor
 
-from docs.results import rehash
-from spatial_viz.classifiers import Classifier, load_classifier, manifest
+from scripts.build_results import rehash
+from spatial_viz.data.images import tensor_to_picture
 from spatial_viz.errors import InvalidInput
 from spatial_viz.evaluation.plan import EvaluationPlan
-from spatial_viz.evaluation.published import all_results, shipped_folder
+from spatial_viz.evaluation.results import all_results, shipped_folder
 from spatial_viz.evaluation.run import evaluate
 from spatial_viz.evaluation.store import run_folder, runs_in
 from spatial_viz.evaluation.summary import read_summary
-from spatial_viz.images import tensor_to_picture
+from spatial_viz.models.registry import Classifier, load_classifier, manifest
 
 PLAN = EvaluationPlan(granularity=(3, 3, 3), shard=4)
 

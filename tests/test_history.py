@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 import typer
 
-from spatial_viz import cli
+from spatial_viz.cli import main
 from spatial_viz.errors import InvalidInput, MissingFile
-from spatial_viz.networks import NETWORKS
-from spatial_viz.training import history
-from spatial_viz.training.history import command_of, history_of
-from spatial_viz.training.metrics import log
+from spatial_viz.models.networks import NETWORKS
+from spatial_viz.training import provenance
+from spatial_viz.training.log import log
+from spatial_viz.training.provenance import command_of, history_of
 from spatial_viz.training.recipes import TrainingPlan, plan_from
 
 
@@ -42,7 +42,7 @@ def replaced(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     oldest = entry(b"oldest", "train oldest", 1.0)
     older = entry(b"older", "train older", 3.0, began_from=oldest)
     newest = {"name": "toy/worst", **entry(b"newest", "train newest", 7.0, began_from=older)}
-    monkeypatch.setattr(history, "manifest", lambda: ({"name": "toy/other", **entry(b"other", "", 9.0)}, newest))
+    monkeypatch.setattr(provenance, "manifest", lambda: ({"name": "toy/other", **entry(b"other", "", 9.0)}, newest))
     return {"oldest": oldest, "older": older, "newest": {k: v for k, v in newest.items() if k != "name"}}
 
 
@@ -134,13 +134,13 @@ def test_the_command_on_a_card_makes_the_same_plan(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("spatial_viz.training.loop.train", lambda plan, *_: made.append(plan))
     for each in (asked, default):
         words = shlex.split(command_of(each).removeprefix("python -m spatial_viz "))
-        typer.main.get_command(cli.app).main(words, standalone_mode=False)
+        typer.main.get_command(main.app).main(words, standalone_mode=False)
     assert made == [asked, default]
     two = command_of(replace(default, processes=2))
     assert two == command_of(default).replace("python -m", "torchrun --nproc-per-node 2 -m")
 
 
 def test_the_help_names_every_network() -> None:
-    options = typer.main.get_command(cli.app).get_command(None, "train").params  # type: ignore[attr-defined]
+    options = typer.main.get_command(main.app).get_command(None, "train").params  # type: ignore[attr-defined]
     text = next(option.help for option in options if option.name == "network")
     assert all(name in text for name in NETWORKS)

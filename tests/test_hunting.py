@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from conftest import blob
 
-from spatial_viz.classifiers import Classifier
+from spatial_viz.data.images import load_image, tensor_to_picture
+from spatial_viz.data.samples import Sample
 from spatial_viz.errors import InvalidInput
-from spatial_viz.grids import TransformGrid
-from spatial_viz.hunting import breaking_sample
-from spatial_viz.images import load_image, tensor_to_picture
-from spatial_viz.samples import Sample
+from spatial_viz.lecture.hardest_sample import breaking_sample
+from spatial_viz.models.registry import Classifier
+from spatial_viz.transforms.grids import TransformGrid
 
 TURNS = TransformGrid(30.0, 0.0, 0.0, (5, 1, 1))
 # How far to the right of the centre a blob is, and its class. A blob far to the right is turned into the other class.
@@ -23,7 +23,7 @@ SURVIVES, BROKEN, BROKEN_WORSE, WRONG_AS_IT_IS = (-8.0, 0), (8.0, 0), (9.0, 0), 
 def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Sample]:
     """The samples there are; a test adds to them."""
     found: list[Sample] = []
-    monkeypatch.setattr("spatial_viz.hunting.samples", lambda dataset: found)
+    monkeypatch.setattr("spatial_viz.lecture.hardest_sample.samples", lambda dataset: found)
     return found
 
 

@@ -13,10 +13,10 @@ from PIL import Image
 from torchvision.transforms import v2
 from torchvision.transforms.functional import to_tensor
 
-from spatial_viz import images
+from spatial_viz.data import images
+from spatial_viz.data.images import fit, load_image, picture_to_tensor, tensor_to_picture
+from spatial_viz.data.samples import find_sample, samples
 from spatial_viz.errors import InvalidInput, PictureError, SpatialVizWarning
-from spatial_viz.images import fit, load_image, picture_to_tensor, tensor_to_picture
-from spatial_viz.samples import find_sample, samples
 
 
 def encode(picture: Image.Image, kind: str = "PNG", **options: object) -> bytes:

@@ -76,5 +76,5 @@ def test_only_the_app_imports_streamlit(module: str) -> None:
 
 
 def test_help_does_not_wait_for_torch() -> None:
-    code = "import sys, spatial_viz.cli; sys.exit('torch' in sys.modules or 'xarray' in sys.modules)"
+    code = "import sys, spatial_viz.cli.main; sys.exit('torch' in sys.modules or 'xarray' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

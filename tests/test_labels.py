@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from spatial_viz.classifiers import Classifier
 from spatial_viz.errors import InvalidInput
+from spatial_viz.models.registry import Classifier
 
 
 def classifier(*names: str) -> Classifier:

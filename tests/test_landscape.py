@@ -15,11 +15,11 @@ from conftest import SIZE, Centroid, blob
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spatial_viz import landscape as ls
-from spatial_viz.classifiers import Classifier
 from spatial_viz.errors import CorruptFile, InvalidInput, MissingFile
-from spatial_viz.grids import TransformGrid
-from spatial_viz.sweeps import sweep
+from spatial_viz.landscape import dataset as ls
+from spatial_viz.landscape.sweeps import sweep
+from spatial_viz.models.registry import Classifier
+from spatial_viz.transforms.grids import TransformGrid
 
 
 def toy(label: int | None = 0, grid: TransformGrid | None = None) -> xr.Dataset:

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from spatial_viz.pages.lecture import STEPS
-from spatial_viz.pages.talk import searching
+from spatial_viz.app.lecture import search_steps
+from spatial_viz.app.lecture.page import STEPS
 
 QUICK = {"granularity": "11,3,3"}  # a grid that takes a moment
 
@@ -20,15 +20,16 @@ QUICK = {"granularity": "11,3,3"}  # a grid that takes a moment
 def script() -> None:
     import streamlit as st
 
-    from spatial_viz.pages import choosing, lecture
+    from spatial_viz.app import sidebar
+    from spatial_viz.app.lecture import page as lecture
 
-    st.session_state["view"] = choosing.choose()
+    st.session_state["view"] = sidebar.choose()
     lecture.page()
 
 
 def open_lecture(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **parameters: str) -> AppTest:
     monkeypatch.setenv("SPATIAL_VIZ_CACHE", str(tmp_path))
-    monkeypatch.setattr("spatial_viz.pages.lecture._warm_beside", lambda number, talk: None)
+    monkeypatch.setattr("spatial_viz.app.lecture.page._warm_beside", lambda number, talk: None)
     page = AppTest.from_function(script, default_timeout=600)
     for name, value in (QUICK | parameters).items():
         page.query_params[name] = value
@@ -123,7 +124,7 @@ def test_the_audience_searches_and_the_map_is_uncovered(monkeypatch: pytest.Monk
 
 
 def test_starts_are_the_audience_s(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("spatial_viz.pages.talk.searching.ASCENT", 2)
+    monkeypatch.setattr("spatial_viz.app.lecture.search_steps.ASCENT", 2)
     page = open_lecture(monkeypatch, tmp_path, step=str(number_of("Attempt 1: first-order methods")))
     assert len(page.session_state["starts"]) == 3
     page.button(key="starts-clear").click().run()
@@ -137,13 +138,13 @@ def test_starts_are_the_audience_s(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 def test_seconds_are_measured_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     page = open_lecture(monkeypatch, tmp_path, step=str(number_of("Attempt 2: exhaustive search")))
     asked: list[str] = []
-    sweep_axes = searching.sweep_axes
+    sweep_axes = search_steps.sweep_axes
 
     def asking(classifier: Any, *arguments: Any, **more: Any) -> Any:
         asked.append(classifier.name)
         return sweep_axes(classifier, *arguments, **more)
 
-    monkeypatch.setattr(searching, "sweep_axes", asking)
+    monkeypatch.setattr(search_steps, "sweep_axes", asking)
     assert any("99 forward passes" in text.value for text in page.markdown)
     page.run()
     assert asked == []
@@ -167,10 +168,10 @@ def test_a_guess_comes_before_the_answer(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
 def test_warming_calls_no_streamlit_and_leaves_nothing_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Warmed on a thread of its own, each step then asks no network about the things that it keeps."""
-    from spatial_viz.grids import TransformGrid
-    from spatial_viz.pages.choosing import View, _classifier
-    from spatial_viz.pages.talk.step import Talk
-    from spatial_viz.samples import load_sample
+    from spatial_viz.app.lecture.step import Talk
+    from spatial_viz.app.sidebar import View, _classifier
+    from spatial_viz.data.samples import load_sample
+    from spatial_viz.transforms.grids import TransformGrid
 
     monkeypatch.setenv("SPATIAL_VIZ_CACHE", str(tmp_path))
     image, label = load_sample("cifar10", 3)

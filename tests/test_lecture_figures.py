@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from spatial_viz.classifiers import manifest
 from spatial_viz.errors import InvalidInput
-from spatial_viz.evaluation.milestones import Bar, Group
-from spatial_viz.lecture_figures import accuracy_bars, curves_of, learning_curves
+from spatial_viz.lecture.figures import accuracy_bars, curves_of, learning_curves
+from spatial_viz.lecture.headline_accuracies import Bar, Group
+from spatial_viz.models.registry import manifest
 from spatial_viz.training.recipes import RECIPES
 
 MEASURED = Group("CIFAR-10, measured", False, (

@@ -16,21 +16,21 @@ import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
-from spatial_viz.classifiers import Classifier, load_classifier
-from spatial_viz.defences import MajorityVote
-from spatial_viz.geometry import warp
-from spatial_viz.grids import TransformGrid
-from spatial_viz.memory import Memory
-from spatial_viz.pages import address
-from spatial_viz.pages.choosing import View
-from spatial_viz.pages.talk import beyond, noise, numbers, robust, searching
-from spatial_viz.pages.talk import step as talk_step
-from spatial_viz.pages.talk.step import Talk, leave_cores, looks, under
-from spatial_viz.relief import peaks_words
-from spatial_viz.runner import runner_for
-from spatial_viz.samples import load_sample
+from spatial_viz.app import url_state
+from spatial_viz.app.lecture import accuracies, noise_steps, outlook_steps, search_steps, training_steps
+from spatial_viz.app.lecture import step as talk_step
+from spatial_viz.app.lecture.step import Talk, leave_cores, looks, under
+from spatial_viz.app.memoize import Memory
+from spatial_viz.app.sidebar import View
+from spatial_viz.data.samples import load_sample
+from spatial_viz.defences.majority_vote import MajorityVote
+from spatial_viz.landscape.peaks import peaks_words
+from spatial_viz.models.inference import runner_for
+from spatial_viz.models.registry import Classifier, load_classifier
+from spatial_viz.transforms.geometry import warp
+from spatial_viz.transforms.grids import TransformGrid
 
-STEPS = {step.title: step for step in (*robust.STEPS, *beyond.STEPS)}
+STEPS = {step.title: step for step in (*training_steps.STEPS, *outlook_steps.STEPS)}
 SMALL = TransformGrid(30.0, 3.0, 3.0, (5, 3, 3))
 LECTURE = "http://localhost:8501/lecture"
 
@@ -41,7 +41,7 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPATIAL_VIZ_STORE", str(tmp_path / "store"))
     monkeypatch.setattr(talk_step, "_MEMORY", Memory(64))
     monkeypatch.setattr(talk_step, "DRAWING", 0.0)
-    monkeypatch.setattr(numbers, "_RESULTS", Memory(2))
+    monkeypatch.setattr(accuracies, "_RESULTS", Memory(2))
 
 
 @pytest.fixture(scope="module")
@@ -57,12 +57,14 @@ def talk(standard: Classifier) -> Talk:
 
 def open_step(title: str, talk: Talk, pose: str = "", **state: Any) -> AppTest:
     def script(title, talk, pose):  # its text is run elsewhere, without this module's names
-        from spatial_viz.pages import address
-        from spatial_viz.pages.talk import beyond, robust, searching
+        from spatial_viz.app import url_state
+        from spatial_viz.app.lecture import outlook_steps, search_steps, training_steps
 
         if pose:
-            address.put("pose", pose)
-        (step,) = (each for each in (*searching.STEPS, *robust.STEPS, *beyond.STEPS) if each.title == title)
+            url_state.put("pose", pose)
+        (step,) = (
+            each for each in (*search_steps.STEPS, *training_steps.STEPS, *outlook_steps.STEPS) if each.title == title
+        )
         step.show(talk)
 
     page = AppTest.from_function(script, default_timeout=240, kwargs={"title": title, "talk": talk, "pose": pose})
@@ -146,7 +148,7 @@ def test_learning_curves_come_from_the_cards(talk: Talk, monkeypatch: pytest.Mon
     epoch = {"epoch": 1, "loss": 1.5, "learning_rate": 0.1, "candidates": 10, "validation_accuracy": 0.5}
     told = [{"name": "cifar10/standard", "data": "cifar10", "learning_curve": [epoch, epoch | {"epoch": 2}]},
             {"name": "cifar10/silent", "data": "cifar10"}, {"name": "mnist/other", "data": "mnist"}]  # fmt: skip
-    monkeypatch.setattr(robust, "manifest", lambda: told)
+    monkeypatch.setattr(training_steps, "manifest", lambda: told)
     page = open_step("Robust optimisation", talk)
     assert not page.exception
     (chart,) = page.get("plotly_chart")
@@ -156,8 +158,10 @@ def test_learning_curves_come_from_the_cards(talk: Talk, monkeypatch: pytest.Mon
 
 
 def test_cards_without_curves_say_where_the_training_got_to(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
-    bare = [{key: value for key, value in card.items() if key != "learning_curve"} for card in robust.manifest()]
-    monkeypatch.setattr(robust, "manifest", lambda: bare)
+    bare = [
+        {key: value for key, value in card.items() if key != "learning_curve"} for card in training_steps.manifest()
+    ]
+    monkeypatch.setattr(training_steps, "manifest", lambda: bare)
     page = open_step("Robust optimisation", talk)
     assert "not on the card" in page.info[0].value
     assert "100 %" in page.get("plotly_chart")[0].proto.spec  # the bars of what was measured
@@ -197,7 +201,7 @@ def test_the_first_look_makes_way(title: str, talk: Talk, monkeypatch: pytest.Mo
     monkeypatch.setattr(talk_step, "_some_of", lambda grid: {axis: values[:1] for axis, values in grid.axes().items()}
                         | {axis: grid.axes()[axis][[0, -1]] for axis in ("rotation", "dx")})  # fmt: skip
     monkeypatch.setattr(talk_step, "sweep_axes", lambda *a, **k: looked.append(1) or sweep_axes(*a, **k))
-    monkeypatch.setattr(searching, "ASCENT", 2)
+    monkeypatch.setattr(search_steps, "ASCENT", 2)
     page = open_step(title, talk)
     assert not page.exception and not page.error and len(looked) == 1
     specs = [json.loads(chart.proto.spec) for chart in page.get("plotly_chart")]
@@ -274,7 +278,7 @@ def test_where_nothing_turns_there_is_no_surface(talk: Talk) -> None:
 def test_without_its_classifier_a_step_says_so_and_goes_on(
     title: str, talk: Talk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (robust, beyond):
+    for module in (training_steps, outlook_steps):
         monkeypatch.setattr(module, "partner", lambda *_: None)
     page = open_step(title, talk)
     assert not page.exception and not page.error
@@ -289,20 +293,20 @@ def test_a_classifier_trained_on_noise_stands_beside_the_standard_one(
     talk: Talk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shipped = {"standard": "cifar10/standard", "noise": "cifar10/linf-8"}
-    assert beyond._with_and_without_noise(talk) == shipped
+    assert outlook_steps._with_and_without_noise(talk) == shipped
     page = open_step("Intuitions do not transfer", talk)
     assert not page.exception and not page.info
     panes = payload(page)["panes"]
     assert len(panes) == 2 and "worst case" in page.caption[0].value
-    monkeypatch.setattr(beyond, "data_of", lambda talk: "imagenet")
-    assert beyond._with_and_without_noise(talk) == shipped  # borrowed
+    monkeypatch.setattr(outlook_steps, "data_of", lambda talk: "imagenet")
+    assert outlook_steps._with_and_without_noise(talk) == shipped  # borrowed
 
 
 def test_noise_is_borrowed_from_another_data_set_with_a_sample_of_it(
     talk: Talk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     names = {"standard": "mnist/standard", "linf-8": "mnist/worst-of-10-30"}
-    monkeypatch.setattr(beyond, "partner", lambda talk, recipe, data: names[recipe] if data == "mnist" else None)
+    monkeypatch.setattr(outlook_steps, "partner", lambda talk, recipe, data: names[recipe] if data == "mnist" else None)
     page = open_step("Intuitions do not transfer", talk)
     assert not page.exception and not page.info
     panes = payload(page)["panes"]
@@ -315,7 +319,7 @@ def test_noise_is_borrowed_from_another_data_set_with_a_sample_of_it(
 
 def test_the_bars_build_up_group_by_group(talk: Talk) -> None:
     page = open_step("The numbers", talk)
-    count = len(numbers.all_groups())
+    count = len(accuracies.all_groups())
     assert count >= 3
     for shown in range(1, count):
         assert len(page.get("plotly_chart")) == shown
@@ -335,7 +339,7 @@ def test_the_bars_build_up_group_by_group(talk: Talk) -> None:
 
 def test_the_vote_is_that_of_the_defence(talk: Talk) -> None:
     page = open_step("Ask ten times", talk)
-    worst = beyond._worst_pose(talk)
+    worst = outlook_steps._worst_pose(talk)
     vote = MajorityVote(talk.view.classifier, SMALL, 10)
     image = warp(talk.view.image[None], torch.tensor([worst]), "black")
     _, probabilities = vote.ballots(image)
@@ -369,8 +373,10 @@ def test_votes_are_shown_as_published_and_as_measured(name: str, low: float, hig
 
 
 def test_a_vote_that_nobody_measured_is_said_to_be_missing(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
-    known = beyond.results()
-    monkeypatch.setattr(beyond, "results", lambda: known[(known["vote"] == 0) | (known["source"] == "published")])
+    known = outlook_steps.results()
+    monkeypatch.setattr(
+        outlook_steps, "results", lambda: known[(known["vote"] == 0) | (known["source"] == "published")]
+    )
     page = open_step("Ask ten times", talk)
     assert len(page.get("plotly_chart")) == 1 and "has not measured a vote" in page.info[0].value
 
@@ -392,7 +398,7 @@ def test_a_broken_picture_opens_at_its_worst_case_beside_the_talks_own(talk: Tal
 
 
 def test_where_no_sample_breaks_the_audience_hunts_alone(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(beyond, "breaking_sample", lambda *arguments: None)
+    monkeypatch.setattr(outlook_steps, "breaking_sample", lambda *arguments: None)
     page = open_step("Room for improvement", talk)
     assert len(payload(page)["panes"]) == 1 and "survives the whole grid" in page.markdown[0].value
 
@@ -407,13 +413,13 @@ def reached_at(monkeypatch: pytest.MonkeyPatch, listens_on: str, url: str = LECT
     known = st.get_option
     monkeypatch.setattr("streamlit.get_option", lambda name: listens_on if name == "server.address" else known(name))
     monkeypatch.setattr(ContextProxy, "url", property(lambda self: url))
-    monkeypatch.setattr(beyond, "own_address", lambda: "192.168.1.20")
+    monkeypatch.setattr(outlook_steps, "own_address", lambda: "192.168.1.20")
 
 
-def said(parameters: dict[str, str | list[str]]) -> address.Address:
+def said(parameters: dict[str, str | list[str]]) -> url_state.Address:
     """An address that says these."""
     told = {name: [value] if isinstance(value, str) else value for name, value in parameters.items()}
-    return address.Address(linked=told, shown=dict.fromkeys(parameters))
+    return url_state.Address(linked=told, shown=dict.fromkeys(parameters))
 
 
 def test_on_localhost_only_nothing_of_a_link_is_projected(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -445,7 +451,7 @@ def test_shared_it_shows_the_code_of_a_link_that_students_reach(talk: Talk, monk
     shown = rows(page)
     assert shown.count("<li") == 3 and "29\u00a0%" in shown and "47\u00a0%" in shown
     source = re.search(r"<img src='(data:image/svg[^']+)' alt='([^']+)'", shown)
-    assert source and source[1] == beyond.qr_code(link) and link in html.unescape(source[2])
+    assert source and source[1] == outlook_steps.qr_code(link) and link in html.unescape(source[2])
 
 
 def test_an_uploaded_picture_stays_here(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -458,19 +464,19 @@ def test_an_uploaded_picture_stays_here(talk: Talk, monkeypatch: pytest.MonkeyPa
 
 
 def test_the_plane_of_noise_holds_what_the_first_step_showed(talk: Talk) -> None:
-    first = noise._attacked(talk, 8)
+    first = noise_steps._attacked(talk, 8)
     page = open_step("The landscape", talk, talk_epsilon=8)
     spatial, plane = payload(page)["figures"]
     (mark,) = (trace for trace in plane["figure"]["data"] if trace.get("mode") == "markers")
     assert trace_values(mark["z"])[0] == pytest.approx(float(first.losses), abs=1e-4)
     assert trace_values(mark["x"])[0] == pytest.approx(8, abs=1e-4) and trace_values(mark["y"])[0] == 0
     assert "picture of the attack" in plane["alt"] and "worst case" in spatial["alt"]
-    assert plane["title"] == f"Noise within 8/255: {peaks_words(searching._noise_plane(talk, 8))}"
+    assert plane["title"] == f"Noise within 8/255: {peaks_words(search_steps._noise_plane(talk, 8))}"
     assert spatial["title"] == f"Turns and shifts: {peaks_words(talk_step.landscape_of(talk))}"
 
 
 def test_without_noise_that_fools_there_is_no_plane(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(searching, "attack_noise", lambda talk, epsilon: torch.zeros_like(talk.view.image))
+    monkeypatch.setattr(search_steps, "attack_noise", lambda talk, epsilon: torch.zeros_like(talk.view.image))
     page = open_step("The landscape", talk)
     assert not page.exception and len(payload(page)["figures"]) == 1
     assert "No noise within 4/255" in page.info[0].value
@@ -481,10 +487,10 @@ def test_stuck_is_low_and_gains_nothing() -> None:
     high = 3.34 * np.minimum(1, 2 * steps)  # comes to rest near the top
     low = 0.5 * np.minimum(1, 2 * steps)
     rising = 1.5 * steps  # low, but still on its way
-    assert searching.reached_words(np.stack([high]), 3.6, 121) == (
+    assert search_steps.reached_words(np.stack([high]), 3.6, 121) == (
         "Reached: **3.34**, where the grid's highest loss is **3.60**, in 121 passes forward and backward."
     )
-    assert searching.reached_words(np.stack([high, low, rising]), 3.6, 363) == (
+    assert search_steps.reached_words(np.stack([high, low, rising]), 3.6, 363) == (
         "Reached: **0.50** to **3.34**, where the grid's highest loss is **3.60**, in 363 passes forward and backward. "
         "**Stuck: 1 of 3**, less than half as high and no gain in the last 20 steps."
     )
@@ -492,7 +498,7 @@ def test_stuck_is_low_and_gains_nothing() -> None:
 
 def test_the_paths_of_the_step_are_told_by_their_losses(talk: Talk) -> None:
     page = open_step("Attempt 1: first-order methods", talk)
-    found = searching._climb(talk, tuple(searching._opening(talk)))
+    found = search_steps._climb(talk, tuple(search_steps._opening(talk)))
     best = found.path_losses[0].max(1).values
     (said,) = (text.value for text in page.markdown if "Reached" in text.value)
     assert f"**{float(best.min()):.2f}** to **{float(best.max()):.2f}**" in said

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from spatial_viz.memory import Memory
+from spatial_viz.app.memoize import Memory
 
 
 def test_an_answer_is_found_once_and_the_least_recent_goes() -> None:

@@ -7,11 +7,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from spatial_viz.classifiers import manifest
-from spatial_viz.evaluation.milestones import groups, measured, recipe_group, vote_groups
+from spatial_viz.evaluation.intervals import wilson
 from spatial_viz.evaluation.plan import EvaluationPlan, settings_of
-from spatial_viz.evaluation.published import COLUMNS, published, rows_of, rows_of_card
-from spatial_viz.intervals import wilson
+from spatial_viz.evaluation.results import COLUMNS, published, rows_of, rows_of_card
+from spatial_viz.lecture.headline_accuracies import groups, measured, recipe_group, vote_groups
+from spatial_viz.models.registry import manifest
 
 GRID = "31,5,5 within ±30°, dx ±3 px, dy ±3 px"
 

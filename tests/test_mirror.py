@@ -7,15 +7,16 @@ from typing import Any
 
 import pytest
 
-from docs import training as training_docs
-from spatial_viz import classifiers, handout
-from spatial_viz.classifiers import catalogue, load_classifier, manifest, without_mirrors
-from spatial_viz.evaluation.milestones import groups
+from scripts import build_training as training_docs
+from spatial_viz.app.comparison_picker import _most_unlike
+from spatial_viz.app.lecture import step
 from spatial_viz.evaluation.plan import EvaluationPlan, restricted, voted
-from spatial_viz.evaluation.published import all_results
 from spatial_viz.evaluation.report import card_of_classifier
-from spatial_viz.pages.contestants import _most_unlike
-from spatial_viz.pages.talk import step
+from spatial_viz.evaluation.results import all_results
+from spatial_viz.lecture import handout
+from spatial_viz.lecture.headline_accuracies import groups
+from spatial_viz.models import registry
+from spatial_viz.models.registry import catalogue, load_classifier, manifest, without_mirrors
 
 TRAINED = without_mirrors(manifest())
 
@@ -27,7 +28,7 @@ def mirrors(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     cards = [*TRAINED, *({**card, **told, "name": f"{card['name']}-mirror"} for card in TRAINED
                          if card["data"] == "cifar10")]  # fmt: skip
     cards.sort(key=lambda card: card["name"])
-    for module in (classifiers, handout, step):
+    for module in (registry, handout, step):
         monkeypatch.setattr(module, "manifest", lambda: tuple(cards))
     return cards
 

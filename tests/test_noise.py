@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from spatial_viz.attacks import AttackResult, Linf
-from spatial_viz.classifiers import load_classifier
+from spatial_viz.attacks.spatial import AttackResult, Linf
+from spatial_viz.data.samples import load_sample
 from spatial_viz.errors import InvalidInput
-from spatial_viz.figure_style import marked_cell
-from spatial_viz.figures import alt_text, heatmap, surface
-from spatial_viz.grids import TransformGrid
-from spatial_viz.losses import cross_entropy
-from spatial_viz.noise import noise_landscape
-from spatial_viz.samples import load_sample
+from spatial_viz.figures.heatmaps import alt_text, heatmap, surface
+from spatial_viz.figures.style import marked_cell
+from spatial_viz.landscape.noise_plane import noise_landscape
+from spatial_viz.models.losses import cross_entropy
+from spatial_viz.models.registry import load_classifier
+from spatial_viz.transforms.grids import TransformGrid
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from spatial_viz.norms import NORMS, balls_figure, distance, distance_words
+from spatial_viz.figures.norms import NORMS, balls_figure, distance, distance_words
 
 
 def test_distances_of_a_change_that_can_be_checked_by_hand() -> None:

@@ -10,13 +10,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from spatial_viz.classifiers import Classifier
-from spatial_viz.defences import MajorityVote
+from spatial_viz.defences.majority_vote import MajorityVote
 from spatial_viz.errors import InvalidInput
 from spatial_viz.evaluation.plan import restricted
-from spatial_viz.grids import TransformGrid
-from spatial_viz.runner import runner_for
-from spatial_viz.sweeps import sweep
+from spatial_viz.landscape.sweeps import sweep
+from spatial_viz.models.inference import runner_for
+from spatial_viz.models.registry import Classifier
+from spatial_viz.transforms.grids import TransformGrid
 
 GRID = TransformGrid(30, 3, 3, (3, 3, 3))
 

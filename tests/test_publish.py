@@ -13,14 +13,14 @@ import torch
 from test_cli import run as run_command
 from toy_training import add_small_networks, plan, toy_folder
 
-from spatial_viz import classifiers
-from spatial_viz.classifiers import Classifier, load_classifier, manifest
+from spatial_viz.data.samples import CLASS_NAMES
 from spatial_viz.errors import InvalidInput, SpatialVizError
+from spatial_viz.evaluation.intervals import wilson
 from spatial_viz.evaluation.plan import EvaluationPlan
 from spatial_viz.evaluation.run import evaluate
 from spatial_viz.files import checksum
-from spatial_viz.intervals import wilson
-from spatial_viz.samples import CLASS_NAMES
+from spatial_viz.models import registry
+from spatial_viz.models.registry import Classifier, load_classifier, manifest
 from spatial_viz.training import publish
 from spatial_viz.training.data import read
 from spatial_viz.training.loop import train
@@ -39,7 +39,7 @@ def shipped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """An empty folder in the place of ``pretrained/``."""
     folder = tmp_path / "pretrained"
     folder.mkdir()
-    for module in (classifiers, publish):
+    for module in (registry, publish):
         monkeypatch.setattr(module, "pretrained_folder", lambda: folder)
     return folder
 
@@ -214,7 +214,7 @@ def test_a_folder_that_cannot_be_written_is_refused_before_measuring(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     root, run = trained(monkeypatch, tmp_path, test=2, validation=0, epochs=1)
-    for module in (classifiers, publish):
+    for module in (registry, publish):
         monkeypatch.setattr(module, "pretrained_folder", lambda: Path("/proc"))
     monkeypatch.setattr(publish, "evaluate", lambda *_, **__: pytest.fail("it measures first"))
     with pytest.raises(InvalidInput, match=r"cannot write /proc/manifest\.json"):

@@ -11,9 +11,9 @@ import torch
 from PIL import Image
 from toy_training import plan
 
-from spatial_viz.classifiers import load_classifier
 from spatial_viz.evaluation.plan import EvaluationPlan
 from spatial_viz.evaluation.run import evaluate
+from spatial_viz.models.registry import load_classifier
 from spatial_viz.training.data import read
 from spatial_viz.training.loop import train
 

@@ -13,13 +13,13 @@ import torch
 from third_party import resnet20
 from torch import Tensor
 
-from spatial_viz.classifiers import Classifier
-from spatial_viz.devices import fast_at_bf16, pick_device
-from spatial_viz.grids import TransformGrid
-from spatial_viz.landscape import WorstCase, misclassified, summary, worst_case
-from spatial_viz.runner import calibrate, exact_logits, runner_for
-from spatial_viz.samples import CLASS_NAMES
-from spatial_viz.sweeps import sweep
+from spatial_viz.data.samples import CLASS_NAMES
+from spatial_viz.landscape.dataset import WorstCase, misclassified, summary, worst_case
+from spatial_viz.landscape.sweeps import sweep
+from spatial_viz.models.devices import fast_at_bf16, pick_device
+from spatial_viz.models.inference import calibrate, exact_logits, runner_for
+from spatial_viz.models.registry import Classifier
+from spatial_viz.transforms.grids import TransformGrid
 
 COUNT = 500 if os.environ.get("CI") == "true" else 60
 

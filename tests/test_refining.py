@@ -8,9 +8,9 @@ import time
 import pytest
 import xarray as xr
 
+from spatial_viz.app.background import Refiner
 from spatial_viz.errors import InvalidInput
-from spatial_viz.refining import Refiner
-from spatial_viz.runner import Progress
+from spatial_viz.models.inference import Progress
 
 
 def wait(refiner: Refiner, key: object) -> xr.Dataset:

@@ -13,12 +13,12 @@ from streamlit.testing.v1 import AppTest
 from synthetic import write_run
 from toy_training import toy_folder
 
-from docs.results import TARGET, document, ship
-from spatial_viz.classifiers import manifest
+from scripts.build_results import TARGET, document, ship
+from spatial_viz.data.samples import CLASS_NAMES
 from spatial_viz.errors import CorruptFile
-from spatial_viz.evaluation.milestones import measured
 from spatial_viz.evaluation.plan import EvaluationPlan
-from spatial_viz.evaluation.published import (
+from spatial_viz.evaluation.report import report_on
+from spatial_viz.evaluation.results import (
     COLUMNS,
     OTHER_WEIGHTS,
     SOURCES,
@@ -30,11 +30,11 @@ from spatial_viz.evaluation.published import (
     series_names,
     shipped_folder,
 )
-from spatial_viz.evaluation.report import report_on
 from spatial_viz.evaluation.run import evaluate
 from spatial_viz.evaluation.summary import read_summary
-from spatial_viz.result_figures import accuracy_figure
-from spatial_viz.samples import CLASS_NAMES
+from spatial_viz.figures.accuracy import accuracy_figure
+from spatial_viz.lecture.headline_accuracies import measured
+from spatial_viz.models.registry import manifest
 
 ADVERSARIES = ("natural", "grid")
 
@@ -147,13 +147,13 @@ def test_the_chart_tells_published_bars_without_colour(theme: str, tmp_path: Pat
 
 def open_results(monkeypatch: pytest.MonkeyPatch, store: Path, **parameters: str) -> AppTest:
     def script() -> None:
-        from spatial_viz.pages import results
+        from spatial_viz.app.pages import results
 
         results.page()
 
     monkeypatch.setenv("SPATIAL_VIZ_STORE", str(store))
-    monkeypatch.setattr("spatial_viz.evaluation.published.shipped_folder", lambda: store / "none")
-    monkeypatch.setattr("spatial_viz.pages.results.shipped_folder", lambda: store / "none")
+    monkeypatch.setattr("spatial_viz.evaluation.results.shipped_folder", lambda: store / "none")
+    monkeypatch.setattr("spatial_viz.app.pages.results.shipped_folder", lambda: store / "none")
     page = AppTest.from_function(script, default_timeout=300)
     for name, value in parameters.items():
         page.query_params[name] = value
@@ -172,7 +172,7 @@ def test_without_a_run_what_is_known_and_the_command(monkeypatch: pytest.MonkeyP
 def test_filters(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     write_run(tmp_path, 20)
     write_run(tmp_path, 20, padding="reflect")
-    monkeypatch.setattr("spatial_viz.evaluation.published.manifest", lambda: [])
+    monkeypatch.setattr("spatial_viz.evaluation.results.manifest", lambda: [])
     page = open_results(monkeypatch, tmp_path, results_grid="<b>", results_pictures="none")
     assert not page.exception and not page.error and not page.code
     assert len(page.dataframe[0].value) == 4 + 3
@@ -195,7 +195,7 @@ def test_the_document_is_made_of_the_runs_and_cards(monkeypatch: pytest.MonkeyPa
     store, shipped = tmp_path / "store", tmp_path / "shipped"
     shipped.mkdir()
     folder = write_run(store, 60)
-    monkeypatch.setattr("spatial_viz.evaluation.published.manifest", lambda: [])
+    monkeypatch.setattr("spatial_viz.evaluation.results.manifest", lambda: [])
     text = document(store, shipped)
     (row,) = [line for line in text.splitlines() if line.startswith("| cifar10/standard |")]
     for entry in report_on(folder).results:
@@ -206,7 +206,7 @@ def test_the_document_is_made_of_the_runs_and_cards(monkeypatch: pytest.MonkeyPa
 def test_shipping_a_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from test_browse import all_of_cifar10
 
-    monkeypatch.setattr("docs.results.choose", lambda *_: all_of_cifar10().pictures())
+    monkeypatch.setattr("scripts.build_results.choose", lambda *_: all_of_cifar10().pictures())
     folder = write_run(tmp_path / "store", 20)
     ship(folder, tmp_path)
     (summary,) = tmp_path.glob("*.npz")

@@ -6,17 +6,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from spatial_viz import images
-from spatial_viz import samples as module
+from spatial_viz.data import images
+from spatial_viz.data import samples as module
+from spatial_viz.data.samples import CLASS_NAMES, class_names, find_sample, load_sample, samples
 from spatial_viz.errors import InvalidInput, MissingFile
-from spatial_viz.samples import CLASS_NAMES, class_names, find_sample, load_sample, samples
 
 
 @pytest.mark.parametrize(
     ("which", "inner"),
     [
-        (images, ["spatial_viz.errors", "spatial_viz.parsing"]),
-        (module, ["spatial_viz.errors", "spatial_viz.images", "spatial_viz.parsing"]),
+        (images, ["spatial_viz.errors", "spatial_viz.cli.parsing"]),
+        (module, ["spatial_viz.errors", "spatial_viz.data.images", "spatial_viz.cli.parsing"]),
     ],
 )
 def test_importing_the_modules_imports_neither_torchvision_nor_foolbox(which, inner):

@@ -7,11 +7,12 @@ import pytest
 import xarray as xr
 from torch import Tensor
 
-from spatial_viz import attack_figures, search_figures
-from spatial_viz.classifiers import Classifier
-from spatial_viz.grids import TransformGrid
-from spatial_viz.landscape import DIMS, plane, worst_case
-from spatial_viz.sweeps import sweep
+from spatial_viz.figures import attacks as attack_figures
+from spatial_viz.figures import grid_search
+from spatial_viz.landscape.dataset import DIMS, plane, worst_case
+from spatial_viz.landscape.sweeps import sweep
+from spatial_viz.models.registry import Classifier
+from spatial_viz.transforms.grids import TransformGrid
 
 GRID = TransformGrid(30, 3, 3, (5, 3, 2))
 
@@ -28,28 +29,28 @@ def trace(figure: object, name: str) -> object:
 
 def test_only_the_tries_are_seen(landscape: xr.Dataset) -> None:
     tries = [(0.0, 0.0), (29.0, 2.6)]  # the second lies nearest to the last cell
-    figure = search_figures.hidden_map(landscape, tries)
+    figure = grid_search.hidden_map(landscape, tries)
     seen = np.array(trace(figure, "tried").z)
     flat = plane(landscape, "dy").transpose("dx", "rotation")["loss"].values
     assert np.isfinite(seen).sum() == 2
     assert seen[1, 2] == flat[1, 2] and seen[2, 4] == flat[2, 4]
-    assert len(trace(figure, search_figures.CELLS).x) == flat.size
-    assert search_figures.best_try(landscape, tries) == max(flat[1, 2], flat[2, 4])
-    whole = search_figures.uncovered_map(landscape, tries)
+    assert len(trace(figure, grid_search.CELLS).x) == flat.size
+    assert grid_search.best_try(landscape, tries) == max(flat[1, 2], flat[2, 4])
+    whole = grid_search.uncovered_map(landscape, tries)
     assert np.isfinite(np.array(trace(whole, "loss").z)).all()
     for drawn in (figure, whole):
         assert sum(len(each.x) for each in drawn.data if each.name.startswith("tries")) == 2
 
 
 def test_clicks_find_a_cell(landscape: xr.Dataset) -> None:
-    figure = search_figures.uncovered_map(landscape, [])
-    search_figures.add_click_layer(figure, landscape)
-    cells = trace(figure, search_figures.CELLS)
+    figure = grid_search.uncovered_map(landscape, [])
+    grid_search.add_click_layer(figure, landscape)
+    cells = trace(figure, grid_search.CELLS)
     assert set(zip(cells.x, cells.y, strict=True)) == {(r, x) for r in GRID.values("rotation") for x in (-3, 0, 3)}
 
 
 def test_the_grid_fills_in_its_own_order(landscape: xr.Dataset) -> None:
-    figure = search_figures.filling_figure(landscape)
+    figure = grid_search.filling_figure(landscape)
     values = np.array(trace(figure, "loss").z)
     assert values.shape == (6, 5)  # a column for each rotation, in it the shifts, dx running fastest
     shown = landscape.isel(rotation=slice(None, None, -1))  # to the left at first, as on every map
@@ -71,8 +72,8 @@ def test_the_grid_fills_in_its_own_order(landscape: xr.Dataset) -> None:
 
 def test_many_cells_take_no_more_frames_than_there_are(toy_classifier: Classifier, toy_image: Tensor) -> None:
     fine = sweep(toy_classifier, toy_image, 0, TransformGrid(30, 3, 3, (31, 5, 5)))
-    figure = search_figures.filling_figure(fine)
-    assert len(figure.frames) == search_figures.FRAMES and figure.frames[-1].name == "775"
+    figure = grid_search.filling_figure(fine)
+    assert len(figure.frames) == grid_search.FRAMES and figure.frames[-1].name == "775"
     stops = figure.layout.sliders[0].steps
     assert len(stops) == attack_figures.STOPS and stops[-1].label.startswith("775 of 775")
 

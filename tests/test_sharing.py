@@ -11,7 +11,7 @@ import pytest
 import segno
 
 from spatial_viz.errors import InvalidInput
-from spatial_viz.sharing import own_address, qr_code, reachable, with_parameters
+from spatial_viz.lecture.links import own_address, qr_code, reachable, with_parameters
 
 HERE = "http://localhost:8501/lecture"
 

@@ -8,15 +8,15 @@ import pytest
 import torch
 from conftest import ROOT
 
-from spatial_viz.classifiers import load_classifier, manifest
-from spatial_viz.evaluation.milestones import BETWEEN_THE_POINTS
-from spatial_viz.evaluation.published import all_results
-from spatial_viz.geometry import warp
-from spatial_viz.grids import TransformGrid
-from spatial_viz.handout import STORY
-from spatial_viz.pages.attack import why
-from spatial_viz.pages.lecture import STEPS
-from spatial_viz.samples import load_sample
+from spatial_viz.app.lecture.page import STEPS
+from spatial_viz.app.pages.attack import why
+from spatial_viz.data.samples import load_sample
+from spatial_viz.evaluation.results import all_results
+from spatial_viz.lecture.handout import STORY
+from spatial_viz.lecture.headline_accuracies import BETWEEN_THE_POINTS
+from spatial_viz.models.registry import load_classifier, manifest
+from spatial_viz.transforms.geometry import warp
+from spatial_viz.transforms.grids import TransformGrid
 
 METHOD = (ROOT / "docs" / "method.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")

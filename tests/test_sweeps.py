@@ -18,18 +18,18 @@ from conftest import ROOT, Centroid, blob, toy_logit
 from PIL import Image
 from torch import Tensor, nn
 
-from spatial_viz.bounds import close_calls
-from spatial_viz.cache import cached_sweep
-from spatial_viz.classifiers import Classifier
-from spatial_viz.devices import fast_at_bf16, pick_device
+from spatial_viz.data.samples import load_sample
 from spatial_viz.errors import InvalidInput, SpatialVizError
-from spatial_viz.geometry import warp
-from spatial_viz.grids import TransformGrid
-from spatial_viz.landscape import DIMS, card_of, misclassified, worst_case
-from spatial_viz.losses import cross_entropy, logit_margin
-from spatial_viz.runner import Runner, calibrate, exact_logits, runner_for
-from spatial_viz.samples import load_sample
-from spatial_viz.sweeps import refined_axes, sweep, sweep_axes
+from spatial_viz.landscape.cache import cached_sweep
+from spatial_viz.landscape.dataset import DIMS, card_of, misclassified, worst_case
+from spatial_viz.landscape.sweeps import refined_axes, sweep, sweep_axes
+from spatial_viz.models.bf16_error import close_calls
+from spatial_viz.models.devices import fast_at_bf16, pick_device
+from spatial_viz.models.inference import Runner, calibrate, exact_logits, runner_for
+from spatial_viz.models.losses import cross_entropy, logit_margin
+from spatial_viz.models.registry import Classifier
+from spatial_viz.transforms.geometry import warp
+from spatial_viz.transforms.grids import TransformGrid
 
 
 class SmallNet(nn.Module):
@@ -313,7 +313,7 @@ def test_the_cache_answers_the_same_question_once(tmp_path: Path, monkeypatch: p
 
 def test_the_cache_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPATIAL_VIZ_CACHE", str(tmp_path))
-    monkeypatch.setattr("spatial_viz.cache.MAX_BYTES", 60_000)
+    monkeypatch.setattr("spatial_viz.landscape.cache.MAX_BYTES", 60_000)
     axes = {dim: np.array(TransformGrid(10, 2, 2, (3, 3, 3)).values(dim)) for dim in DIMS}
     for index in range(6):
         cached_sweep(_toy(), blob(index, 0), 0, axes)
@@ -335,7 +335,7 @@ def test_fp32_is_fp32_once_cuda_is_chosen(monkeypatch: pytest.MonkeyPatch) -> No
 
 FAULTS = """
 import resource, sys, torch
-from spatial_viz.devices import keep_freed_memory
+from spatial_viz.models.devices import keep_freed_memory
 if sys.argv[1] == "kept" and not keep_freed_memory():
     sys.exit(3)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -399,9 +399,9 @@ def test_who_sets_the_number_of_threads_changes_no_digit() -> None:
     """A worker of a cluster sets it, a command leaves it to OpenMP: the answers about one picture are the same."""
     code = """
 import sys, torch
-from spatial_viz.classifiers import load_classifier
-from spatial_viz.runner import runner_for
-from spatial_viz.samples import load_sample
+from spatial_viz.models.registry import load_classifier
+from spatial_viz.models.inference import runner_for
+from spatial_viz.data.samples import load_sample
 if sys.argv[1] == "set":
     torch.set_num_threads(2)
 image, _ = load_sample("cifar10", 0)

@@ -123,8 +123,8 @@ def test_the_app_s_threads_leave_the_filters_of_warnings_alone(tmp_path: Path) -
     import warnings
     from concurrent.futures import ThreadPoolExecutor
 
-    from spatial_viz.images import load_image
-    from spatial_viz.samples import samples
+    from spatial_viz.data.images import load_image
+    from spatial_viz.data.samples import samples
 
     before = list(warnings.filters)
     seen: list[bool] = []

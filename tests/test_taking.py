@@ -13,9 +13,9 @@ from streamlit.testing.v1 import AppTest
 from test_animation import program
 from test_exports import data_of, without_scripts
 
-from spatial_viz.explorer.sources import JOINED, script
-from spatial_viz.frames import SIZE
-from spatial_viz.landscape import load, worst_case
+from spatial_viz.explorer.assets import JOINED, script
+from spatial_viz.export.worst_case_frames import SIZE
+from spatial_viz.landscape.dataset import load, worst_case
 
 
 def open_page(
@@ -24,26 +24,26 @@ def open_page(
     """A page, and what its downloads would make, by their endings."""
     made: dict[str, Any] = {}
     monkeypatch.setenv("SPATIAL_VIZ_CACHE", str(tmp_path))
-    monkeypatch.setattr("spatial_viz.pages.attack.STEPS", 3)
-    from spatial_viz.pages import taking
+    monkeypatch.setattr("spatial_viz.app.pages.attack.STEPS", 3)
+    from spatial_viz.app import downloads
 
-    section = taking.take_along
+    section = downloads.take_along
 
     def noted(view: Any, name: str, keepsakes: Any, figures: Any, key: str) -> None:
         made.update({keepsake.ending: keepsake.make for keepsake in keepsakes})
         made["figures"] = dict(figures)
         section(view, name, keepsakes, figures, key)
 
-    monkeypatch.setattr(taking, "take_along", noted)
+    monkeypatch.setattr(downloads, "take_along", noted)
 
     def script(name: str) -> None:
         import importlib
 
         import streamlit as st
 
-        from spatial_viz.pages import choosing
+        from spatial_viz.app import sidebar
 
-        st.session_state["view"] = choosing.choose()
+        st.session_state["view"] = sidebar.choose()
         importlib.import_module(f"spatial_viz.pages.{name}").page()
 
     page = AppTest.from_function(script, default_timeout=300, args=(name,))
@@ -88,7 +88,7 @@ def test_the_exported_page_opens_where_the_picture_was_let_go_of(
 
 
 def test_attack_gives_its_figures_in_both_themes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("spatial_viz.pages.taking.ffmpeg", lambda: None)
+    monkeypatch.setattr("spatial_viz.app.downloads.ffmpeg", lambda: None)
     page, made = open_page(monkeypatch, tmp_path, "attack", granularity="11,3,3", k="7")
     assert not page.exception and not page.error
     exported = made[".html"]()
@@ -125,7 +125,7 @@ def test_a_vote_is_not_shown_in_losses(monkeypatch: pytest.MonkeyPatch, tmp_path
 
 
 def test_file_names() -> None:
-    from spatial_viz.pages.taking import file_name
+    from spatial_viz.app.downloads import file_name
 
     assert file_name("cifar10/standard: a frog (cifar10/4)") == "cifar10-standard-a-frog-(cifar10-4)"
     assert file_name('../"x"\n<b>.png') == "..-x-b-.png"
@@ -141,7 +141,7 @@ def test_the_link_has_what_was_chosen_elsewhere(monkeypatch: pytest.MonkeyPatch,
 def test_a_picture_of_ones_own_is_not_part_of_the_link(monkeypatch: pytest.MonkeyPatch) -> None:
     import streamlit as st
 
-    from spatial_viz.pages.taking import left_out
+    from spatial_viz.app.downloads import left_out
 
     state = {"source": "Samples"}
     monkeypatch.setattr(st, "session_state", state)
@@ -150,11 +150,11 @@ def test_a_picture_of_ones_own_is_not_part_of_the_link(monkeypatch: pytest.Monke
     assert "not part of the link" in left_out()
 
 
-@pytest.mark.parametrize("name", ["explorer", "page", "taking", "gallery"])
+@pytest.mark.parametrize("name", ["explorer", "offline_page", "downloads", "gallery"])
 def test_a_joined_script_has_every_part_once(name: str) -> None:
     text = script(name)
     for part in JOINED.get(name, (name,)):
-        own = (ROOT / "spatial_viz" / "explorer" / f"{part}.js").read_text(encoding="utf-8")
+        own = (ROOT / "spatial_viz" / "explorer" / "static" / f"{part}.js").read_text(encoding="utf-8")
         assert text.count(own) == 1
 
 
@@ -200,11 +200,11 @@ def test_the_handout_has_the_pictures_that_the_lecture_showed(monkeypatch: pytes
     import streamlit as st
     from test_handout import text_of
 
-    from spatial_viz.classifiers import load_classifier
-    from spatial_viz.grids import TransformGrid
-    from spatial_viz.pages import taking
-    from spatial_viz.pages.choosing import View
-    from spatial_viz.samples import load_sample
+    from spatial_viz.app import downloads
+    from spatial_viz.app.sidebar import View
+    from spatial_viz.data.samples import load_sample
+    from spatial_viz.models.registry import load_classifier
+    from spatial_viz.transforms.grids import TransformGrid
 
     monkeypatch.setenv("SPATIAL_VIZ_CACHE", str(tmp_path))
     asked: dict[str, Any] = {}
@@ -212,12 +212,12 @@ def test_the_handout_has_the_pictures_that_the_lecture_showed(monkeypatch: pytes
     monkeypatch.setattr(st, "download_button", lambda label, make, *_, **__: asked.update(label=label, make=make))
     classifier, grid = load_classifier("cifar10/standard"), TransformGrid(30.0, 3.0, 3.0, (3, 3, 3))
     views = [View(classifier, *load_sample("cifar10", n), grid, "black", f"picture {n}") for n in range(8)]
-    taking.handout_button(views[0], "")
+    downloads.handout_button(views[0], "")
     assert "the picture shown" in asked["label"]
     for view in [*views, views[3]]:
-        taking.note_picture(view)
-    taking.handout_button(views[3], "http://192.168.1.2:8501/lecture")
-    assert f"the {taking.MOST_SHOWN} pictures shown" in asked["label"]
+        downloads.note_picture(view)
+    downloads.handout_button(views[3], "http://192.168.1.2:8501/lecture")
+    assert f"the {downloads.MOST_SHOWN} pictures shown" in asked["label"]
     text = " ".join(text_of(asked["make"]()))
     shown = [n for n in range(8) if f"picture {n}" in text]
     assert shown == [2, 3, 4, 5, 6, 7], "the last of them, each once"

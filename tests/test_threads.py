@@ -13,10 +13,10 @@ SCRIPT = f"""
 import json, sys, threading, warnings
 import torch
 from torch import nn
-from spatial_viz.classifiers import Classifier, load_classifier, manifest
-from spatial_viz.grids import TransformGrid
-from spatial_viz.samples import load_sample
-from spatial_viz.sweeps import sweep
+from spatial_viz.models.registry import Classifier, load_classifier, manifest
+from spatial_viz.transforms.grids import TransformGrid
+from spatial_viz.data.samples import load_sample
+from spatial_viz.landscape.sweeps import sweep
 
 def process():
     return [nn.Module.__call__, nn.Module.__getattr__, nn.Module.__setattr__, torch.Tensor.__torch_function__,

@@ -14,19 +14,19 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from toy_training import add_small_networks, plan, toy_pictures
 
-from spatial_viz.classifiers import load_trained
 from spatial_viz.errors import InvalidInput
-from spatial_viz.geometry import warp
-from spatial_viz.grids import TransformGrid, draw_transforms
-from spatial_viz.losses import cross_entropy, logit_margin
-from spatial_viz.networks import SmallResNet, WhitenedConvNet
-from spatial_viz.training import steps
+from spatial_viz.models.losses import cross_entropy, logit_margin
+from spatial_viz.models.networks import SmallResNet, WhitenedConvNet
+from spatial_viz.models.registry import load_trained
+from spatial_viz.training import trainer
 from spatial_viz.training.adversaries import worst_candidate, worst_noise
 from spatial_viz.training.data import PictureSet, augment, split_validation, to_images
+from spatial_viz.training.log import read_metrics
 from spatial_viz.training.loop import accuracy_under_attack, train
-from spatial_viz.training.metrics import read_metrics
 from spatial_viz.training.recipes import RECIPES, candidates_at, epsilon_at, find_recipe
-from spatial_viz.training.steps import Lookahead
+from spatial_viz.training.trainer import Lookahead
+from spatial_viz.transforms.geometry import warp
+from spatial_viz.transforms.grids import TransformGrid, draw_transforms
 
 
 @pytest.fixture
@@ -121,7 +121,9 @@ def test_the_noise_grows_for_the_first_half(
     assert grown == pytest.approx([0.006, 0.15, 0.3, 0.3])
     assert epsilon_at(recipe, 0.01, plan(initial="trained.safetensors")) == 0.3
     taken: list[float] = []
-    monkeypatch.setattr(steps, "worst_noise", lambda network, images, labels, epsilon: taken.append(epsilon) or images)
+    monkeypatch.setattr(
+        trainer, "worst_noise", lambda network, images, labels, epsilon: taken.append(epsilon) or images
+    )
     train(plan(recipe="linf-8"), data, tmp_path)
     assert taken[0] < taken[1] and taken[-1] == pytest.approx(8 / 255)
 
@@ -167,7 +169,7 @@ def test_an_interruption_of_the_validation_ends_the_training(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("spatial_viz.attacks.WorstOfK.search", interrupted)
+    monkeypatch.setattr("spatial_viz.attacks.spatial.WorstOfK.search", interrupted)
     with pytest.raises(KeyboardInterrupt):
         train(plan(), data, tmp_path)
 

@@ -11,8 +11,8 @@ import pytest
 from conftest import ROOT
 from test_cli import parse
 
-from docs.training import PAGE, README, curve_pictures, curves_by_data, document, in_words, result_table
-from spatial_viz.classifiers import manifest
+from scripts.build_training import PAGE, README, curve_pictures, curves_by_data, document, in_words, result_table
+from spatial_viz.models.registry import manifest
 from spatial_viz.training.recipes import RECIPES
 
 TEXT = PAGE.read_text(encoding="utf-8")

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from toy_training import add_small_networks, plan, toy_pictures
 
+from spatial_viz.figures.training import training_figure
+from spatial_viz.training.log import read_metrics
 from spatial_viz.training.loop import train
-from spatial_viz.training.metrics import read_metrics
-from spatial_viz.training_figures import training_figure
 
 EPOCHS = [{"epoch": 1, "loss": 1.5, "learning_rate": 0.2, "candidates": 1, "validation_accuracy": 0.5},
           {"epoch": 2, "loss": 1.0, "learning_rate": 0.0, "candidates": 10, "validation_accuracy": 0.75,

@@ -18,9 +18,9 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.asyncio.client import ClientConnection, connect
 
 from benchmarks.app import running_app
-from spatial_viz.classifiers import manifest
-from spatial_viz.pages.lecture import STEPS
-from spatial_viz.samples import samples
+from spatial_viz.app.lecture.page import STEPS
+from spatial_viz.data.samples import samples
+from spatial_viz.models.registry import manifest
 
 VISITORS = 40
 PATIENCE = 240  # seconds, for all of them together; a minute on two cores that do nothing else

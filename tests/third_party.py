@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from spatial_viz.classifiers import Classifier
-from spatial_viz.samples import CLASS_NAMES
+from spatial_viz.data.samples import CLASS_NAMES
+from spatial_viz.models.registry import Classifier
 
 
 class Block(nn.Module):

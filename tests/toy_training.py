@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from spatial_viz.networks import NETWORKS, SmallResNet, WhitenedConvNet
+from spatial_viz.models.networks import NETWORKS, SmallResNet, WhitenedConvNet
 from spatial_viz.training.data import PictureSet
 from spatial_viz.training.recipes import TrainingPlan
 

@@ -12,7 +12,7 @@ import torch
 from toy_training import add_small_networks, plan, toy_pictures
 
 from spatial_viz.errors import SpatialVizError
-from spatial_viz.training import adversaries, loop, steps
+from spatial_viz.training import adversaries, loop, trainer
 from spatial_viz.training.distributed import join
 from spatial_viz.training.loop import train
 
@@ -27,7 +27,7 @@ CUT = 9  # steps
 
 def main(out: Path) -> None:
     add_small_networks(pytest.MonkeyPatch())
-    for module in (adversaries, steps):
+    for module in (adversaries, trainer):
         module.fast_at_bf16 = lambda _: False
     with join("cpu") as team:
         told: dict[str, Any] = {}
@@ -35,18 +35,18 @@ def main(out: Path) -> None:
             told[name] = train(recipe, toy_pictures(), out / name, team=team).state_dict()
 
         loop.CHECKPOINT_SECONDS = 0
-        real = steps.Training.advance
+        real = trainer.Training.advance
 
-        def cut(run: steps.Training) -> int:
+        def cut(run: trainer.Training) -> int:
             if run.step == CUT:
                 raise InterruptedError
             return real(run)
 
-        steps.Training.advance = cut  # type: ignore[method-assign]
+        trainer.Training.advance = cut  # type: ignore[method-assign]
         try:
             train(PLANS["uneven"], toy_pictures(), out / "resumed", team=team)
         except InterruptedError:
-            steps.Training.advance = real  # type: ignore[method-assign]
+            trainer.Training.advance = real  # type: ignore[method-assign]
         told["resumed"] = train(PLANS["uneven"], toy_pictures(), out / "resumed", True, team).state_dict()
 
         for name, recipe in (("held", PLANS["uneven"]), ("exploded", replace(PLANS["uneven"], learning_rate=1e9))):

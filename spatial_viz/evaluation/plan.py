@@ -11,13 +11,13 @@ from typing import Any
 
 import torch
 
-from spatial_viz.classifiers import Classifier
-from spatial_viz.defences import MajorityVote
+from spatial_viz.defences.majority_vote import MajorityVote
 from spatial_viz.errors import InvalidInput, did_you_mean
-from spatial_viz.geometry import Padding, check_padding
-from spatial_viz.grids import TransformGrid
-from spatial_viz.outputs import OutputContract
-from spatial_viz.runner import Precision
+from spatial_viz.models.inference import Precision
+from spatial_viz.models.outputs import OutputContract
+from spatial_viz.models.registry import Classifier
+from spatial_viz.transforms.geometry import Padding, check_padding
+from spatial_viz.transforms.grids import TransformGrid
 
 ADVERSARIES = ("natural", "random", "worst-of-10", "first-order", "grid")
 """Those of the paper's tables; worst-of-k for any other k works, too."""

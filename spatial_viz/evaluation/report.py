@@ -11,10 +11,10 @@ from typing import Any
 
 import pandas as pd
 
-from spatial_viz.classifiers import Classifier
+from spatial_viz.evaluation.intervals import wilson
 from spatial_viz.evaluation.plan import EvaluationPlan, draws_of, full_passes, plan_of
 from spatial_viz.evaluation.store import read_card, read_table
-from spatial_viz.intervals import wilson
+from spatial_viz.models.registry import Classifier
 
 
 @dataclass(frozen=True)

@@ -12,17 +12,17 @@ from typing import Any
 
 import torch
 
-from spatial_viz.classifiers import Classifier, load_classifier
-from spatial_viz.devices import pick_device
+from spatial_viz.cli.parsing import readable
 from spatial_viz.errors import InvalidInput, PictureError, warn
-from spatial_viz.evaluation.ballots import grid_runner
-from spatial_viz.evaluation.pictures import choose
+from spatial_viz.evaluation.decode import choose
+from spatial_viz.evaluation.jobs import Asked, Job, Worker
 from spatial_viz.evaluation.plan import EvaluationPlan, settings_of
 from spatial_viz.evaluation.report import Report, card_of_classifier, report_on
 from spatial_viz.evaluation.shards import ShardResult
 from spatial_viz.evaluation.store import Run
-from spatial_viz.evaluation.work import Asked, Job, Worker
-from spatial_viz.parsing import readable
+from spatial_viz.evaluation.vote_runner import grid_runner
+from spatial_viz.models.devices import pick_device
+from spatial_viz.models.registry import Classifier, load_classifier
 from spatial_viz.version import VERSION
 
 Told = Callable[["Progress"], None]
@@ -69,7 +69,7 @@ def evaluate(
     store: the folder of runs; None keeps nothing after the report.
     resume: go on with a run that was stopped; the result is that of an undisturbed one.
     strict: refuse files that cannot be read, instead of leaving them out.
-    engine: ``local`` or ``ray``; ``cluster`` are the options of `spatial_viz.evaluation.cluster.answers`.
+    engine: ``local`` or ``ray``; ``cluster`` are the options of `spatial_viz.evaluation.ray_engine.answers`.
     progress: called now and then.
 
     Raises
@@ -144,7 +144,7 @@ def _answer_all(run: Run, worker: Worker, engine: str, cluster: dict[str, Any], 
             progress(Progress(done, done + begun, broken + begun - standing, total))
 
     if engine == "ray":
-        from spatial_viz.evaluation.cluster import answers
+        from spatial_viz.evaluation.ray_engine import answers
 
         answered = answers(worker, todo, run.card["environment"]["threads"], **cluster)
     else:

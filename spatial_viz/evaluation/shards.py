@@ -11,17 +11,17 @@ import pandas as pd
 import torch
 import xarray as xr
 
-from spatial_viz.attacks import FirstOrder, WorstOfK
-from spatial_viz.classifiers import Classifier
-from spatial_viz.evaluation.ballots import grid_runner
-from spatial_viz.evaluation.exact import break_pictures
-from spatial_viz.evaluation.pictures import Shard
+from spatial_viz.attacks.base import AttackResult
+from spatial_viz.attacks.spatial import FirstOrder, WorstOfK
+from spatial_viz.evaluation.decode import Shard
+from spatial_viz.evaluation.exhaustive import break_pictures
 from spatial_viz.evaluation.plan import EvaluationPlan, draws_of
-from spatial_viz.landscape import DIMS, UNITS, label_of, misclassified, worst_case
-from spatial_viz.losses import cross_entropy
-from spatial_viz.queries import AttackResult
-from spatial_viz.runner import runner_for
-from spatial_viz.sweeps import check_finite, sweep
+from spatial_viz.evaluation.vote_runner import grid_runner
+from spatial_viz.landscape.dataset import DIMS, UNITS, label_of, misclassified, worst_case
+from spatial_viz.landscape.sweeps import check_finite, sweep
+from spatial_viz.models.inference import runner_for
+from spatial_viz.models.losses import cross_entropy
+from spatial_viz.models.registry import Classifier
 
 KEPT = ("loss", "margin", "predicted", "confidence")
 """The variables of a landscape that `EvaluationPlan.full` keeps."""

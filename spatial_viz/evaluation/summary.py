@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from spatial_viz.classifiers import dataset_of
+from spatial_viz.data.samples import CLASS_NAMES, class_names
 from spatial_viz.errors import CorruptFile, InvalidInput, MissingFile
 from spatial_viz.evaluation.plan import EvaluationPlan, plan_of
 from spatial_viz.evaluation.store import open_landscapes, read_card, read_table
 from spatial_viz.files import replace as replace_file
-from spatial_viz.grids import AXES, TransformGrid
-from spatial_viz.samples import CLASS_NAMES, class_names
+from spatial_viz.models.registry import dataset_of
+from spatial_viz.transforms.grids import AXES, TransformGrid
 
 SCHEMA = 1
 VERDICTS = ("robust", "broken", "wrong as it is")

@@ -17,10 +17,18 @@ import numpy as np
 import torch
 import xarray as xr
 
-from spatial_viz.captions import caption
 from spatial_viz.errors import InvalidInput
-from spatial_viz.figure_style import share_at
-from spatial_viz.landscape import DIMS, card_of, check_one_loss, label_of, misclassified, transform_words, worst_case
+from spatial_viz.figures.captions import caption
+from spatial_viz.figures.style import share_at
+from spatial_viz.landscape.dataset import (
+    DIMS,
+    card_of,
+    check_one_loss,
+    label_of,
+    misclassified,
+    transform_words,
+    worst_case,
+)
 
 VERSION = 2
 MAX_PANES = 4
@@ -99,7 +107,7 @@ def explorer_payload(
     has it say how far in ℓ∞ the picture at the pose is from the unmoved one.
 
     The maps show losses, or shares of votes where the landscapes and planes have them
-    (`spatial_viz.defences.vote_shares`); all panes one or the other.
+    (`spatial_viz.defences.majority_vote.vote_shares`); all panes one or the other.
     """
     if not 1 <= len(panes) <= MAX_PANES:
         raise InvalidInput(f"The explorer shows one to {MAX_PANES} panes; got {len(panes)}.")

@@ -7,10 +7,10 @@ import math
 import torch
 from torch import Tensor, nn
 
-from spatial_viz.devices import fast_at_bf16
-from spatial_viz.geometry import warp
-from spatial_viz.losses import cross_entropy
-from spatial_viz.networks import fold_batch_norm
+from spatial_viz.models.devices import fast_at_bf16
+from spatial_viz.models.losses import cross_entropy
+from spatial_viz.models.networks import fold_batch_norm
+from spatial_viz.transforms.geometry import warp
 
 
 @torch.no_grad()

@@ -13,8 +13,8 @@ import torch
 from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 
-from spatial_viz.classifiers import WEIGHTS
 from spatial_viz.errors import CorruptFile, InvalidInput, SpatialVizError
+from spatial_viz.models.registry import WEIGHTS
 from spatial_viz.training.data import PictureSet
 from spatial_viz.training.disk import CHECKPOINT, write, writing
 from spatial_viz.training.recipes import TrainingPlan, plan_from

@@ -13,13 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spatial_viz.datasets import PictureFolder, validation_folder
+from spatial_viz.cli.parsing import readable
+from spatial_viz.data.datasets import PictureFolder, validation_folder
+from spatial_viz.data.images import fit, picture_to_tensor
+from spatial_viz.data.samples import CLASS_NAMES
 from spatial_viz.errors import InvalidInput, PictureError, warn
-from spatial_viz.evaluation.pictures import Pictures, choose, is_folder
-from spatial_viz.grids import keyed_uniform
-from spatial_viz.images import fit, picture_to_tensor
-from spatial_viz.parsing import readable
-from spatial_viz.samples import CLASS_NAMES
+from spatial_viz.evaluation.decode import Pictures, choose, is_folder
+from spatial_viz.transforms.grids import keyed_uniform
 
 NOT_MIRRORED = ("mnist",)
 """Data sets whose pictures mean something else in the mirror."""

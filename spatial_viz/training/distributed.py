@@ -19,8 +19,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from spatial_viz.devices import pick_device
 from spatial_viz.errors import InvalidInput, SpatialVizError
+from spatial_viz.models.devices import pick_device
 
 Answer = TypeVar("Answer")
 

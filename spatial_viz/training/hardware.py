@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from spatial_viz.devices import fast_at_bf16
+from spatial_viz.models.devices import fast_at_bf16
 
 
 def hardware(device: torch.device, processes: int = 1) -> str:

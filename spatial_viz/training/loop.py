@@ -15,22 +15,22 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from spatial_viz.attacks import WorstOfK
-from spatial_viz.classifiers import DESCRIPTION, WEIGHTS, Classifier
+from spatial_viz.attacks.spatial import WorstOfK
 from spatial_viz.errors import InvalidInput, SpatialVizError
-from spatial_viz.exports import to_html
+from spatial_viz.export.html import to_html
+from spatial_viz.figures.training import training_figure
 from spatial_viz.files import checksum
-from spatial_viz.grids import TransformGrid
-from spatial_viz.networks import fold_batch_norm
+from spatial_viz.models.networks import fold_batch_norm
+from spatial_viz.models.registry import DESCRIPTION, WEIGHTS, Classifier
 from spatial_viz.training.checkpoints import begin, fingerprint, pack, write_weights
 from spatial_viz.training.data import PictureSet, describe, split_validation, to_images
 from spatial_viz.training.disk import CHECKPOINT, write
 from spatial_viz.training.distributed import Team
 from spatial_viz.training.hardware import hardware
-from spatial_viz.training.metrics import forget_after, log, read_metrics
+from spatial_viz.training.log import forget_after, log, read_metrics
 from spatial_viz.training.recipes import TrainingPlan
-from spatial_viz.training.steps import Training, channel_statistics
-from spatial_viz.training_figures import training_figure
+from spatial_viz.training.trainer import Training, channel_statistics
+from spatial_viz.transforms.grids import TransformGrid
 from spatial_viz.version import VERSION
 
 EVALUATION_BATCH = 512
@@ -44,8 +44,8 @@ PAGE = "training.html"
 def train(plan: TrainingPlan, data: PictureSet, out: Path, resume: bool = False, team: Team | None = None) -> nn.Module:
     """Train by ``plan`` on ``data``; write checkpoints, metrics and the final float16 weights into ``out``.
 
-    ``out`` receives ``plan.json``, ``classifier.json`` (for `spatial_viz.classifiers.load_classifier`),
-    ``metrics.jsonl`` (see `spatial_viz.training.metrics`), ``training.html`` (its curves, after every epoch),
+    ``out`` receives ``plan.json``, ``classifier.json`` (for `spatial_viz.models.registry.load_classifier`),
+    ``metrics.jsonl`` (see `spatial_viz.training.log`), ``training.html`` (its curves, after every epoch),
     ``checkpoint.pt`` and at the end ``weights.safetensors``. With ``resume`` a run that was cut off goes on where its
     last checkpoint stands. ``team``: the processes that share the work, and this one's device; by default this one
     alone, on the CPU.

@@ -11,21 +11,21 @@ from typing import Any
 
 import torch
 
-from spatial_viz.cards import SCHEMA
-from spatial_viz.classifiers import DESCRIPTION, load_classifier, load_trained, manifest, pretrained_folder
-from spatial_viz.datasets import has_split
+from spatial_viz.data.datasets import has_split
 from spatial_viz.errors import InvalidInput, SpatialVizError
-from spatial_viz.evaluation.pictures import choose, is_folder
+from spatial_viz.evaluation.decode import choose, is_folder
 from spatial_viz.evaluation.plan import EvaluationPlan, card_key, digest, plan_of
 from spatial_viz.evaluation.report import Accuracy, Report
 from spatial_viz.evaluation.run import evaluate
 from spatial_viz.files import check_writable, checksum, replace
-from spatial_viz.grids import TransformGrid
-from spatial_viz.runner import calibrate
+from spatial_viz.models.cards import SCHEMA
+from spatial_viz.models.inference import calibrate
+from spatial_viz.models.registry import DESCRIPTION, load_classifier, load_trained, manifest, pretrained_folder
 from spatial_viz.training.data import read, split_validation, to_images
-from spatial_viz.training.history import history_of, plan_in
-from spatial_viz.training.metrics import read_metrics
+from spatial_viz.training.log import read_metrics
+from spatial_viz.training.provenance import history_of, plan_in
 from spatial_viz.training.recipes import RECIPES, data_name
+from spatial_viz.transforms.grids import TransformGrid
 from spatial_viz.version import VERSION
 
 MANIFEST = "manifest.json"
@@ -50,7 +50,7 @@ def publish(
     pictures: how many test pictures all but the natural accuracy are measured on; the first of every class. What a
         card knows of more pictures, for the same weights, stays.
     mirror: add another classifier with the weights of ``run``, which are published already: the
-        `spatial_viz.networks.MirrorAverage` of its network, with ``-mirror`` behind its name. It stays until its
+        `spatial_viz.models.networks.MirrorAverage` of its network, with ``-mirror`` behind its name. It stays until its
         classifier is published with other weights.
     replace_earlier: publish it also where other weights have its name: they go, and so does their mirror.
     tell: called with a sentence about what went.

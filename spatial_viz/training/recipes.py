@@ -59,7 +59,7 @@ class TrainingPlan:
     ``validation`` pictures of the training data are held out; ``initial`` names a safetensors file to start from
     (None: fresh weights). ``learning_rate`` is the peak, for the mean loss of a batch; ``warm_up`` the share of the
     steps that lead to it. Biases and the scales of batch norm learn ``bias_rate`` times as fast. ``averaging``: every
-    so many steps the weights are set back to their running average (`spatial_viz.training.steps.Lookahead`); 0 for
+    so many steps the weights are set back to their running average (`spatial_viz.training.trainer.Lookahead`); 0 for
     never.
     ``partial_batch``: an epoch ends with a smaller batch of the pictures that are left, instead of leaving them out.
     ``processes`` share each batch; every one normalises its share by itself, unless ``sync_batch_norm`` has them

@@ -1,0 +1,13 @@
+from .data.images import load_image as load_image
+from .data.samples import load_sample as load_sample
+from .evaluation.plan import EvaluationPlan as EvaluationPlan
+from .evaluation.run import evaluate as evaluate
+from .figures.heatmaps import heatmap as heatmap
+from .figures.surfaces import surface as surface
+from .figures.worst_case import worst_case_figure as worst_case_figure
+from .landscape.dataset import worst_case as worst_case
+from .landscape.sweeps import sweep as sweep
+from .models.classifier import Classifier as Classifier
+from .models.registry import load_classifier as load_classifier
+from .transforms.geometry import warp as warp
+from .transforms.grids import TransformGrid as TransformGrid

@@ -1,0 +1,170 @@
+"""What the page Compare holds against each other: classifiers, one with several paddings, or one with a vote."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, get_args
+
+import streamlit as st
+
+from spatial_viz.app import sidebar, url_state
+from spatial_viz.app.sidebar import View, plain
+from spatial_viz.defences.majority_vote import MajorityVote
+from spatial_viz.errors import SpatialVizError
+from spatial_viz.explorer.payload import GLOSSARY, MAX_PANES
+from spatial_viz.models.registry import Classifier, Entry, catalogue, dataset_of
+from spatial_viz.transforms.geometry import PADDINGS, Padding
+from spatial_viz.transforms.grids import TransformGrid
+
+MODES = ("Classifiers", "Paddings", "Majority vote")
+NOBODY = "nobody"  # in a link: the visitor has taken all others away
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """One of those that are compared: what it is called, and the view that decides its landscape."""
+
+    title: str
+    view: View
+
+
+@dataclass(frozen=True)
+class Contest:
+    """Who is compared. ``in_votes``: in shares of votes, since their losses are not of one kind."""
+
+    contestants: tuple[Contestant, ...]
+    in_votes: bool = False
+
+    @property
+    def question(self) -> tuple[Any, ...]:
+        """Everything that decides the landscapes and how they are shown."""
+        return (self.in_votes, *(each.view.question for each in self.contestants))
+
+    @property
+    def titles(self) -> tuple[str, ...]:
+        return tuple(each.title for each in self.contestants)
+
+
+def choose_contest(view: View) -> Contest:
+    """The controls at the top of the page; what is wrong with a choice is said below them."""
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        mode = url_state.segments("Compare", MODES, key="compare")
+        if mode == "Paddings":
+            return _paddings(view)
+        if mode == "Majority vote":
+            st.caption("One classifier alone, and by the majority of its answers to ten random turns and shifts.")
+            return _vote(view)
+        names = _choose_others(view)
+    return _classifiers(view, names)
+
+
+# --- Classifiers ----------------------------------------------------------------------------------------------------
+
+
+def _choose_others(view: View) -> list[str]:
+    """The names of the classifiers that the first one, that of the sidebar, is compared with."""
+    entries = {entry.name: entry for entry in catalogue()}
+    offered = [name for name, entry in entries.items() if not reason_against(view.classifier, entry)]
+    linked = url_state.get("against")
+    wanted = [name for name in linked.split(",") if name and name not in (view.classifier.name, NOBODY)]
+    chosen = [name for name in dict.fromkeys(wanted) if name in offered][: MAX_PANES - 1]
+    url_state.show("against", NOBODY if linked == NOBODY else ",".join(chosen))
+    if not chosen and linked != NOBODY:
+        chosen = _most_unlike(entries[view.classifier.name], [entries[name] for name in offered])
+    key = "against_chosen"
+    st.session_state[key] = chosen
+    st.multiselect(
+        f"{view.classifier.name} against", offered, key=key, max_selections=MAX_PANES - 1,
+        format_func=lambda name: sidebar._marked(entries[name]), help=_not_offered(view.classifier, entries),
+        on_change=lambda: url_state.put("against", ",".join(st.session_state[key]) or NOBODY),
+    )  # fmt: skip
+    unknown = [name for name in wanted if name not in entries]
+    if unknown:
+        _warn(f"The link names {', '.join(unknown)[:80]}, and there is no such classifier; it is left out.")
+    unfit = [name for name in wanted if name in entries and name not in offered]
+    if unfit:
+        _warn(f"{unfit[0]} is left out: {reason_against(view.classifier, entries[unfit[0]])}.")
+    return chosen
+
+
+def _most_unlike(first: Entry, others: list[Entry]) -> list[str]:
+    """The one at hand that is robust where the first is not, or the other way round: the most telling comparison; none
+    with a mirror, so that the training is what differs."""
+
+    def robust(entry: Entry) -> float:
+        return float(entry.card.get("grid_accuracy", 0))
+
+    trained = [entry for entry in others if not entry.card.get("mirror")]
+    by_contrast = sorted(trained, key=lambda entry: (not entry.available, -abs(robust(entry) - robust(first))))
+    return [entry.name for entry in by_contrast[:1]]
+
+
+def reason_against(first: Classifier, entry: Entry) -> str:
+    """Why a classifier cannot be compared with the first, from what its card says; empty where it can."""
+    card = entry.card
+    if entry.name == first.name:
+        return "it is the first one already"
+    if entry.dataset != dataset_of(first.name) or tuple(card.get("class_names", first.class_names)) != (
+        first.class_names
+    ):
+        return "it knows other classes"
+    if tuple(card.get("input_size", first.input_size)) != first.input_size:
+        return "it takes pictures of another size"
+    return ""
+
+
+def _not_offered(first: Classifier, entries: dict[str, Entry]) -> str:
+    """Who is not in the list, and why, in Markdown."""
+    reasons: dict[str, list[str]] = {}
+    for entry in entries.values():
+        reason = reason_against(first, entry)
+        if reason and entry.name != first.name:
+            reasons.setdefault(reason, []).append(entry.name)
+    said = [f"{plain(', '.join(names))} ({reason})" for reason, names in reasons.items()]
+    offered = f"All that know the same classes as {plain(first.name)}; the sidebar chooses that one."
+    return f"{offered} Not offered: {'; '.join(said)}." if said else offered
+
+
+def _classifiers(view: View, names: list[str]) -> Contest:
+    contestants = [Contestant(view.classifier.name, view)]
+    for name in names:
+        try:
+            with st.spinner(f"Loading {name}…", show_time=True):
+                classifier = sidebar._classifier(name)
+        except SpatialVizError as error:
+            _warn(f"{name} is left out: {error}")
+            continue
+        if (classifier.class_names, classifier.input_size, classifier.channels) != (
+            view.classifier.class_names, view.classifier.input_size, view.classifier.channels,
+        ):  # fmt: skip
+            _warn(f"{name} is left out: it knows other classes, or takes other pictures.")
+            continue
+        # The very same pixels for all, as the first one gets them.
+        contestants.append(Contestant(name, dataclasses.replace(view, classifier=classifier)))
+    return Contest(tuple(contestants))
+
+
+# --- One classifier in several ways ---------------------------------------------------------------------------------
+
+
+def _paddings(view: View) -> Contest:
+    chosen = url_state.multiselect("Paddings", PADDINGS, usual=PADDINGS[:2], key="paddings", help=GLOSSARY["padding"])
+    views = [dataclasses.replace(view, padding=padding) for padding in get_args(Padding) if padding in chosen]
+    return Contest(tuple(Contestant(f"padding {each.padding}", each) for each in views))
+
+
+def _vote(view: View) -> Contest:
+    vote = _voted(view.classifier.name, view.grid, view.padding)
+    voted = dataclasses.replace(view, classifier=vote)
+    contestants = (Contestant("alone, one vote", view), Contestant("majority of ten votes", voted))
+    return Contest(contestants, in_votes=True)
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _voted(name: str, grid: TransformGrid, padding: Padding) -> MajorityVote:
+    return MajorityVote(sidebar._classifier(name), grid, padding=padding)
+
+
+def _warn(text: str) -> None:
+    st.warning(plain(text), icon=":material/warning:")

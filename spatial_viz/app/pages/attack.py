@@ -1,0 +1,413 @@
+"""Attack: why first-order methods get lost here, how small ℓ∞ noise is beside a turn, and what a vote buys."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+import streamlit as st
+import torch
+import xarray as xr
+from PIL import Image
+from torch import Tensor
+
+from spatial_viz.app import downloads, url_state
+from spatial_viz.app.components import linked_surfaces
+from spatial_viz.app.sidebar import (
+    BARE,
+    HEAD_HEIGHT,
+    View,
+    guarded,
+    heading,
+    linked_pose,
+    plain,
+    progress_bar,
+    theme_of_page,
+)
+from spatial_viz.attacks.spatial import Attack, AttackResult, FirstOrder, GridSearch, Linf, Refine
+from spatial_viz.data.images import tensor_to_picture
+from spatial_viz.defences.majority_vote import MajorityVote
+from spatial_viz.errors import SpatialVizError
+from spatial_viz.explorer.payload import Pane
+from spatial_viz.figures import attacks as attack_figures
+from spatial_viz.figures import heatmaps
+from spatial_viz.figures.style import Theme, alt_text, decimal, percent
+from spatial_viz.landscape.cache import cached_sweep
+from spatial_viz.landscape.dataset import label_of, misclassified, severity_order, transform_words, worst_case
+from spatial_viz.landscape.noise_plane import noise_landscape
+from spatial_viz.landscape.peaks import PEAK, peaks_words
+from spatial_viz.landscape.sweeps import pixel_hash
+from spatial_viz.lecture.headline_accuracies import BETWEEN_THE_POINTS
+from spatial_viz.models.inference import exact_logits
+from spatial_viz.models.losses import cross_entropy
+from spatial_viz.transforms.geometry import warp
+
+STARTS, STEPS = 12, 100  # of the first-order attack on the page
+MOST_DRAWS = 100
+Drawing = Callable[[Theme], dict[str, go.Figure]]  # charts by their keys, in a theme
+SHOWN = 192  # pixels, of a picture on the page
+
+
+def page() -> None:
+    """The page, from top to bottom."""
+    view: View | None = st.session_state["view"]
+    if view is None:
+        return
+    if "refiner" in st.session_state:
+        st.session_state["refiner"].pause()  # what Explore still wanted would only be in the way
+    try:
+        head = st.container(height=HEAD_HEIGHT, border=False).empty()
+        with progress_bar(head, "Sweeping the grid") as progress:
+            landscape = cached_sweep(
+                view.classifier, view.image, view.label, view.grid.axes(), view.padding, progress=progress
+            )
+        head.html(heading("Why does the gradient get lost where exhaustive search does not?", 1))
+        if landscape.sizes["rotation"] == 1 or landscape.sizes["dx"] == 1:
+            st.info("Nothing to search: let rotation and shift move in the sidebar's spatial limits.")
+        else:
+            searching(view, landscape)
+        st.divider()
+        noise(view, landscape)
+        st.divider()
+        vote(view, landscape)
+        st.divider()
+        _take_along(view, landscape)
+    except SpatialVizError as error:
+        st.error(plain(error), icon=":material/error:")
+
+
+# --- Search ---------------------------------------------------------------------------------------------------------
+
+
+@st.fragment
+@guarded
+def searching(view: View, landscape: xr.Dataset) -> None:
+    """The attacks on one landscape: k draws, first-order paths, the grid; a table, and how far each start got."""
+    label = label_of(landscape)
+    runs = _kept(view, "attacks", lambda: _run_attacks(view, label))
+    draws = view.grid.draw(MOST_DRAWS)
+    losses, fooled = _kept(view, "draws", lambda: _outcomes(view, draws, label))
+    k = url_state.slider("k, the number of random draws", 1, MOST_DRAWS, 10, key="k")
+    order = severity_order(fooled[:k], losses[:k], *draws[:k].numpy().T)
+    first_order: AttackResult = runs["first-order"][0]
+    assert first_order.paths is not None and first_order.path_losses is not None
+    paths, path_losses = first_order.paths[0].numpy(), first_order.path_losses[0].numpy()
+    drawn = draws[:k].numpy()
+
+    def draw(theme: Theme) -> dict[str, go.Figure]:
+        return {
+            "attack-map": attack_figures.attack_map(
+                landscape, drawn, fooled[:k], int(order[0]), paths, path_losses, theme
+            ),
+            "attack-surface": attack_figures.attack_surface(landscape, drawn, losses[:k], paths, path_losses, theme),
+            "starts": attack_figures.starts_figure(landscape, path_losses, theme),
+        }
+
+    left, right = st.columns(2)
+    made, alt = _drawn(view, "search", draw), alt_text(landscape)
+    left.plotly_chart(
+        made["attack-map"], theme=None, config=BARE, key="attack-map",
+        alt=f"{alt} First-order paths and random draws lie on it.",
+    )  # fmt: skip
+    with right:
+        linked_surfaces([("", made["attack-surface"])], key="attack-surface")
+    st.caption(
+        "White rings are draws that stay correct, white crosses draws that fool; the thick ring is the worst so far. "
+        "Turquoise lines are first-order paths, begun at the first draws: play them, or pull the slider. The "
+        "diamond is the grid's worst case."
+    )
+    left, right = st.columns([2, 1])
+    with left:
+        _table(view, landscape, runs, k, (losses, fooled, order))
+    right.plotly_chart(made["starts"], theme=None, config=BARE, key="starts", alt="Loss per start.")
+    for title, text in why(_peaks(view, landscape)).items():
+        st.markdown(f"**{title}** {text}")
+
+
+def why(peaks: str) -> dict[str, str]:
+    """What each search does; ``peaks`` are those of the landscape, in words."""
+    return {
+        "The grid": (
+            "tries every combination of evenly spaced rotations and shifts. There are three parameters only, so a few "
+            f"hundred forward passes do. Between its points there can be worse: {BETWEEN_THE_POINTS}."
+        ),
+        "The gradient": (
+            f"says which way the loss rises right here. On this grid the loss has {peaks}, {decimal(PEAK)} nats or "
+            "more above the way to a higher one. A path that climbs comes to rest on one of them or on a smaller bump, "
+            "wherever the highest may be."
+        ),
+        "Worst of k": (
+            "looks at k random transforms and keeps the most severe. It does not climb, so it cannot come to rest on a "
+            "low peak; the table says how far k draws and a path came here."
+        ),
+        "Severity": (
+            "orders transforms: misclassified before correct, then the higher loss. The loss is minus the logarithm of "
+            "the probability of the true class."
+        ),
+    }
+
+
+def _peaks(view: View, landscape: xr.Dataset) -> str:
+    return str(_kept(view, "peaks", lambda: peaks_words(landscape)))
+
+
+def _run_attacks(view: View, label: int) -> dict[str, tuple[AttackResult, float]]:
+    """Each attack once on this picture, with its seconds."""
+    attacks: list[Attack] = [
+        GridSearch(granularity=view.grid.granularity),
+        FirstOrder(steps=STEPS, restarts=STARTS),
+        Refine(granularity=view.grid.granularity),
+    ]
+    place = st.empty()
+    runs = {}
+    for number, attack in enumerate(attacks):
+        place.progress(number / len(attacks), f"Attacking: {attack.name}")
+        started = time.perf_counter()
+        found = attack(view.classifier, view.image[None], torch.tensor([label]), view.grid, padding=view.padding)
+        runs[attack.name] = (found, time.perf_counter() - started)
+    place.empty()
+    return runs
+
+
+def _outcomes(view: View, transforms: Tensor, label: int) -> tuple[np.ndarray, np.ndarray]:
+    """Loss and verdict at every transform."""
+    logits = exact_logits(view.classifier, view.image, transforms, padding=view.padding)
+    labels = torch.full((len(logits),), label)
+    return cross_entropy(logits, labels).numpy(), (logits.argmax(1) != labels).numpy()
+
+
+def _table(view: View, landscape: xr.Dataset, runs: dict[str, Any], k: int, draws: tuple[Any, Any, Any]) -> None:
+    top = float(worst_case(landscape).loss)
+    losses, fooled, order = draws
+    each = view.classifier.passes_per_query
+    verdict = "fooled" if view.label is not None else "changed"
+    rows = []
+    for name, (found, seconds) in runs.items():
+        passes = f"{int(found.passes):,}" + (f" + {int(found.backward_passes):,} back" if found.backward_passes else "")
+        title = f"first-order, {STARTS} starts × {STEPS} steps" if name == "first-order" else name
+        rows.append((title, float(found.losses), bool(found.success), passes, f"{seconds:.2f}"))
+    found = runs["first-order"][0]
+    path = found.paths[0, 0]
+    along, wrong = _kept(view, "one start", lambda: _outcomes(view, path, label_of(landscape)))
+    first = int(severity_order(wrong, along, *path.numpy().T)[0])
+    rows.insert(
+        1,
+        (
+            f"first-order, 1 start × {STEPS} steps",
+            float(along[first]),
+            bool(wrong[first]),
+            f"{each * (STEPS + 1):,} + {each * STEPS:,} back",
+            "–",
+        ),
+    )
+    rows.insert(1, (f"worst of {k}", float(losses[order[0]]), bool(fooled[order[0]]), f"{each * k:,}", "–"))
+    table = [
+        {"attack": name, "loss": round(loss, 2), verdict: "yes" if won else "no",
+         "of the grid's": percent(loss / top) if top > 0 else "–", "passes": passes, "seconds": seconds}
+        for name, loss, won, passes, seconds in rows
+    ]  # fmt: skip
+    st.dataframe(table, hide_index=True, key="attack-table")
+
+
+# --- Noise ----------------------------------------------------------------------------------------------------------
+
+
+@st.fragment
+@guarded
+def noise(view: View, landscape: xr.Dataset) -> None:
+    """The ℓ∞ attack on the same picture, and its distances beside those of the worst rotation."""
+    st.html(heading("Small noise, large turn: what does “small” mean?"))
+    epsilon = url_state.slider("ε, the most that a pixel may change, in steps of 1/255", 1, 32, 8, key="epsilon")
+    label = label_of(landscape)
+    place = st.empty()
+    attack = Linf(epsilon=epsilon / 255)
+    with progress_bar(place, "Attacking by noise", "steps") as progress:
+        found: AttackResult = _kept(view, ("linf", epsilon), lambda: attack(
+            view.classifier, view.image[None], torch.tensor([label]), view.grid, padding=view.padding,
+            report=lambda done, total: progress(round(done * attack.steps), total * attack.steps)))  # fmt: skip
+    assert found.noise is not None
+    change = found.noise[0]
+    worst = worst_case(landscape)
+    at = torch.tensor([[worst.rotation, worst.dx, worst.dy]])
+    turned = warp(view.image[None], at, view.padding)[0]
+    factor = max(1, int(0.5 / max(float(change.abs().max()), 1 / 255)))
+    natural = exact_logits(view.classifier, view.image, torch.zeros(1, 3), padding=view.padding).softmax(1)[0]
+    names = view.classifier.class_names
+    shown = [
+        (view.image, "The picture", f"{names[int(natural.argmax())]}, {percent(float(natural.max()))}"),
+        ((change * factor + 0.5).clamp(0, 1), f"The noise, × {factor}", "grey means no change"),
+        ((view.image + change).clamp(0, 1), "With the noise",
+         f"{names[int(found.predicted)]}, {percent(float(found.confidence))}"),
+        (turned, "The worst turn and shift", f"{worst.name}, {percent(worst.confidence)}"),
+    ]  # fmt: skip
+    for column, (picture, title, words) in zip(st.columns(4), shown, strict=True):
+        with column:
+            st.image(_large(picture), width="stretch", alt=f"{title}: {words}")
+            st.markdown(f"**{title}**  \n{plain(words)}")
+    if not change.any():
+        st.markdown("No noise within this ε made the answer worse.")
+        return
+    with progress_bar(place, "Drawing the plane of noise", "pictures") as progress:
+        plane = _kept(view, ("plane", epsilon), lambda: noise_landscape(
+            view.classifier, view.image, change, view.label, progress=progress))  # fmt: skip
+    top = heatmaps.loss_max(plane, landscape)  # one scale for both
+
+    def draw(theme: Theme) -> dict[str, go.Figure]:
+        both = {"noise-surface": heatmaps.surface(plane, "adversarial", "random", theme=theme, value_max=top)}
+        if landscape.sizes["rotation"] > 1 and landscape.sizes["dx"] > 1:
+            both["spatial-surface"] = heatmaps.surface(landscape, theme=theme, value_max=top)
+        return both
+
+    linked_surfaces([("", figure) for figure in _drawn(view, "noise", draw).values()], key="noise-surfaces")
+    st.caption(
+        "The loss over this noise and random signs of its size, with the picture above at the edge: "
+        f"{peaks_words(plane)}. That over rotation and shift has {_peaks(view, landscape)} on the whole grid."
+    )
+    rows = []
+    for title, difference in (("noise", change), ("worst turn and shift", turned - view.image)):
+        size = float(difference.abs().max()) * 255
+        rows.append(
+            {"change": title, "ℓ∞ distance": f"{size:.0f}/255", "ℓ2 distance": f"{float(difference.norm()):.2f}"}
+        )
+    st.dataframe(rows, hide_index=True, key="distances")
+    times = float((turned - view.image).norm() / change.norm())
+    st.markdown(
+        f"In ℓ2 the turn is **{decimal(times, 1)} times** as far from the picture as the noise, and only an ε of the "
+        "ℓ∞ distance in the table would allow it; yet what it shows is the same. ℓ∞ distance is the largest change of "
+        "any pixel; ℓ2 distance the root of the summed squares, with pixels from 0 to 1."
+    )
+
+
+# --- Vote -----------------------------------------------------------------------------------------------------------
+
+
+@st.fragment
+@guarded
+def vote(view: View, landscape: xr.Dataset) -> None:
+    """Ten transforms of the picture at one pose, their votes, and the verdict with and without them."""
+    st.html(heading("What does a majority vote buy?"))
+    worst, label = worst_case(landscape), label_of(landscape)
+    poses = {"the worst case": (worst.rotation, worst.dx, worst.dy), "the picture as it is": (0.0, 0.0, 0.0)}
+    linked = linked_pose(view.grid)
+    if any(linked.values()):
+        poses["the pose from Explore"] = (linked["rotation"], linked["dx"], linked["dy"])
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        chosen = st.segmented_control("Vote on", list(poses), default="the worst case", required=True, key="vote_on")
+        if st.button("Draw again", icon=":material/casino:"):
+            st.session_state["vote_seed"] = st.session_state.get("vote_seed", 0) + 1
+    seed = st.session_state.get("vote_seed", 0)
+    pose = torch.tensor([poses[chosen or "the worst case"]])
+    voted = _kept(view, ("vote", seed), lambda: MajorityVote(
+        view.classifier, view.grid, seed=seed, padding=view.padding))  # fmt: skip
+    image = warp(view.image[None], pose, view.padding)
+    transforms, probabilities = voted.ballots(image)
+    single = exact_logits(view.classifier, view.image, pose, padding=view.padding).softmax(1)[0]
+    each = probabilities[0].argmax(1).numpy()
+    names = view.classifier.class_names
+    seen = warp(image, transforms[0], view.padding)
+    for row in (range(5), range(5, 10)):
+        for column, number in zip(st.columns(5), row, strict=True):
+            right = each[number] == label
+            with column:
+                said = f"{'✓' if right else '✕'} {names[each[number]]}"
+                st.image(_large(seen[number]), width="stretch", alt=f"What voter {number + 1} sees: {said}")
+                st.caption(plain(said))
+    verdict = int(voted.logits(image).argmax())
+    left, right_side = st.columns([2, 3])
+    votes = np.bincount(each, minlength=len(names))
+
+    def draw(theme: Theme) -> dict[str, go.Figure]:
+        return {"tally": attack_figures.tally_figure(landscape, names, votes, label, theme)}
+
+    tally = _drawn(view, "vote", draw)["tally"]
+    left.plotly_chart(tally, theme=None, config=BARE, key="tally", alt="Votes per class.")
+    with right_side:
+        st.markdown(
+            f"The picture {plain(transform_words(*pose[0].tolist()))}:  \n"
+            f"single classifier: **{plain(names[int(single.argmax())])}** {_tick(int(single.argmax()) == label)}  \n"
+            f"vote of ten: **{plain(names[verdict])}** {_tick(verdict == label)}"
+        )
+        st.caption("Ten random transforms within the same limits; the class with the most votes wins, a tie goes to "
+                   "the higher mean probability. "
+                   f"Every answer costs {voted.passes_per_query} forward passes.")  # fmt: skip
+        key = ("vote-grid", seed)
+        passes = voted.passes_per_query * landscape["loss"].size
+        if key in _memory(view) or st.button(f"Sweep the vote over the grid ({passes:,} passes)"):
+            place = st.empty()
+            with progress_bar(place, "Sweeping the vote") as progress:
+                swept = _kept(view, key, lambda: cached_sweep(
+                    voted, view.image, label, view.grid.axes(), view.padding, progress=progress))  # fmt: skip
+            held, held_single = (1 - float(misclassified(each).mean()) for each in (swept, landscape))
+            st.markdown(
+                f"The vote holds on **{percent(held)}** of the grid, the single classifier on {percent(held_single)}. "
+                f"The highest vote loss is {decimal(float(swept['loss'].max()))} nats; it comes from counted votes and "
+                "is not to be compared with the loss of a single classifier."
+            )
+
+
+def _tick(right: bool) -> str:
+    return "✓" if right else "✕"
+
+
+# --- Taking it along ------------------------------------------------------------------------------------------------
+
+FIGURES = {
+    "attack-map": "the attacks on the map", "attack-surface": "the attacks on the surface", "starts": "the starts",
+    "noise-surfaces:0": "the surface over noise", "noise-surfaces:1": "the surface over rotation and shift",
+    "tally": "the tally",
+}  # fmt: skip
+
+
+def _take_along(view: View, landscape: xr.Dataset) -> None:
+    """The page with the explorer and all figures, the numbers, pictures of the figures, the link."""
+    classifier, drawings, linked = view.classifier, _drawings(view), linked_pose(view.grid)
+    pane = Pane(landscape, view.image, classifier.class_names, classifier.name)
+
+    def draw(theme: Theme) -> list[go.Figure]:
+        made = [figure for draw in list(drawings.values()) for figure in draw(theme).values()]
+        return [heatmaps.worst_case_figure(view.image, landscape, theme=theme), *made]
+
+    name = f"{classifier.name}: attacks on {view.title}"
+    page = downloads.explorer_keepsake(view, lambda: [pane], draw, linked, name)
+    keepsakes = [page, *downloads.landscape_keepsakes(view, landscape)]
+    downloads.take_along(view, name, keepsakes, FIGURES, "take-attack")
+
+
+# --- Helpers --------------------------------------------------------------------------------------------------------
+
+
+def _drawn(view: View, part: str, draw: Drawing) -> dict[str, go.Figure]:
+    """The figures of a part of the page, in its theme; an exported page will draw them again, in both."""
+    _drawings(view)[part] = draw
+    return draw(theme_of_page())
+
+
+def _drawings(view: View) -> dict[str, Drawing]:
+    drawings: dict[str, Drawing] = _memory(view).setdefault("drawings", {})
+    return drawings
+
+
+def _memory(view: View) -> dict[Any, Any]:
+    """What was computed for this question; another question begins with nothing."""
+    state = st.session_state
+    if state.get("attack_question") != (question := (*view.question[:1], pixel_hash(view.image), *view.question[2:])):
+        state["attack_question"], state["attack_memory"] = question, {}
+    memory: dict[Any, Any] = state["attack_memory"]
+    return memory
+
+
+def _kept(view: View, key: Any, make: Any) -> Any:
+    memory = _memory(view)
+    if key not in memory:
+        memory[key] = make()
+    return memory[key]
+
+
+def _large(picture: Tensor) -> Image.Image:
+    """Pixels as the network sees them, where they are few."""
+    image = tensor_to_picture(picture)
+    scale = max(1, SHOWN // max(image.size))
+    return image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST)

@@ -1,0 +1,75 @@
+"""The pose that the pages with a live explorer share, and what is computed at it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import streamlit as st
+import torch
+import xarray as xr
+
+from spatial_viz.app import url_state
+from spatial_viz.app.sidebar import View, linked_pose
+from spatial_viz.defences.majority_vote import class_shares
+from spatial_viz.explorer.payload import Pane, exact_answer
+from spatial_viz.landscape.cache import cached_sweep
+from spatial_viz.landscape.dataset import DIMS, label_of
+from spatial_viz.landscape.sweeps import display_axes, sweep_axes
+from spatial_viz.models.inference import Progress, exact_logits
+from spatial_viz.models.losses import cross_entropy
+from spatial_viz.transforms.grids import TransformGrid
+
+Plane = tuple[str, float]  # the dimension held fixed, and at which value
+
+
+def pose_of(explorer: str, grid: TransformGrid) -> dict[str, float]:
+    """The pose that the explorer of this key is in, as far as the server knows: let go of, or linked to."""
+    pose = st.session_state.get(explorer, {}).get("pose") or linked_pose(grid)
+    return {axis: float(pose.get(axis, 0.0)) for axis in ("rotation", "dx", "dy")}
+
+
+def link_pose(pose: dict[str, float]) -> None:
+    """Keep the pose for the address and the other pages; the unmoved picture needs none."""
+    pose_now().update({axis: pose.get(axis, 0.0) for axis in ("rotation", "dx", "dy")})
+    moved = any(pose.values())
+    url_state.put("pose", ",".join(f"{pose[axis]:g}" for axis in ("rotation", "dx", "dy")) if moved else "")
+
+
+def pose_now() -> dict[str, float]:
+    """The pose last let go of, always the same dict: what runs outside the page can hold on to it."""
+    now: dict[str, float] = st.session_state.setdefault("pose_now", {})
+    return now
+
+
+def answer_at(view: View, pane: Pane, pose: dict[str, float]) -> dict[str, Any]:
+    """What the classifier of a pane says about the picture at a pose, computed now."""
+    transform = torch.tensor([[pose["rotation"], pose["dx"], pose["dy"]]], dtype=torch.float32)
+    logits = exact_logits(view.classifier, view.image, transform, padding=view.padding)
+    probabilities = logits.softmax(1)[0].numpy()
+    predicted = int(probabilities.argmax())
+    if "share" in pane.landscape:
+        probabilities = class_shares(view.classifier, probabilities, np.arange(len(probabilities)) == predicted)
+    return exact_answer(
+        pane,
+        predicted=predicted,
+        loss=float(cross_entropy(logits, torch.tensor([label_of(pane.landscape)]))),
+        confidence=float(probabilities[predicted]),
+        probabilities=probabilities,
+    )
+
+
+def pose_planes(grid: TransformGrid, pose: dict[str, float], fixed: tuple[str, ...]) -> list[Plane]:
+    """The planes through a pose with one of the dimensions ``fixed``, where both of their axes move."""
+    moving = {dim for dim, values in zip(DIMS, grid.shape, strict=True) if values > 1}
+    return [(dim, pose[dim]) for dim in fixed if moving >= set(DIMS) - {dim}]
+
+
+def display_plane(view: View, plane: Plane, progress: Progress) -> xr.Dataset:
+    """A plane of the landscape, dense enough to be looked at."""
+    fixed, value = plane
+    axes = display_axes(view.grid, view.classifier.input_size, fixed, value)
+    # Only what others will ask for, too, is worth a place on the disk.
+    if value in view.grid.values(fixed):
+        return cached_sweep(view.classifier, view.image, view.label, axes, view.padding, progress=progress)
+    return sweep_axes(view.classifier, view.image, view.label, axes, padding=view.padding, progress=progress)

@@ -1,0 +1,1 @@
+"""Defences that need no training."""

@@ -1,0 +1,1 @@
+"""Files to keep: HTML, PDF, GIF and MP4."""

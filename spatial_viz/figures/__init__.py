@@ -1,0 +1,1 @@
+"""Figures, all of them Plotly's."""

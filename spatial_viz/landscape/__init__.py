@@ -1,0 +1,1 @@
+"""The labelled array of a sweep, the sweep, and its cache."""

@@ -1,0 +1,1 @@
+"""What the talk needs, without Streamlit."""

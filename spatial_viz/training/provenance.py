@@ -1,0 +1,89 @@
+"""How a finished training came about: its commands, hours and machines, back to fresh weights."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from spatial_viz.errors import InvalidInput, MissingFile
+from spatial_viz.files import checksum
+from spatial_viz.models.registry import manifest
+from spatial_viz.training.log import read_metrics
+from spatial_viz.training.recipes import TrainingPlan, plan_from
+
+THEN = ", then "  # between the machines of a training that moved
+
+
+def plan_in(run: Path) -> TrainingPlan:
+    """The plan of the training in the folder ``run``."""
+    return plan_from(json.loads((run / "plan.json").read_text(encoding="utf-8")))
+
+
+def history_of(run: Path) -> dict[str, Any]:
+    """``command``, ``hours``, ``hardware`` and ``versions`` of a training, after those of the training it began from.
+
+    That one is known by its folder, or by the checksum of weights that are published, or were before others took their
+    place; then it stands by itself in ``began_from``.
+    """
+    plan, metrics = plan_in(run), read_metrics(run)
+    own: dict[str, Any] = {"command": command_of(plan), "hours": metrics.epochs[-1]["seconds"] / 3600}
+    if metrics.starts:  # on the machine that trained, which need not be this one
+        own["hardware"] = _each_once(start["hardware"] for start in metrics.starts)
+        own["versions"] = metrics.starts[-1]["versions"]
+    if plan.initial is None:
+        return own
+    initial = Path(plan.initial)
+    weights = _began_from(run, initial)
+    if (initial.parent / "plan.json").is_file() and initial.is_file() and checksum(initial) == weights:
+        before = history_of(initial.parent)
+        own["command"] = f"{before['command']} --out {shlex.quote(str(initial.parent))} && {own['command']}"
+        machines = [part["hardware"] for part in (before, own) if "hardware" in part]
+        together = {"hardware": _each_once(machines)} if machines else {}
+        return {**before, **own, **together, "hours": before["hours"] + own["hours"]}
+    published = next((entry for entry in _ever_published() if entry["sha256"] == weights), None)
+    if published is None:
+        raise InvalidInput(
+            f"nobody knows how {initial} ({weights[:8]}…), from which {run} began, was trained: publish it first, or "
+            "keep it with plan.json beside it"
+        )
+    told = ("sha256", "command", "hours", "hardware", "versions", "began_from")
+    began_from = {key: published[key] for key in told if key in published}
+    return {**own, "hours": began_from["hours"] + own["hours"], "began_from": began_from}
+
+
+def _began_from(run: Path, initial: Path) -> str:
+    """The checksum of the weights that a training began from; earlier versions did not write it down."""
+    told = [start["began_from"] for start in read_metrics(run).starts if "began_from" in start]
+    if not told and not initial.is_file():
+        raise MissingFile(f"{run} began from {initial}, which is no longer there; put it back")
+    return told[-1] if told else checksum(initial)
+
+
+def _each_once(machines: Iterable[str]) -> str:
+    return THEN.join(dict.fromkeys(machine for several in machines for machine in several.split(THEN)))
+
+
+def _ever_published() -> Iterator[dict[str, Any]]:
+    """The cards of the manifest, and what each says about the weights that its training began from, and so on."""
+    for card in manifest():
+        entry: dict[str, Any] | None = card
+        while entry:
+            yield entry
+            entry = entry.get("began_from")
+
+
+def command_of(plan: TrainingPlan) -> str:
+    """The command line that trains by ``plan``."""
+    words = ["python" if plan.processes == 1 else f"torchrun --nproc-per-node {plan.processes}", "-m spatial_viz train"]
+    for name, value in asdict(plan).items():
+        option = name.replace("_", "-")
+        if isinstance(value, bool):
+            default = getattr(TrainingPlan, name)
+            words += [] if value == default else [f"--{option}" if value else f"--no-{option}"]
+        elif value is not None and name != "processes":  # torchrun has said how many
+            words.append(f"--{option} {shlex.quote(str(value))}")
+    return " ".join(words)
