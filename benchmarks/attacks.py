@@ -13,10 +13,12 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from spatial_viz.attacks.spatial import Attack, AttackResult, FirstOrder, GridSearch, Random, Refine, WorstOfK
+from spatial_viz.attacks.base import Attack, AttackResult
+from spatial_viz.attacks.spatial import FirstOrder, GridSearch, Random, Refine, WorstOfK
 from spatial_viz.data.datasets import first_per_class
 from spatial_viz.evaluation.intervals import wilson
-from spatial_viz.models.registry import Classifier, load_classifier
+from spatial_viz.models.classifier import Classifier
+from spatial_viz.models.registry import load_classifier
 from spatial_viz.training.data import read, to_images
 from spatial_viz.transforms.grids import TransformGrid
 

@@ -19,7 +19,8 @@ from typing import Any
 import torch
 
 from benchmarks.speed import bare_forward, foolbox_attack, heading, ratio, row, seconds
-from spatial_viz.evaluation.decode import choose, class_map, decode
+from spatial_viz.data.selection import choose
+from spatial_viz.evaluation.decode import class_map, decode
 from spatial_viz.evaluation.plan import EvaluationPlan
 from spatial_viz.evaluation.run import evaluate
 from spatial_viz.models.devices import fast_batch

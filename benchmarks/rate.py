@@ -15,8 +15,8 @@ import torchvision
 
 from benchmarks.speed import heading, row, seconds
 from spatial_viz.landscape.sweeps import sweep
+from spatial_viz.models.classifier import Classifier
 from spatial_viz.models.inference import warm_up
-from spatial_viz.models.registry import Classifier
 from spatial_viz.transforms.grids import TransformGrid
 
 PICTURES = 50_000

@@ -25,10 +25,11 @@ from torch import Tensor
 from spatial_viz.data.samples import load_sample, samples
 from spatial_viz.landscape.dataset import misclassified
 from spatial_viz.landscape.sweeps import sweep
+from spatial_viz.models.classifier import Classifier
 from spatial_viz.models.devices import fast_at_bf16
 from spatial_viz.models.inference import DTYPES, runner_for, warm_up
 from spatial_viz.models.networks import fold_batch_norm
-from spatial_viz.models.registry import Classifier, load_classifier
+from spatial_viz.models.registry import load_classifier
 from spatial_viz.transforms.grids import TransformGrid
 
 BATCHES = (16, 32, 64, 128, 256, 512)

@@ -1,7 +1,7 @@
 """`make results` writes docs/results.md from the runs there are, beside the published figures.
 
-`python -m scripts.build_results --ship FOLDER …` first puts stored runs into pretrained/results/, where they ship with the project;
-`--rehash` writes the hashes of this version into those that are there.
+`python -m scripts.build_results --ship FOLDER …` first puts stored runs into pretrained/results/, where they ship with
+the project; `--rehash` writes the hashes of this version into those that are there.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.app import ROOT
+from spatial_viz.data.selection import choose
 from spatial_viz.errors import SpatialVizError
-from spatial_viz.evaluation.decode import choose
 from spatial_viz.evaluation.locate_images import with_checksums
 from spatial_viz.evaluation.plan import plan_of, voted
 from spatial_viz.evaluation.report import report_on
@@ -38,7 +38,7 @@ from spatial_viz.training.publish import improve_cards
 TARGET = ROOT / "docs" / "results.md"
 HEAD = """# Results
 
-Written by `make results` from `pretrained/results/*.json`, from the cards of the classifiers in `pretrained/manifest.json`
+Written by `make results` from `pretrained/results/*.json`, from the cards in `pretrained/manifest.json`
 and from the runs in the store; no number here is typed by hand.
 Accuracy in per cent, in brackets the 95 % Wilson interval and the number of pictures; a dash where nothing is known. A
 picture counts as robust against an adversary if it is classified correctly as it is and at every transform that the

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 import uuid
@@ -188,3 +189,15 @@ def _flush(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def readable(name: object) -> str:
+    r"""A name or path of the file system as text that can be printed and stored: bytes that are no UTF-8, which Python
+    keeps as lone surrogates, are read as Latin-1.
+
+    >>> readable("caf\udce9.png")
+    'café.png'
+    """
+    return re.sub(
+        "[\udc80-\udcff]+", lambda found: found[0].encode("ascii", "surrogateescape").decode("latin-1"), str(name)
+    )

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from benchmarks.app import CHROMIUM, ROOT, chromium, running_app
 from spatial_viz.data.images import picture_to_tensor
-from spatial_viz.models.registry import Classifier, manifest, without_mirrors
+from spatial_viz.models.classifier import Classifier
+from spatial_viz.models.registry import manifest, without_mirrors
 
 SIZE = 32
 RADIUS = 8.0  # pixels from the centre to the blob of the toy picture

@@ -15,7 +15,7 @@ from spatial_viz.evaluation.report import card_of_classifier
 from spatial_viz.evaluation.shards import ShardResult, columns_of
 from spatial_viz.evaluation.store import Run
 from spatial_viz.landscape.dataset import severity_order
-from spatial_viz.models.registry import Classifier
+from spatial_viz.models.classifier import Classifier
 
 NAMES = CLASS_NAMES["cifar10"]
 

@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from spatial_viz.defences.majority_vote import MajorityVote
 from spatial_viz.errors import InvalidInput
 from spatial_viz.landscape.sweeps import sweep
+from spatial_viz.models.classifier import Classifier
 from spatial_viz.models.inference import exact_logits, runner_for
 from spatial_viz.models.losses import cross_entropy
 from spatial_viz.models.networks import fold_batch_norm
-from spatial_viz.models.registry import Classifier, load_classifier
+from spatial_viz.models.registry import load_classifier
 from spatial_viz.transforms.grids import TransformGrid
 
 GRID = TransformGrid(30, 3, 3, (3, 3, 3))

@@ -18,14 +18,14 @@ from torch import Tensor
 
 from spatial_viz.errors import InvalidInput, SpatialVizError
 from spatial_viz.export import video, worst_case_frames
-from spatial_viz.export.raster import MapPicture, enlarged_picture, fitted, font, lines_of, loss_colours
+from spatial_viz.export.raster import MapPicture, enlarged_picture, fitted, font, lines_of
 from spatial_viz.export.video import save_animation, to_gif, to_mp4
 from spatial_viz.export.worst_case_frames import SIZE, draw_way, way_to_worst
 from spatial_viz.figures.planes import slice_of
-from spatial_viz.figures.style import LOSS_SCALE, palette
+from spatial_viz.figures.style import LOSS_SCALE, loss_colours, palette
 from spatial_viz.landscape.dataset import worst_case
 from spatial_viz.landscape.sweeps import sweep
-from spatial_viz.models.registry import Classifier
+from spatial_viz.models.classifier import Classifier
 from spatial_viz.transforms.grids import TransformGrid
 
 

@@ -151,7 +151,7 @@ def test_a_pose_beyond_the_limits_is_brought_within(monkeypatch: pytest.MonkeyPa
 def test_a_classifier_that_fails_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     import torch
 
-    from spatial_viz.models.registry import Classifier
+    from spatial_viz.models.classifier import Classifier
 
     class Broken(torch.nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -12,14 +12,16 @@ from conftest import SIZE, Centroid, blob, toy_logit
 from torch import Tensor, nn
 
 from benchmarks.attacks import until_broken
-from spatial_viz.attacks import spatial as attacks
-from spatial_viz.attacks.base import AttackResult, Criterion, Goal, Query, misclassified
-from spatial_viz.attacks.spatial import Attack, Combined, FirstOrder, GridSearch, Linf, Random, Refine, WorstOfK
+from spatial_viz.attacks.base import Attack, AttackResult, Criterion, Goal, Query, misclassified, targeted
+from spatial_viz.attacks.factory import Combined
+from spatial_viz.attacks.linf import Linf
+from spatial_viz.attacks.spatial import FirstOrder, GridSearch, Random, Refine, WorstOfK
 from spatial_viz.data.samples import load_sample
 from spatial_viz.errors import InvalidInput, SpatialVizError
 from spatial_viz.landscape.dataset import severity_order
+from spatial_viz.models.classifier import Classifier
 from spatial_viz.models.losses import cross_entropy, logit_margin
-from spatial_viz.models.registry import Classifier, load_classifier
+from spatial_viz.models.registry import load_classifier
 from spatial_viz.transforms.geometry import warp
 from spatial_viz.transforms.grids import TransformGrid
 
@@ -161,7 +163,7 @@ def three_ways() -> Classifier:
 
 
 @pytest.mark.parametrize("objective", ["cross-entropy", "margin"])
-@pytest.mark.parametrize("criterion", [misclassified, attacks.targeted(0), attacks.targeted(2)])
+@pytest.mark.parametrize("criterion", [misclassified, targeted(0), targeted(2)])
 def test_the_gradient_is_that_of_finite_differences(
     criterion: Criterion, objective: Goal, three_ways: Classifier, toy_image: Tensor
 ) -> None:
@@ -182,7 +184,7 @@ def test_a_targeted_ascent_climbs_to_its_target(
     target: int, objective: Goal, three_ways: Classifier, toy_image: Tensor
 ) -> None:
     images, labels = toy_image[None], torch.tensor([1])
-    attack = FirstOrder(steps=60, restarts=6, criterion=attacks.targeted(target), objective=objective)
+    attack = FirstOrder(steps=60, restarts=6, criterion=targeted(target), objective=objective)
     found = attack(three_ways, images, labels, LIMITS)
     assert bool(found.success) and int(found.predicted) == target
     assert found.paths is not None and found.path_losses is not None
@@ -197,10 +199,10 @@ def test_a_targeted_ascent_climbs_to_its_target(
                          for each in (aimed, found))  # fmt: skip
         assert reached <= best + 0.05
     with pytest.raises(InvalidInput, match="0 to 2 of 3 ways; got 3"):
-        replace(attack, criterion=attacks.targeted(3))(three_ways, images, labels, LIMITS)
+        replace(attack, criterion=targeted(3))(three_ways, images, labels, LIMITS)
 
 
-@pytest.mark.parametrize("criterion", [misclassified, attacks.targeted(1), lambda found, labels: found > labels])
+@pytest.mark.parametrize("criterion", [misclassified, targeted(1), lambda found, labels: found > labels])
 def test_the_running_best_is_the_first_of_the_full_order(criterion: Criterion, three_ways: Classifier) -> None:
     def seen(count: int) -> tuple[Tensor, Tensor, Tensor]:
         few = torch.randint(0, 3, (count, 3), generator=random).float()  # few values: many ties
@@ -265,7 +267,7 @@ def test_criterion_and_objective_are_the_callers(standard: Classifier, pictures:
     assert torch.equal(usual.success, by_hand.success)
     torch.testing.assert_close(usual.losses, by_hand.losses, atol=1e-4, rtol=1e-4)
     target = int(usual.predicted[0]) if usual.success[0] else 5
-    aimed = GridSearch(granularity=SMALL, criterion=attacks.targeted(target))(standard, images, labels, LIMITS)
+    aimed = GridSearch(granularity=SMALL, criterion=targeted(target))(standard, images, labels, LIMITS)
     assert torch.equal(aimed.success, aimed.predicted == target)
     margin = WorstOfK(k=30, objective="margin")(standard, images, labels, LIMITS)
     entropy = WorstOfK(k=30)(standard, images, labels, LIMITS)

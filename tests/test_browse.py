@@ -16,8 +16,8 @@ from synthetic import answers, write_run
 from benchmarks.app import running_app
 from spatial_viz.data.images import tensor_to_picture
 from spatial_viz.data.samples import CLASS_NAMES
+from spatial_viz.data.selection import Pictures
 from spatial_viz.errors import CorruptFile, InvalidInput, MissingFile, SpatialVizError, SpatialVizWarning
-from spatial_viz.evaluation.decode import Pictures
 from spatial_viz.evaluation.locate_images import browsable, find_pictures, with_checksums, worst_pictures
 from spatial_viz.evaluation.plan import EvaluationPlan
 from spatial_viz.evaluation.run import evaluate

@@ -14,9 +14,10 @@ from conftest import most_robust
 
 from spatial_viz.data.images import load_image
 from spatial_viz.data.samples import opening_sample
-from spatial_viz.defences.majority_vote import MajorityVote, vote_shares
+from spatial_viz.defences.majority_vote import MajorityVote
 from spatial_viz.figures.comparison import comparison_rows
 from spatial_viz.landscape.sweeps import sweep
+from spatial_viz.landscape.vote_shares import vote_shares
 from spatial_viz.models.registry import load_classifier
 from spatial_viz.transforms.grids import TransformGrid
 

@@ -13,10 +13,11 @@ from torch import Tensor
 from spatial_viz.evaluation.summary import summarise
 from spatial_viz.figures.captions import caption, caption_parts, run_caption
 from spatial_viz.figures.failures import confusion_figure, failing_heatmap, share_histogram
-from spatial_viz.figures.heatmaps import heatmap, surface
+from spatial_viz.figures.heatmaps import heatmap
+from spatial_viz.figures.surfaces import surface
 from spatial_viz.landscape.noise_plane import noise_landscape
 from spatial_viz.landscape.sweeps import sweep, sweep_axes
-from spatial_viz.models.registry import Classifier
+from spatial_viz.models.classifier import Classifier
 from spatial_viz.transforms.grids import TransformGrid
 from spatial_viz.version import VERSION
 

@@ -20,6 +20,7 @@ from spatial_viz.data.images import load_image
 from spatial_viz.data.samples import load_sample, samples
 from spatial_viz.errors import CorruptFile, InvalidInput, MissingFile
 from spatial_viz.models import registry
+from spatial_viz.models.classifier import Classifier
 from spatial_viz.models.networks import (
     MaxBlurPool,
     MirrorAverage,
@@ -29,7 +30,7 @@ from spatial_viz.models.networks import (
     fold_batch_norm,
     overlapping_maxima,
 )
-from spatial_viz.models.registry import Classifier, catalogue, dataset_of, load_classifier, manifest, pretrained_folder
+from spatial_viz.models.registry import catalogue, dataset_of, load_classifier, manifest, pretrained_folder
 
 OWN = [card["name"] for card in manifest()]
 MEGABYTE = 2**20

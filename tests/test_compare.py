@@ -19,13 +19,16 @@ from torch import Tensor
 
 from spatial_viz.data.images import load_image
 from spatial_viz.data.samples import CLASS_NAMES, find_sample, opening_sample
-from spatial_viz.defences.majority_vote import MajorityVote, vote_shares
+from spatial_viz.defences.majority_vote import MajorityVote
 from spatial_viz.errors import InvalidInput
 from spatial_viz.figures.comparison import comparison_rows, difference_end, difference_map, telling_transform
-from spatial_viz.figures.heatmaps import heatmap, surface
+from spatial_viz.figures.heatmaps import heatmap
+from spatial_viz.figures.surfaces import surface
 from spatial_viz.landscape.dataset import misclassified, transform_words, worst_case
 from spatial_viz.landscape.sweeps import sweep
-from spatial_viz.models.registry import Classifier, load_classifier
+from spatial_viz.landscape.vote_shares import vote_shares
+from spatial_viz.models.classifier import Classifier
+from spatial_viz.models.registry import load_classifier
 from spatial_viz.transforms.grids import TransformGrid
 
 GRID = TransformGrid(30.0, 3.0, 3.0, (7, 5, 3))

@@ -14,14 +14,8 @@ import pytest
 from test_images import encode, noise
 from torchvision import datasets
 
-from spatial_viz.data.datasets import (
-    PictureFolder,
-    class_folders,
-    first_per_class,
-    load_dataset,
-    split_folder,
-    split_kind,
-)
+from spatial_viz.data.datasets import PictureFolder, first_per_class, load_dataset
+from spatial_viz.data.folders import class_folders, split_folder, split_kind
 from spatial_viz.data.samples import CLASS_NAMES
 from spatial_viz.errors import InvalidInput, MissingFile, PictureError
 

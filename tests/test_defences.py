@@ -13,11 +13,14 @@ from torch import Tensor
 
 from spatial_viz.attacks.spatial import FirstOrder, WorstOfK
 from spatial_viz.data.samples import load_sample
-from spatial_viz.defences.majority_vote import VOTERS, BlackCanvas, MajorityVote, vote_shares
+from spatial_viz.defences.black_canvas import BlackCanvas
+from spatial_viz.defences.majority_vote import VOTERS, MajorityVote
 from spatial_viz.errors import InvalidInput
 from spatial_viz.landscape.dataset import load, save, summary, worst_case
 from spatial_viz.landscape.sweeps import sweep
-from spatial_viz.models.registry import Classifier, load_classifier
+from spatial_viz.landscape.vote_shares import vote_shares
+from spatial_viz.models.classifier import Classifier
+from spatial_viz.models.registry import load_classifier
 from spatial_viz.transforms.geometry import warp
 from spatial_viz.transforms.grids import TransformGrid
 

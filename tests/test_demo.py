@@ -24,7 +24,8 @@ from spatial_viz.landscape.dataset import worst_case
 from spatial_viz.lecture import prepare as demo
 from spatial_viz.lecture.prepare import no_network, prepare
 from spatial_viz.models import registry
-from spatial_viz.models.registry import Classifier, catalogue, dataset_of, load_classifier
+from spatial_viz.models.classifier import Classifier
+from spatial_viz.models.registry import catalogue, dataset_of, load_classifier
 from spatial_viz.transforms.grids import TransformGrid
 
 
@@ -81,7 +82,7 @@ def _the_lecture_finds_its_landscapes(monkeypatch: pytest.MonkeyPatch) -> None:
     from spatial_viz.app.lecture.page import STEPS
     from spatial_viz.app.lecture.step import Talk
     from spatial_viz.app.pose import display_plane
-    from spatial_viz.app.sidebar import View
+    from spatial_viz.app.view import View
 
     def computed(*_: Any, **__: Any) -> Any:
         raise AssertionError("a landscape that the lecture asks for is not on the disk")

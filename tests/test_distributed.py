@@ -26,7 +26,8 @@ from spatial_viz.training import adversaries, trainer
 from spatial_viz.training.data import augment, split_validation, to_images
 from spatial_viz.training.distributed import Team, join
 from spatial_viz.training.loop import train
-from spatial_viz.training.recipes import RECIPES, TrainingPlan
+from spatial_viz.training.plan import TrainingPlan
+from spatial_viz.training.recipes import RECIPES
 from spatial_viz.transforms.geometry import warp
 from spatial_viz.transforms.grids import TransformGrid, draw_transforms
 

@@ -28,10 +28,11 @@ from torch import Tensor, nn
 from spatial_viz.attacks.spatial import WorstOfK
 from spatial_viz.data.images import load_image, tensor_to_picture
 from spatial_viz.data.samples import class_names, samples
+from spatial_viz.data.selection import choose
 from spatial_viz.defences.majority_vote import MajorityVote
 from spatial_viz.errors import CorruptFile, InvalidInput, MissingFile, PictureError, SpatialVizError, SpatialVizWarning
 from spatial_viz.evaluation import store as stores
-from spatial_viz.evaluation.decode import choose, class_map, imagenet_wnids
+from spatial_viz.evaluation.decode import class_map, imagenet_wnids
 from spatial_viz.evaluation.exhaustive import break_pictures, extremes_first
 from spatial_viz.evaluation.intervals import wilson
 from spatial_viz.evaluation.plan import EvaluationPlan
@@ -41,8 +42,9 @@ from spatial_viz.evaluation.store import open_landscapes, read_table, runs_in
 from spatial_viz.evaluation.vote_runner import Poll
 from spatial_viz.landscape.dataset import misclassified, worst_case
 from spatial_viz.landscape.sweeps import sweep
+from spatial_viz.models.classifier import Classifier
 from spatial_viz.models.inference import runner_for
-from spatial_viz.models.registry import Classifier, load_classifier
+from spatial_viz.models.registry import load_classifier
 from spatial_viz.transforms.geometry import warp
 from spatial_viz.transforms.grids import TransformGrid
 

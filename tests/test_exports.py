@@ -20,10 +20,15 @@ from spatial_viz.errors import InvalidInput
 from spatial_viz.explorer.payload import explorer_payload
 from spatial_viz.export.html import explorer_page, landscape_page, pane_of, to_html
 from spatial_viz.figures.captions import caption
-from spatial_viz.figures.heatmaps import Theme, alt_text, heatmap, loss_curve, surface, worst_case_figure
+from spatial_viz.figures.descriptions import alt_text
+from spatial_viz.figures.heatmaps import heatmap
+from spatial_viz.figures.loss_curve import loss_curve
+from spatial_viz.figures.style import Theme
+from spatial_viz.figures.surfaces import surface
+from spatial_viz.figures.worst_case import worst_case_figure
 from spatial_viz.landscape.dataset import worst_case
 from spatial_viz.landscape.sweeps import sweep
-from spatial_viz.models.registry import Classifier
+from spatial_viz.models.classifier import Classifier
 from spatial_viz.transforms.grids import TransformGrid
 
 MARKUP = '<b>"Tom" & </script><script>alert(1)</script></b>'

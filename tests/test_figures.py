@@ -18,21 +18,27 @@ import xarray as xr
 from PIL import Image
 from torch import Tensor
 
-from spatial_viz.defences.majority_vote import BlackCanvas, MajorityVote
+from spatial_viz.defences.black_canvas import BlackCanvas
+from spatial_viz.defences.majority_vote import MajorityVote
 from spatial_viz.errors import InvalidInput
 from spatial_viz.explorer.assets import script
-from spatial_viz.export.raster import loss_colours
-from spatial_viz.figures import heatmaps, surfaces
+from spatial_viz.figures import surfaces
 from spatial_viz.figures.attacks import attack_map, attack_surface
 from spatial_viz.figures.comparison import difference_map
+from spatial_viz.figures.descriptions import alt_text, amount
 from spatial_viz.figures.grid_search import filling_figure, hidden_map, uncovered_map
-from spatial_viz.figures.heatmaps import Theme, alt_text, heatmap, loss_curve, loss_max, surface, worst_case_figure
+from spatial_viz.figures.heatmaps import heatmap
+from spatial_viz.figures.loss_curve import loss_curve
+from spatial_viz.figures.marks import cell_edges
 from spatial_viz.figures.planes import Slice
-from spatial_viz.figures.style import PALETTE, amount, percent, short
+from spatial_viz.figures.style import PALETTE, Theme, loss_colours, loss_max
+from spatial_viz.figures.surfaces import surface
+from spatial_viz.figures.text import percent, short
+from spatial_viz.figures.worst_case import worst_case_figure
 from spatial_viz.landscape.dataset import misclassified, plane, transform_words, worst_case
 from spatial_viz.landscape.noise_plane import noise_landscape
 from spatial_viz.landscape.sweeps import refined_axes, sweep, sweep_axes
-from spatial_viz.models.registry import Classifier
+from spatial_viz.models.classifier import Classifier
 from spatial_viz.transforms.grids import TransformGrid
 
 GRID = TransformGrid(30.0, 3.0, 3.0, (7, 5, 3))
@@ -176,7 +182,7 @@ def test_the_outline_separates_misclassified_from_correct(landscape: xr.Dataset,
         return
     # Edges of unit length on an index lattice, from the segments of the drawn line.
     line, drawn = trace(figure, "misclassified"), set()
-    columns, rows = (heatmaps.cell_edges(landscape[dim].values).tolist() for dim in ("dx", "dy"))
+    columns, rows = (cell_edges(landscape[dim].values).tolist() for dim in ("dx", "dy"))
     for k in range(0, len(line.x), 3):
         assert line.x[k + 2] is None
         (j, i), (j2, i2) = ((columns.index(line.x[m]), rows.index(line.y[m])) for m in (k, k + 1))

@@ -45,7 +45,7 @@ from spatial_viz.landscape import cache
 from spatial_viz.landscape.dataset import load, save
 from spatial_viz.landscape.sweeps import sweep
 from spatial_viz.models import registry
-from spatial_viz.models.registry import Classifier
+from spatial_viz.models.classifier import Classifier
 from spatial_viz.training import loop
 from spatial_viz.transforms.grids import TransformGrid
 

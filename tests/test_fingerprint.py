@@ -15,8 +15,9 @@ import torch
 from conftest import ROOT
 from torch import Tensor, nn
 
+from spatial_viz.models.classifier import Classifier
 from spatial_viz.models.fingerprint import Fingerprint
-from spatial_viz.models.registry import Classifier, load_classifier, manifest
+from spatial_viz.models.registry import load_classifier, manifest
 
 
 def digest(value: Any) -> str:

@@ -17,7 +17,8 @@ from spatial_viz.landscape.dataset import transform_words, worst_case
 from spatial_viz.landscape.sweeps import sweep
 from spatial_viz.lecture import handout as module
 from spatial_viz.lecture.handout import Chosen, handout, usual_classifiers
-from spatial_viz.models.registry import Classifier, load_classifier, manifest
+from spatial_viz.models.classifier import Classifier
+from spatial_viz.models.registry import load_classifier, manifest
 from spatial_viz.transforms.grids import TransformGrid
 from spatial_viz.version import VERSION
 

@@ -19,7 +19,8 @@ from spatial_viz.evaluation.results import all_results, shipped_folder
 from spatial_viz.evaluation.run import evaluate
 from spatial_viz.evaluation.store import run_folder, runs_in
 from spatial_viz.evaluation.summary import read_summary
-from spatial_viz.models.registry import Classifier, load_classifier, manifest
+from spatial_viz.models.classifier import Classifier
+from spatial_viz.models.registry import load_classifier, manifest
 
 PLAN = EvaluationPlan(granularity=(3, 3, 3), shard=4)
 

@@ -17,8 +17,8 @@ from spatial_viz.errors import InvalidInput, MissingFile
 from spatial_viz.models.networks import NETWORKS
 from spatial_viz.training import provenance
 from spatial_viz.training.log import log
+from spatial_viz.training.plan import TrainingPlan, plan_from
 from spatial_viz.training.provenance import command_of, history_of
-from spatial_viz.training.recipes import TrainingPlan, plan_from
 
 
 def finished(folder: Path, plan: TrainingPlan, hours: float, weights: bytes = b"") -> Path:

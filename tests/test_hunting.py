@@ -11,7 +11,7 @@ from spatial_viz.data.images import load_image, tensor_to_picture
 from spatial_viz.data.samples import Sample
 from spatial_viz.errors import InvalidInput
 from spatial_viz.lecture.hardest_sample import breaking_sample
-from spatial_viz.models.registry import Classifier
+from spatial_viz.models.classifier import Classifier
 from spatial_viz.transforms.grids import TransformGrid
 
 TURNS = TransformGrid(30.0, 0.0, 0.0, (5, 1, 1))

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from spatial_viz.errors import InvalidInput
-from spatial_viz.models.registry import Classifier
+from spatial_viz.models.classifier import Classifier
 
 
 def classifier(*names: str) -> Classifier:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from spatial_viz.errors import CorruptFile, InvalidInput, MissingFile
 from spatial_viz.landscape import dataset as ls
 from spatial_viz.landscape.sweeps import sweep
-from spatial_viz.models.registry import Classifier
+from spatial_viz.models.classifier import Classifier
 from spatial_viz.transforms.grids import TransformGrid
 
 

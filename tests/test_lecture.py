@@ -169,7 +169,8 @@ def test_a_guess_comes_before_the_answer(monkeypatch: pytest.MonkeyPatch, tmp_pa
 def test_warming_calls_no_streamlit_and_leaves_nothing_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Warmed on a thread of its own, each step then asks no network about the things that it keeps."""
     from spatial_viz.app.lecture.step import Talk
-    from spatial_viz.app.sidebar import View, _classifier
+    from spatial_viz.app.sidebar import _classifier
+    from spatial_viz.app.view import View
     from spatial_viz.data.samples import load_sample
     from spatial_viz.transforms.grids import TransformGrid
 

@@ -21,12 +21,13 @@ from spatial_viz.app.lecture import accuracies, noise_steps, outlook_steps, sear
 from spatial_viz.app.lecture import step as talk_step
 from spatial_viz.app.lecture.step import Talk, leave_cores, looks, under
 from spatial_viz.app.memoize import Memory
-from spatial_viz.app.sidebar import View
+from spatial_viz.app.view import View
 from spatial_viz.data.samples import load_sample
 from spatial_viz.defences.majority_vote import MajorityVote
 from spatial_viz.landscape.peaks import peaks_words
+from spatial_viz.models.classifier import Classifier
 from spatial_viz.models.inference import runner_for
-from spatial_viz.models.registry import Classifier, load_classifier
+from spatial_viz.models.registry import load_classifier
 from spatial_viz.transforms.geometry import warp
 from spatial_viz.transforms.grids import TransformGrid
 

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from spatial_viz.attacks.spatial import AttackResult, Linf
+from spatial_viz.attacks.base import AttackResult
+from spatial_viz.attacks.linf import Linf
 from spatial_viz.data.samples import load_sample
 from spatial_viz.errors import InvalidInput
-from spatial_viz.figures.heatmaps import alt_text, heatmap, surface
-from spatial_viz.figures.style import marked_cell
+from spatial_viz.figures.descriptions import alt_text, marked_cell
+from spatial_viz.figures.heatmaps import heatmap
+from spatial_viz.figures.surfaces import surface
 from spatial_viz.landscape.noise_plane import noise_landscape
 from spatial_viz.models.losses import cross_entropy
 from spatial_viz.models.registry import load_classifier

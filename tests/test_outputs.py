@@ -14,8 +14,8 @@ from spatial_viz.defences.majority_vote import MajorityVote
 from spatial_viz.errors import InvalidInput
 from spatial_viz.evaluation.plan import restricted
 from spatial_viz.landscape.sweeps import sweep
+from spatial_viz.models.classifier import Classifier
 from spatial_viz.models.inference import runner_for
-from spatial_viz.models.registry import Classifier
 from spatial_viz.transforms.grids import TransformGrid
 
 GRID = TransformGrid(30, 3, 3, (3, 3, 3))

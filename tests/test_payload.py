@@ -14,8 +14,8 @@ import torch
 import xarray as xr
 
 from spatial_viz.errors import InvalidInput
-from spatial_viz.explorer.payload import GLOSSARY, Pane, exact_answer, explorer_payload, transform_words
-from spatial_viz.landscape.dataset import build_landscape, worst_case
+from spatial_viz.explorer.payload import GLOSSARY, Pane, exact_answer, explorer_payload
+from spatial_viz.landscape.dataset import build_landscape, transform_words, worst_case
 
 NAMES = ["cat", "<b>dog</b>", "ship", "frog"]
 DIMS = ("rotation", "dy", "dx")

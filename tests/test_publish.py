@@ -20,7 +20,8 @@ from spatial_viz.evaluation.plan import EvaluationPlan
 from spatial_viz.evaluation.run import evaluate
 from spatial_viz.files import checksum
 from spatial_viz.models import registry
-from spatial_viz.models.registry import Classifier, load_classifier, manifest
+from spatial_viz.models.classifier import Classifier
+from spatial_viz.models.registry import load_classifier, manifest
 from spatial_viz.training import publish
 from spatial_viz.training.data import read
 from spatial_viz.training.loop import train

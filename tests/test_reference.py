@@ -16,9 +16,9 @@ from torch import Tensor
 from spatial_viz.data.samples import CLASS_NAMES
 from spatial_viz.landscape.dataset import WorstCase, misclassified, summary, worst_case
 from spatial_viz.landscape.sweeps import sweep
+from spatial_viz.models.classifier import Classifier
 from spatial_viz.models.devices import fast_at_bf16, pick_device
 from spatial_viz.models.inference import calibrate, exact_logits, runner_for
-from spatial_viz.models.registry import Classifier
 from spatial_viz.transforms.grids import TransformGrid
 
 COUNT = 500 if os.environ.get("CI") == "true" else 60

@@ -11,7 +11,7 @@ from spatial_viz.figures import attacks as attack_figures
 from spatial_viz.figures import grid_search
 from spatial_viz.landscape.dataset import DIMS, plane, worst_case
 from spatial_viz.landscape.sweeps import sweep
-from spatial_viz.models.registry import Classifier
+from spatial_viz.models.classifier import Classifier
 from spatial_viz.transforms.grids import TransformGrid
 
 GRID = TransformGrid(30, 3, 3, (5, 3, 2))

@@ -24,10 +24,10 @@ from spatial_viz.landscape.cache import cached_sweep
 from spatial_viz.landscape.dataset import DIMS, card_of, misclassified, worst_case
 from spatial_viz.landscape.sweeps import refined_axes, sweep, sweep_axes
 from spatial_viz.models.bf16_error import close_calls
+from spatial_viz.models.classifier import Classifier
 from spatial_viz.models.devices import fast_at_bf16, pick_device
 from spatial_viz.models.inference import Runner, calibrate, exact_logits, runner_for
 from spatial_viz.models.losses import cross_entropy, logit_margin
-from spatial_viz.models.registry import Classifier
 from spatial_viz.transforms.geometry import warp
 from spatial_viz.transforms.grids import TransformGrid
 

@@ -201,7 +201,7 @@ def test_the_handout_has_the_pictures_that_the_lecture_showed(monkeypatch: pytes
     from test_handout import text_of
 
     from spatial_viz.app import downloads
-    from spatial_viz.app.sidebar import View
+    from spatial_viz.app.view import View
     from spatial_viz.data.samples import load_sample
     from spatial_viz.models.registry import load_classifier
     from spatial_viz.transforms.grids import TransformGrid

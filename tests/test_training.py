@@ -23,7 +23,8 @@ from spatial_viz.training.adversaries import worst_candidate, worst_noise
 from spatial_viz.training.data import PictureSet, augment, split_validation, to_images
 from spatial_viz.training.log import read_metrics
 from spatial_viz.training.loop import accuracy_under_attack, train
-from spatial_viz.training.recipes import RECIPES, candidates_at, epsilon_at, find_recipe
+from spatial_viz.training.plan import candidates_at, epsilon_at
+from spatial_viz.training.recipes import RECIPES, find_recipe
 from spatial_viz.training.trainer import Lookahead
 from spatial_viz.transforms.geometry import warp
 from spatial_viz.transforms.grids import TransformGrid, draw_transforms

@@ -12,8 +12,8 @@ from toy_training import toy_pictures
 
 from spatial_viz.data.images import load_image
 from spatial_viz.errors import InvalidInput, MissingFile, SpatialVizWarning
+from spatial_viz.models.classifier import Classifier
 from spatial_viz.models.networks import build_network, count_parameters
-from spatial_viz.models.registry import Classifier
 from spatial_viz.training.data import PictureSet, augment, default_validation, read, split_validation, to_images
 
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spatial_viz.data.samples import CLASS_NAMES
-from spatial_viz.models.registry import Classifier
+from spatial_viz.models.classifier import Classifier
 
 
 class Block(nn.Module):

@@ -12,7 +12,7 @@ from torch import nn
 
 from spatial_viz.models.networks import NETWORKS, SmallResNet, WhitenedConvNet
 from spatial_viz.training.data import PictureSet
-from spatial_viz.training.recipes import TrainingPlan
+from spatial_viz.training.plan import TrainingPlan
 
 
 def toy_pictures(count: int = 120, classes: int = 4) -> PictureSet:

@@ -9,11 +9,13 @@ from typing import Any, get_args
 import streamlit as st
 
 from spatial_viz.app import sidebar, url_state
-from spatial_viz.app.sidebar import View, plain
+from spatial_viz.app.view import View
+from spatial_viz.app.widgets import plain
 from spatial_viz.defences.majority_vote import MajorityVote
 from spatial_viz.errors import SpatialVizError
 from spatial_viz.explorer.payload import GLOSSARY, MAX_PANES
-from spatial_viz.models.registry import Classifier, Entry, catalogue, dataset_of
+from spatial_viz.models.classifier import Classifier
+from spatial_viz.models.registry import Entry, catalogue, dataset_of
 from spatial_viz.transforms.geometry import PADDINGS, Padding
 from spatial_viz.transforms.grids import TransformGrid
 

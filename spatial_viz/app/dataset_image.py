@@ -7,10 +7,13 @@ import dataclasses
 import streamlit as st
 
 from spatial_viz.app import url_state
-from spatial_viz.app.sidebar import View, of_data_set, plain
+from spatial_viz.app.sidebar import of_data_set
+from spatial_viz.app.view import View
+from spatial_viz.app.widgets import plain
 from spatial_viz.data.datasets import DATASETS
+from spatial_viz.data.selection import Pictures
 from spatial_viz.errors import InvalidInput, SpatialVizError
-from spatial_viz.evaluation.decode import Pictures, class_map
+from spatial_viz.evaluation.decode import class_map
 from spatial_viz.evaluation.locate_images import browsable, data_names, data_set
 
 

@@ -16,13 +16,15 @@ import xarray as xr
 from PIL import Image
 
 from spatial_viz.app.components import keeping
-from spatial_viz.app.sidebar import SOURCES, View, heading, theme_of_page
+from spatial_viz.app.sidebar import SOURCES
+from spatial_viz.app.view import View
+from spatial_viz.app.widgets import heading, theme_of_page
 from spatial_viz.data.images import tensor_to_picture
 from spatial_viz.explorer.payload import Pane
 from spatial_viz.export.html import Draw, explorer_page
 from spatial_viz.export.video import ffmpeg, save_animation, to_gif
 from spatial_viz.export.worst_case_frames import draw_way
-from spatial_viz.figures.style import escaped
+from spatial_viz.figures.text import escaped
 from spatial_viz.landscape.dataset import to_bytes, to_csv, worst_case
 from spatial_viz.landscape.sweeps import pixel_hash
 from spatial_viz.lecture.handout import Chosen, handout, usual_classifiers

@@ -10,12 +10,13 @@ import torch
 import xarray as xr
 
 from spatial_viz.app import url_state
-from spatial_viz.app.sidebar import View, linked_pose
-from spatial_viz.defences.majority_vote import class_shares
+from spatial_viz.app.sidebar import linked_pose
+from spatial_viz.app.view import View
 from spatial_viz.explorer.payload import Pane, exact_answer
 from spatial_viz.landscape.cache import cached_sweep
 from spatial_viz.landscape.dataset import DIMS, label_of
 from spatial_viz.landscape.sweeps import display_axes, sweep_axes
+from spatial_viz.landscape.vote_shares import class_shares
 from spatial_viz.models.inference import Progress, exact_logits
 from spatial_viz.models.losses import cross_entropy
 from spatial_viz.transforms.grids import TransformGrid

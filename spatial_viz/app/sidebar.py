@@ -1,15 +1,9 @@
-"""What all pages share: the choice of picture, classifier and spatial limits in the sidebar, and small helpers."""
+"""The sidebar: the choice of picture, classifier and spatial limits that all pages share."""
 
 from __future__ import annotations
 
-import functools
-import html
 import math
 import re
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import streamlit as st
@@ -17,37 +11,19 @@ from torch import Tensor
 
 from spatial_viz.app import url_state
 from spatial_viz.app.components import gallery
+from spatial_viz.app.view import View
+from spatial_viz.app.widgets import plain
 from spatial_viz.data.images import data_uri, load_image
 from spatial_viz.data.samples import class_names, opening_sample, samples
 from spatial_viz.errors import InvalidInput, SpatialVizError
 from spatial_viz.explorer.payload import GLOSSARY
-from spatial_viz.figures.style import Theme
-from spatial_viz.models.inference import Progress
-from spatial_viz.models.registry import Classifier, Entry, catalogue, load_classifier
+from spatial_viz.models.classifier import Classifier
+from spatial_viz.models.registry import Entry, catalogue, load_classifier
 from spatial_viz.transforms.geometry import PADDINGS, Padding
 from spatial_viz.transforms.grids import TransformGrid
 
 GRANULARITIES = ("31,5,5", "11,3,3", "61,9,9")  # the paper's first; as the command line writes them
-HEAD_HEIGHT = 48  # pixels, of a page's heading, or of the progress bar in its place
-# Plotly's buttons would lie on the titles, above all on a phone, where they never go.
-BARE = {"displayModeBar": False}
 SOURCES = ("Samples", "Upload", "Camera")
-
-
-@dataclass(frozen=True)
-class View:
-    """What the visitor chose: everything that decides the landscape."""
-
-    classifier: Classifier
-    image: Tensor
-    label: int | None
-    grid: TransformGrid
-    padding: Padding
-    title: str
-
-    @property
-    def question(self) -> tuple[Any, ...]:
-        return (self.classifier.name, self.image.numpy().tobytes(), self.label, self.grid, self.padding)
 
 
 def choose() -> View | None:
@@ -185,30 +161,6 @@ def limit_settings(grid: TransformGrid, size: tuple[int, int]) -> dict[str, Any]
     return said if exact and same else {}
 
 
-@contextmanager
-def progress_bar(
-    place: Any, text: str, unit: str = "transforms", above: Callable[[], str] | None = None
-) -> Iterator[Progress]:
-    """A callback for long work; once that has taken half a second it shows a bar, four times a second, and over it
-    what ``above`` gives, in HTML."""
-    due, bar = time.perf_counter() + 0.5, None
-
-    def show(done: int, total: int) -> None:
-        nonlocal due, bar
-        st.session_state.get("question")  # a rerun that the visitor asked for in the meantime starts here
-        if time.perf_counter() > due:
-            due += 0.25
-            if bar is None:
-                with place.container():
-                    if above:
-                        st.html(above())
-                    bar = st.empty()
-            bar.progress(done / total, f"{text}: {done:,} of {total:,} {unit}")
-
-    yield show
-    place.empty()
-
-
 def linked_pose(grid: TransformGrid) -> dict[str, float]:
     """The pose that a link asks for, or the one let go of on another page, within the limits; {} where there is none,
     or nonsense.
@@ -234,36 +186,3 @@ def linked_pose(grid: TransformGrid) -> dict[str, float]:
     ))  # fmt: skip
     url_state.show("pose", shown)
     return dict(zip(("rotation", "dx", "dy"), clamped, strict=True))
-
-
-def guarded(section: Callable[..., None]) -> Callable[..., None]:
-    """A part of a page that shows its errors itself, and brings the address up to date: a fragment that runs again has
-    no page around it.
-    """
-
-    @functools.wraps(section)
-    def shown(*arguments: Any) -> None:
-        try:
-            section(*arguments)
-        except SpatialVizError as error:
-            st.error(plain(error), icon=":material/error:")
-        url_state.write(f"address-{section.__name__}")
-
-    return shown
-
-
-def theme_of_page() -> Theme:
-    """For figures, which do not follow the page by themselves."""
-    return "dark" if st.context.theme.type == "dark" else "light"
-
-
-def heading(text: str, level: int = 2) -> str:
-    """The heading of a page (level 1) or of a part of it, as HTML for ``st.html``."""
-    size, above = {1: ("1.3rem", "0"), 2: ("1.15rem", "1rem")}[level]
-    style = f"margin:{above} 0 0;padding:0;font-size:{size};font-weight:600;line-height:1.25"
-    return f'<h{level} style="{style}">{html.escape(text)}</h{level}>'
-
-
-def plain(text: object) -> str:
-    """A text, or that of an error, for Streamlit, which reads Markdown: names of files and classes stay as they are."""
-    return "".join(f"\\{char}" if char in r"\`*_{}[]()<>#+-!|~$:" else char for char in str(text))

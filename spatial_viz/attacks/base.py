@@ -13,9 +13,9 @@ from torch import Tensor
 from spatial_viz.errors import InvalidInput, did_you_mean
 from spatial_viz.landscape.dataset import severity_order
 from spatial_viz.landscape.sweeps import check_finite
+from spatial_viz.models.classifier import Classifier
 from spatial_viz.models.inference import Runner, runner_for
 from spatial_viz.models.losses import cross_entropy, logit_margin
-from spatial_viz.models.registry import Classifier
 from spatial_viz.transforms.geometry import Padding, check_padding, warp
 from spatial_viz.transforms.grids import TransformGrid
 

@@ -1,33 +1,25 @@
-"""Attacks: one call shape, one result type. Each looks for the most severe transform within the spatial limits.
+"""Spatial attacks. Each looks for the most severe transform within the spatial limits.
 
 The criterion (what counts as fooled) and the objective (what is made large) are the caller's. Every number of a result
 is computed in fp32, and is reproduced by warping the picture with the transform found and adding the noise found.
 
-Source: Engstrom et al., ICML 2019, section 4 (first-order, worst-of-k, grid) and its combination with ℓ∞ noise.
+Source: Engstrom et al., ICML 2019, section 4 (first-order, worst-of-k, grid).
 """
 
 from __future__ import annotations
 
-import contextlib
-from dataclasses import dataclass, field, fields, replace
-from typing import Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from spatial_viz.attacks.base import ROWS, Attack, AttackResult, Query, Report, at_least, misclassified, targeted
-from spatial_viz.errors import InvalidInput, did_you_mean
+from spatial_viz.attacks.base import ROWS, Attack, Query, Report, at_least, misclassified
+from spatial_viz.errors import InvalidInput
 from spatial_viz.landscape.dataset import worst_case
 from spatial_viz.landscape.sweeps import sweep
-from spatial_viz.models.inference import Runner
 from spatial_viz.models.losses import cross_entropy
-from spatial_viz.transforms.grids import AXES, TransformGrid, check_cost, draw_transforms, keyed_uniform
-
-__all__ = [
-    "Attack", "AttackResult", "Combined", "FirstOrder", "GridSearch", "Linf", "Random", "Refine", "WorstOfK",
-    "make_attack", "misclassified", "targeted",
-]  # fmt: skip
+from spatial_viz.transforms.grids import AXES, TransformGrid, check_cost, draw_transforms
 
 
 @dataclass(frozen=True)
@@ -180,112 +172,3 @@ def _ascend(query: Query, starts: Tensor, steps: int, step: Tensor, report: Repo
             losses[chunk, :, number] = cross_entropy(logits, query.labels[pictures]).unflatten(0, (-1, restarts))
             at = (at + step * slope.sign()).clamp(-query.reach, query.reach)
             report(int(chunk[0]) + len(chunk) * (number + 1) / (steps + 1), count)
-
-
-@dataclass(frozen=True)
-class Linf(Attack):
-    """Noise within ±epsilon at every pixel, by foolbox's projected gradient descent with a keyed random start.
-
-    Nothing moves: the limits are not used. Criterion and objective are the usual ones.
-
-    Source: Madry et al., *Towards deep learning models resistant to adversarial attacks*, ICLR 2018.
-    """
-
-    epsilon: float = 8 / 255
-    steps: int = 40
-    name: ClassVar[str] = "linf"
-
-    def __post_init__(self) -> None:
-        at_least("steps", self.steps, 1)
-        check_cost(f"steps = {self.steps:,}", self.steps, "fewer steps")
-        if not 0 <= self.epsilon <= 1:
-            raise InvalidInput(f"epsilon must be between 0 and 1, the range of a pixel; got {self.epsilon:g}")
-
-    def search(self, query: Query, report: Report) -> None:
-        if query.criterion is not misclassified or query.objective != "cross-entropy":
-            raise InvalidInput("the noise raises the cross-entropy of the true class; it has no other objective")
-        pictures = query.at(query.best()[0])
-        query.noise = torch.zeros_like(pictures)
-        if not self.epsilon:
-            return
-        keys = query.indices.numpy()[:, None], np.arange(pictures[0].numel())[None]
-        unit = torch.from_numpy(keyed_uniform(query.seed, np.array(1), *keys)).float().reshape(pictures.shape)
-        noisy = pictures + self.epsilon * (2 * unit - 1)
-        count, size = len(pictures), (pictures.shape[-2], pictures.shape[-1])
-
-        def ask(network: nn.Module, rows: Tensor) -> Tensor:
-            return _linf_step(query.runner, network, pictures[rows], noisy[rows], query.labels[rows], self.epsilon)
-
-        for number in range(self.steps):
-            done = 0
-            with contextlib.closing(query.runner.batches("fp32", count, size, ask)) as parts:
-                for found in parts:
-                    these = slice(done, done + len(found))
-                    noisy[these], query.noise[these] = found, found - pictures[these]
-                    query.count(query.every[these])
-                    query.count(query.every[these], backward=True)
-                    done += len(found)
-                    report((number * count + done) / self.steps, count)
-
-
-def _linf_step(
-    runner: Runner, network: nn.Module, pictures: Tensor, noisy: Tensor, labels: Tensor, epsilon: float
-) -> Tensor:
-    """One step of foolbox's projected gradient descent around pictures, from where the noise has brought them."""
-    import foolbox
-
-    class Step(foolbox.attacks.LinfPGD):
-        def get_random_start(self, x0: Any, epsilon: float) -> Any:
-            return type(x0)(noisy.to(runner.device))
-
-    model = foolbox.models.pytorch.PyTorchModel(_Logits(runner, network).eval(), bounds=(0, 1), device=runner.device)
-    criterion = foolbox.criteria.Misclassification(labels.to(runner.device))
-    with torch.enable_grad():
-        return Step(steps=1).run(model, pictures.to(runner.device), criterion, epsilon=epsilon).cpu()
-
-
-class _Logits(nn.Module):
-    """A classifier for foolbox: pictures in [0, 1] → logits."""
-
-    def __init__(self, runner: Runner, network: nn.Module) -> None:
-        super().__init__()
-        self.runner, self.network = runner, network
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.runner.classify(images, network=self.network)
-
-
-@dataclass(frozen=True)
-class Combined(Attack):
-    """ℓ∞ noise on top of the transform that a spatial attack found: the two add up.
-
-    Source: Engstrom et al., ICML 2019, on combining spatial and ℓ∞-bounded perturbations.
-    """
-
-    spatial: Attack = field(default_factory=GridSearch)
-    noise: Linf = field(default_factory=Linf)
-    name: ClassVar[str] = "combined"
-
-    def search(self, query: Query, report: Report) -> None:
-        self.spatial.search(query, report)
-        self.noise.search(query, report)
-
-
-ATTACKS: dict[str, type[Attack]] = {
-    kind.name: kind for kind in (GridSearch, WorstOfK, Random, FirstOrder, Refine, Linf, Combined)
-}
-
-
-def make_attack(name: str, **settings: Any) -> Attack:
-    """An attack by its name; of the settings it takes those that it has.
-
-    >>> make_attack("worst-of-k", k=3, steps=7).k
-    3
-    """
-    if name not in ATTACKS:
-        raise InvalidInput(f"unknown attack {name!r}{did_you_mean(name, ATTACKS)}")
-    if name == "combined":
-        own = {key: settings[key] for key in ("criterion", "objective") if key in settings}
-        return Combined(spatial=make_attack("grid", **settings), noise=make_attack("linf", **settings), **own)  # type: ignore[arg-type]
-    taken = {each.name for each in fields(ATTACKS[name])} - ({"k"} if name == "random" else set())
-    return ATTACKS[name](**{key: value for key, value in settings.items() if key in taken})

@@ -9,23 +9,11 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
 from spatial_viz.errors import InvalidInput
-
-
-def readable(name: object) -> str:
-    r"""A name or path of the file system as text that can be printed and stored: bytes that are no UTF-8, which Python
-    keeps as lone surrogates, are read as Latin-1.
-
-    >>> readable("caf\udce9.png")
-    'café.png'
-    """
-    return re.sub(
-        "[\udc80-\udcff]+", lambda found: found[0].encode("ascii", "surrogateescape").decode("latin-1"), str(name)
-    )
 
 
 def parse_epsilon(text: str) -> float:
@@ -91,3 +79,32 @@ def print_json(value: Any, indent: int | None = None) -> None:
     """One JSON text on stdout, for any encoding of it: letters that it may lack are escaped as JSON escapes them."""
     complete = codecs.lookup(sys.stdout.encoding or "ascii").name == "utf-8"
     print(json.dumps(value, indent=indent, ensure_ascii=not complete))
+
+
+# What several commands ask for.
+PictureArgument = Annotated[str, typer.Argument(help="A picture file, or a sample such as sample:cifar10/0.")]
+
+
+ClassifierOption = Annotated[str, typer.Option(help="See the command models.")]
+
+
+LabelOption = Annotated[
+    str | None, typer.Option(help="True class, name or index. Default: the sample's; else the natural prediction.")
+]
+
+
+RotationOption = Annotated[float | None, typer.Option(help="Limit in degrees. Default: 30.")]
+
+
+TranslationOption = Annotated[
+    float | None, typer.Option(help="Limit in pixels of the model's input. Default: about 10 %.")
+]
+
+
+PaddingOption = Annotated[str, typer.Option(help="black, reflect or edge.")]
+
+
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]

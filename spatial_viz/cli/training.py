@@ -11,7 +11,8 @@ from typing import Annotated
 import typer
 
 from spatial_viz.cli.parsing import name_option, parse_path, path_option, print_json
-from spatial_viz.training.recipes import RECIPES, TrainingPlan, data_name, find_recipe
+from spatial_viz.training.plan import TrainingPlan
+from spatial_viz.training.recipes import RECIPES, data_name, find_recipe
 
 # Torch takes seconds to import, so the commands import what they need: help and bad arguments answer at once.
 

@@ -17,8 +17,8 @@ import torch
 from PIL import ExifTags, Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
-from spatial_viz.cli.parsing import readable
 from spatial_viz.errors import InvalidInput, PictureError, warn
+from spatial_viz.files import readable
 
 SMALL = 64
 """Pixels of the longer side; a picture up to that size is quickly asked about, and is shown with its pixels visible."""

@@ -11,9 +11,9 @@ from pathlib import Path
 from PIL import Image
 from torch import Tensor
 
-from spatial_viz.cli.parsing import readable
 from spatial_viz.data.images import load_image, picture_to_tensor
 from spatial_viz.errors import InvalidInput, MissingFile, did_you_mean
+from spatial_viz.files import readable
 
 # torchvision is imported inside the function that needs it: it doubles the time that importing this module takes.
 

@@ -1,22 +1,17 @@
-"""Defences that need no training: a majority vote over random transforms, and a canvas on which nothing is lost."""
+"""A majority vote over random transforms."""
 
 from __future__ import annotations
 
-import functools
 import hashlib
-import math
-from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-import xarray as xr
 from PIL import Image
 from torch import Tensor, nn
 
 from spatial_viz.errors import InvalidInput
-from spatial_viz.landscape.dataset import DIMS, label_of, misclassified
-from spatial_viz.models.registry import Classifier, normalise
+from spatial_viz.models.classifier import Classifier, normalise
 from spatial_viz.transforms.geometry import Padding, warp
 from spatial_viz.transforms.grids import TransformGrid, check_cost, draw_transforms
 
@@ -128,99 +123,3 @@ class VotingNetwork(nn.Module):
         votes = F.one_hot(probabilities.argmax(2), probabilities.shape[2]).sum(1)
         mean = probabilities.mean(1).clamp(min=torch.finfo(torch.float32).tiny)  # may underflow to 0
         return torch.log((votes + mean) / (self.votes + 1))
-
-
-def vote_shares(landscape: xr.Dataset, classifier: Classifier) -> xr.Dataset:
-    """The landscape of a classifier in shares of votes, in which a vote and a single classifier can be compared.
-
-    The votes of a `MajorityVote` follow from its logits; a single classifier has one vote, for what it predicts.
-
-    Returns
-    -------
-    The landscape with shares in the place of probabilities and confidences (where classes are tied, that of the
-    predicted one is larger by a ten-thousandth), and two more variables: ``share`` (rotation × dy × dx) and
-    ``natural_share``, of the votes for the true class. Losses, margins and predictions stay as they are.
-    """
-    share = functools.partial(_share, classifier)
-    cells = landscape.transpose(*DIMS, "class")
-    right = ~misclassified(cells).values
-    chosen = cells["predicted"].values[..., None] == cells["class"].values
-    natural_right = int(cells["natural_predicted"]) == label_of(cells)
-    words = {"long_name": "share of votes for the true class"}
-    return cells.assign(
-        probabilities=(
-            (*DIMS, "class"),
-            class_shares(classifier, cells["probabilities"].values, chosen),
-            {"long_name": "share of votes"},
-        ),
-        confidence=(DIMS, share(cells["confidence"], np.ones_like(right)), {"long_name": "share of the prediction"}),
-        natural_confidence=((), share(cells["natural_confidence"], True)),
-        share=(DIMS, share(np.exp(-cells["loss"].astype(np.float64)), right), words),
-        natural_share=((), share(np.exp(-float(cells["natural_loss"])), natural_right), words),
-    )
-
-
-def class_shares(classifier: Classifier, probabilities: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """The share of votes behind each of a classifier's probabilities, … × class; ``predicted`` is true at the answer.
-
-    Where classes are tied, the share of the predicted one is larger by a ten-thousandth.
-    """
-    shares = _share(classifier, probabilities, predicted)
-    tied = (shares == shares.max(-1, keepdims=True)).sum(-1, keepdims=True) > 1
-    return shares + np.float32(1e-4) * (predicted & tied)
-
-
-def _share(classifier: Classifier, probability: Any, predicted: Any) -> np.ndarray:
-    if not isinstance(classifier, MajorityVote):
-        return np.asarray(predicted, np.float32)  # one vote, for what it predicts
-    # probability = (votes for the class + its mean probability) / (votes + 1); the mean is 1 only with all votes
-    counted = np.floor(np.asarray(probability, np.float64) * (classifier.votes + 1) + 1e-4)
-    return (np.minimum(counted, classifier.votes) / classifier.votes).astype(np.float32)
-
-
-class BlackCanvas(Classifier):
-    """A classifier that gets its picture in the middle of a black canvas, so large that nothing is lost by turning and
-    moving within ``limits``: what is left of the damage then is not that content leaves the picture.
-
-    The network must take pictures of any size.
-
-    Source: Engstrom et al., ICML 2019, the ablation on padding ("black canvas").
-    """
-
-    def __init__(self, classifier: Classifier, limits: TransformGrid | None = None) -> None:
-        limits = limits or TransformGrid.paper(classifier.picture_size)
-        height, width = classifier.input_size
-        angle = math.radians(min(limits.rotation, 90.0))
-        # Half the sides of the box that holds the turned picture; beyond 90° the diagonal is the longest it gets.
-        reach = [(a * math.cos(angle) + b * math.sin(angle)) / 2 for a, b in ((height, width), (width, height))]
-        if limits.rotation > math.degrees(math.atan2(min(height, width), max(height, width))):
-            reach = [max(each, math.hypot(height, width) / 2) for each in reach]
-        self.margin = tuple(
-            max(0, math.ceil(each - side / 2 + shift))
-            for each, side, shift in zip(reach, (height, width), (limits.dy, limits.dx), strict=True)
-        )
-        down, across = self.margin
-        super().__init__(
-            classifier.network,
-            class_names=classifier.class_names,
-            input_size=(height + 2 * down, width + 2 * across),
-            mean=classifier.mean,
-            std=classifier.std,
-            name=f"{classifier.name}, on a black canvas",
-            resize=classifier.resize,
-            interpolation=classifier.interpolation,
-            passes_per_query=classifier.passes_per_query,
-        )
-        self.inner = classifier
-        self.loss_name = classifier.loss_name
-
-    @property
-    def picture_size(self) -> tuple[int, int]:
-        return self.inner.picture_size
-
-    def prepare(self, picture: Image.Image | Tensor) -> Tensor:
-        """Any picture → C×H×W in [0, 1]: prepared as the classifier inside asks, then put onto the canvas."""
-        if isinstance(picture, Tensor) and tuple(picture.shape) == (self.channels, *self.input_size):
-            return self.check_image(picture)
-        down, across = self.margin
-        return F.pad(self.inner.prepare(picture), (across, across, down, down))

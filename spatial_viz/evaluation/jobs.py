@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from spatial_viz.data.selection import Pictures
 from spatial_viz.errors import PictureError
-from spatial_viz.evaluation.decode import Pictures, Shard, class_map, decode
+from spatial_viz.evaluation.decode import Shard, class_map, decode
 from spatial_viz.evaluation.plan import EvaluationPlan, restricted, voted
 from spatial_viz.evaluation.shards import ShardResult, evaluate_shard
-from spatial_viz.models.registry import Classifier
+from spatial_viz.models.classifier import Classifier
 
 
 @dataclass(frozen=True)

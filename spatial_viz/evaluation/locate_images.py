@@ -14,8 +14,8 @@ from torch import Tensor
 
 from spatial_viz.data.datasets import DATASETS
 from spatial_viz.data.images import fit, picture_to_tensor
+from spatial_viz.data.selection import Pictures, choose
 from spatial_viz.errors import MissingFile, SpatialVizError
-from spatial_viz.evaluation.decode import Pictures, choose
 from spatial_viz.evaluation.results import shipped_folder, store_folder
 from spatial_viz.evaluation.store import read_card, runs_in
 from spatial_viz.evaluation.summary import Summary, pixel_checksum, read_summary, summarise

@@ -13,9 +13,9 @@ import torch
 
 from spatial_viz.defences.majority_vote import MajorityVote
 from spatial_viz.errors import InvalidInput, did_you_mean
+from spatial_viz.models.classifier import Classifier
 from spatial_viz.models.inference import Precision
 from spatial_viz.models.outputs import OutputContract
-from spatial_viz.models.registry import Classifier
 from spatial_viz.transforms.geometry import Padding, check_padding
 from spatial_viz.transforms.grids import TransformGrid
 

@@ -14,7 +14,7 @@ import pandas as pd
 from spatial_viz.evaluation.intervals import wilson
 from spatial_viz.evaluation.plan import EvaluationPlan, draws_of, full_passes, plan_of
 from spatial_viz.evaluation.store import read_card, read_table
-from spatial_viz.models.registry import Classifier
+from spatial_viz.models.classifier import Classifier
 
 
 @dataclass(frozen=True)

@@ -12,17 +12,18 @@ from typing import Any
 
 import torch
 
-from spatial_viz.cli.parsing import readable
+from spatial_viz.data.selection import choose
 from spatial_viz.errors import InvalidInput, PictureError, warn
-from spatial_viz.evaluation.decode import choose
 from spatial_viz.evaluation.jobs import Asked, Job, Worker
 from spatial_viz.evaluation.plan import EvaluationPlan, settings_of
 from spatial_viz.evaluation.report import Report, card_of_classifier, report_on
 from spatial_viz.evaluation.shards import ShardResult
 from spatial_viz.evaluation.store import Run
 from spatial_viz.evaluation.vote_runner import grid_runner
+from spatial_viz.files import readable
+from spatial_viz.models.classifier import Classifier
 from spatial_viz.models.devices import pick_device
-from spatial_viz.models.registry import Classifier, load_classifier
+from spatial_viz.models.registry import load_classifier
 from spatial_viz.version import VERSION
 
 Told = Callable[["Progress"], None]

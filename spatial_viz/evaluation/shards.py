@@ -19,9 +19,9 @@ from spatial_viz.evaluation.plan import EvaluationPlan, draws_of
 from spatial_viz.evaluation.vote_runner import grid_runner
 from spatial_viz.landscape.dataset import DIMS, UNITS, label_of, misclassified, worst_case
 from spatial_viz.landscape.sweeps import check_finite, sweep
+from spatial_viz.models.classifier import Classifier
 from spatial_viz.models.inference import runner_for
 from spatial_viz.models.losses import cross_entropy
-from spatial_viz.models.registry import Classifier
 
 KEPT = ("loss", "margin", "predicted", "confidence")
 """The variables of a landscape that `EvaluationPlan.full` keeps."""

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from spatial_viz.defences.majority_vote import MajorityVote, VotingNetwork
 from spatial_viz.evaluation.plan import EvaluationPlan
+from spatial_viz.models.classifier import Classifier
 from spatial_viz.models.devices import fast_batch
 from spatial_viz.models.inference import Precision, Runner, runner_for
-from spatial_viz.models.registry import Classifier
 from spatial_viz.transforms.geometry import Padding, warp
 
 BATCHES = 4  # of questions that are asked at once: the first voters fill them, and the last ones see what is open

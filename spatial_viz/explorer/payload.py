@@ -19,13 +19,13 @@ import xarray as xr
 
 from spatial_viz.errors import InvalidInput
 from spatial_viz.figures.captions import caption
-from spatial_viz.figures.style import share_at
 from spatial_viz.landscape.dataset import (
     DIMS,
     card_of,
     check_one_loss,
     label_of,
     misclassified,
+    share_at,
     transform_words,
     worst_case,
 )
@@ -107,7 +107,7 @@ def explorer_payload(
     has it say how far in ℓ∞ the picture at the pose is from the unmoved one.
 
     The maps show losses, or shares of votes where the landscapes and planes have them
-    (`spatial_viz.defences.majority_vote.vote_shares`); all panes one or the other.
+    (`spatial_viz.landscape.vote_shares.vote_shares`); all panes one or the other.
     """
     if not 1 <= len(panes) <= MAX_PANES:
         raise InvalidInput(f"The explorer shows one to {MAX_PANES} panes; got {len(panes)}.")

@@ -14,12 +14,15 @@ import xarray as xr
 from plotly.offline import get_plotlyjs
 from torch import Tensor
 
-from spatial_viz.cli.parsing import readable
 from spatial_viz.explorer.assets import script, style
 from spatial_viz.explorer.payload import Pane, explorer_payload
 from spatial_viz.figures.captions import caption_parts
-from spatial_viz.figures.heatmaps import heatmap, loss_curve, surface, worst_case_figure
+from spatial_viz.figures.heatmaps import heatmap
+from spatial_viz.figures.loss_curve import loss_curve
 from spatial_viz.figures.style import ACCENT, Theme, palette
+from spatial_viz.figures.surfaces import surface
+from spatial_viz.figures.worst_case import worst_case_figure
+from spatial_viz.files import readable
 from spatial_viz.landscape.dataset import DIMS, card_of
 from spatial_viz.version import VERSION
 

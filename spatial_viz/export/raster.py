@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
-from plotly.colors import unlabel_rgb
 
 from spatial_viz.data.images import SMALL
+from spatial_viz.figures.descriptions import falls
 from spatial_viz.figures.planes import Slice
-from spatial_viz.figures.style import LOSS_SCALE, falls
+from spatial_viz.figures.style import loss_colours
 
 _MATPLOTLIB = find_spec("matplotlib")  # found, not imported, for the fonts that it carries
 FONTS = Path(_MATPLOTLIB.origin if _MATPLOTLIB and _MATPLOTLIB.origin else "").parent / "mpl-data" / "fonts" / "ttf"
@@ -49,14 +49,6 @@ def lines_of(text: str, length: Callable[[str], float], width: float, most: int)
             lines[-1] = " ".join([lines[-1], *words[number:]])
             break
     return [fitted(line, length, width) for line in lines]
-
-
-def loss_colours(values: np.ndarray, top: float) -> np.ndarray:
-    """Losses of any shape → uint8 RGB of that shape × 3: black at 0, brightest at ``top``, by `LOSS_SCALE`."""
-    at = np.array([float(place) for place, _ in LOSS_SCALE])
-    anchors = np.array([unlabel_rgb(colour) for _, colour in LOSS_SCALE], np.float64)
-    share = np.clip(np.asarray(values, np.float64) / top, 0, 1)
-    return np.stack([np.interp(share, at, anchors[:, c]).round() for c in range(3)], -1).astype(np.uint8)
 
 
 class MapPicture:

@@ -1,4 +1,4 @@
-"""Frames, such as those of `spatial_viz.export.worst_case_frames`, as an animated GIF, or where ffmpeg is at hand as an MP4."""
+"""Frames, such as those of `spatial_viz.export.worst_case_frames`, as a GIF, or where there is ffmpeg as an MP4."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from spatial_viz.errors import InvalidInput, SpatialVizError
-from spatial_viz.export.raster import loss_colours
+from spatial_viz.figures.style import loss_colours
 from spatial_viz.files import write_file
 
 FRAME_MS, FIRST_MS, LAST_MS = 70, 1000, 2800  # how long a frame is shown, and the two that one has to read

@@ -17,14 +17,16 @@ from torch import Tensor
 
 from spatial_viz.data.images import tensor_to_picture
 from spatial_viz.errors import InvalidInput
-from spatial_viz.export.raster import MapPicture, diamond, enlarged_picture, fitted, font, lines_of, loss_colours, ring
+from spatial_viz.export.raster import MapPicture, diamond, enlarged_picture, fitted, font, lines_of, ring
 from spatial_viz.figures.captions import caption
+from spatial_viz.figures.descriptions import verdict_words
 from spatial_viz.figures.planes import slice_of, slice_title
-from spatial_viz.figures.style import ACCENT, Theme, decimal, loss_max, palette, percent, short, verdict_words
+from spatial_viz.figures.style import ACCENT, Theme, loss_colours, loss_max, palette
+from spatial_viz.figures.text import decimal, percent, short
 from spatial_viz.landscape.dataset import card_of, label_of, loss_words, transform_words, worst_case
+from spatial_viz.models.classifier import Classifier
 from spatial_viz.models.inference import exact_logits
 from spatial_viz.models.losses import cross_entropy
-from spatial_viz.models.registry import Classifier
 from spatial_viz.transforms.geometry import warp
 
 FRAMES = 48  # of the way, both ends among them

@@ -9,7 +9,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from spatial_viz.evaluation.results import SOURCES, best_known, columns_in, series_names
-from spatial_viz.figures.style import Theme, escaped, palette, template
+from spatial_viz.figures.style import Theme, palette, template
+from spatial_viz.figures.text import escaped
 from spatial_viz.version import VERSION
 
 # Okabe and Ito's colours, told apart by colour-blind people, those that show on both themes; the order of the bars

@@ -11,9 +11,12 @@ import xarray as xr
 from PIL import Image
 
 from spatial_viz.data.images import data_uri
-from spatial_viz.export.raster import loss_colours
-from spatial_viz.figures.heatmaps import cell_edges, heatmap, surface
-from spatial_viz.figures.style import ACCENT, Theme, axis_title, decimal, new_figure, palette, short, spread
+from spatial_viz.figures.descriptions import axis_title
+from spatial_viz.figures.heatmaps import heatmap
+from spatial_viz.figures.marks import cell_edges
+from spatial_viz.figures.style import ACCENT, Theme, loss_colours, new_figure, palette
+from spatial_viz.figures.surfaces import surface
+from spatial_viz.figures.text import decimal, short, spread
 from spatial_viz.landscape.dataset import loss_words
 
 FRAMES = 60  # of the animation, at most

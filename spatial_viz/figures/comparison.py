@@ -11,33 +11,22 @@ import xarray as xr
 from plotly.colors import get_colorscale
 
 from spatial_viz.errors import InvalidInput
-from spatial_viz.figures.heatmaps import cell_edges
+from spatial_viz.figures.descriptions import verdict_words
+from spatial_viz.figures.marks import cell_edges
 from spatial_viz.figures.planes import slice_of, slice_title
-from spatial_viz.figures.style import (
-    HALO,
-    HOVER,
-    WHITE,
-    Theme,
-    axis_of,
-    decimal,
-    escaped,
-    has_label,
-    new_figure,
-    palette,
-    percent,
-    scale_end,
-    share_at,
-    verdict_words,
-)
+from spatial_viz.figures.style import HALO, HOVER, WHITE, Theme, axis_of, new_figure, palette, scale_end
+from spatial_viz.figures.text import decimal, escaped, percent
 from spatial_viz.landscape.dataset import (
     DIMS,
     card_of,
     cell,
     check_one_loss,
     class_name,
+    has_label,
     label_of,
     misclassified,
     severity_of,
+    share_at,
     transform_words,
     worst_case,
 )
@@ -55,7 +44,7 @@ def comparison_rows(titles: Sequence[str], landscapes: Sequence[xr.Dataset]) -> 
     """A row of words for each landscape: natural prediction and verdict, share of the grid that fails, worst case.
 
     The worst case is told with its loss, or with the share of votes for the true class where the landscapes have it
-    (`spatial_viz.defences.majority_vote.vote_shares`).
+    (`spatial_viz.landscape.vote_shares.vote_shares`).
     """
     return [_row(title, landscape) for title, landscape in zip(titles, landscapes, strict=True)]
 

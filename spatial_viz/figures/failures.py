@@ -9,7 +9,9 @@ import plotly.graph_objects as go
 
 from spatial_viz.evaluation.summary import Summary
 from spatial_viz.figures.captions import run_caption
-from spatial_viz.figures.style import ACCENT, HOVER, Theme, escaped, falls, palette, percent, short, template, wrapped
+from spatial_viz.figures.descriptions import falls
+from spatial_viz.figures.style import ACCENT, HOVER, Theme, palette, template
+from spatial_viz.figures.text import escaped, percent, short, wrapped
 
 SHARE_SCALE = "Cividis"  # of shares, everywhere from 0 to 1; losses have Magma
 BINS = 20  # of the histogram, beside the bar of the pictures that nothing breaks

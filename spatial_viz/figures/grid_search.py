@@ -9,7 +9,9 @@ import plotly.graph_objects as go
 import xarray as xr
 
 from spatial_viz.figures.attacks import add_player
-from spatial_viz.figures.heatmaps import cell_edges, heatmap
+from spatial_viz.figures.descriptions import axis_title, falls
+from spatial_viz.figures.heatmaps import heatmap
+from spatial_viz.figures.marks import cell_edges
 from spatial_viz.figures.style import (
     HALO,
     HOVER,
@@ -17,16 +19,12 @@ from spatial_viz.figures.style import (
     WHITE,
     Theme,
     axis_of,
-    axis_title,
     colour_bar,
-    decimal,
-    falls,
     loss_max,
     new_figure,
     palette,
-    short,
-    spread,
 )
+from spatial_viz.figures.text import decimal, short, spread
 from spatial_viz.landscape.dataset import DIMS, loss_words, misclassified, plane, severity_order
 
 FRAMES = 400  # of the grid that fills, at most

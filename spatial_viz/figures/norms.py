@@ -6,7 +6,8 @@ import numpy as np
 import plotly.graph_objects as go
 from torch import Tensor
 
-from spatial_viz.figures.style import ACCENT, Theme, palette, short, template
+from spatial_viz.figures.style import ACCENT, Theme, palette, template
+from spatial_viz.figures.text import short
 
 NORMS = ("ℓ∞", "ℓ2", "ℓ1")
 

@@ -11,8 +11,10 @@ import numpy as np
 import xarray as xr
 
 from spatial_viz.errors import InvalidInput, did_you_mean
-from spatial_viz.figures.style import ORDER, amount, decimal, escaped, has_label, is_noise, percent, verdict_words
-from spatial_viz.landscape.dataset import DIMS, WorstCase, card_of, label_of, loss_words, plane, worst_case
+from spatial_viz.figures.descriptions import ORDER, amount, verdict_words
+from spatial_viz.figures.text import decimal, escaped, percent
+from spatial_viz.landscape.dataset import DIMS, WorstCase, card_of, has_label, label_of, loss_words, plane, worst_case
+from spatial_viz.landscape.noise_plane import is_noise
 
 
 @dataclass(frozen=True)

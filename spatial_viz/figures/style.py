@@ -1,32 +1,26 @@
-"""What all figures share: theme, scales, and the words and numbers they show."""
+"""What all figures share: theme, colours, scales and sizes."""
 
 from __future__ import annotations
 
-import html
 import math
 import re
-import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
-from plotly.colors import get_colorscale, hex_to_rgb
+from plotly.colors import get_colorscale, hex_to_rgb, unlabel_rgb
 
 from spatial_viz.errors import InvalidInput, did_you_mean
 from spatial_viz.figures.captions import caption
+from spatial_viz.figures.descriptions import alt_text, axis_title, falls
+from spatial_viz.figures.text import short, wrapped
 from spatial_viz.landscape.dataset import (
-    WorstCase,
     card_of,
     check_one_loss,
-    class_name,
-    label_of,
-    loss_words,
-    misclassified,
-    transform_words,
-    worst_case,
 )
+from spatial_viz.landscape.noise_plane import is_noise
 
 Theme = Literal["light", "dark"]
 
@@ -42,12 +36,7 @@ PALETTE: dict[str, dict[str, str]] = {
     "light": {"text": "#262730", "muted": "#5d5f6b", "grid": "#dcdde1", "page": "#ffffff"},
     "dark": {"text": "#fafafa", "muted": "#a9aebb", "grid": "#383c46", "page": "#121316"},
 }
-ORDER = ("rotation", "dx", "dy")  # as a reader names them; DIMS is the order of the arrays
 HOVER = "%{text}<extra></extra>"
-_WORDS = {"rotation": "rotation left", "dx": "shift right dx", "dy": "shift down dy"}  # what is positive
-_SIGNS = {"degree": "°", "pixel": "px"}
-NOISE_UNIT = "1/255"
-_WRAP = 44  # characters of 12 px that fit a telephone's width
 
 
 def palette(theme: str) -> dict[str, str]:
@@ -144,170 +133,6 @@ def axis_of(landscape: xr.Dataset, dim: str, values: np.ndarray, upright: bool =
     return {"title": {"text": axis_title(landscape, dim)}, "range": ends, **ticks}
 
 
-def falls(dim: str, upright: bool = False) -> bool:
-    """Whether the values of a dimension fall to the right, or along an ``upright`` axis to the top.
-
-    The same on every map, curve, surface and picture, and in the explorer (``range`` of heatmap.js). Positive rotation
-    turns left, so it falls to the right, and left is left. Positive dy moves down, so it falls to the top; an upright
-    dx does so, too, and all upright shifts agree.
-
-    >>> falls("rotation"), falls("dx"), falls("dy", upright=True), falls("dx", upright=True)
-    (True, False, True, True)
-    """
-    return (dim == "rotation") != upright
-
-
-def axis_title(landscape: xr.Dataset, name: str) -> str:
-    """Of a dimension or a variable, with its unit: ``"shift right dx (px)"``, ``"cross-entropy loss (nats)"``."""
-    units = str(landscape[name].attrs.get("units", ""))
-    words = str(landscape[name].attrs.get("long_name", _WORDS.get(name, name)))
-    return f"{words} ({_SIGNS.get(units, units)})" if units else words
-
-
-def alt_text(landscape: xr.Dataset) -> str:
-    """One plain sentence for screen readers, not escaped: what was swept, how much fails, the worst case."""
-    landscape = as_spatial(landscape)
-    card, worst = card_of(landscape), marked_cell(landscape)
-    of = "of class" if card.get("labelled", True) else "taken for"
-    low, high = float(landscape["loss"].min()), float(landscape["loss"].max())
-    noise = is_noise(landscape)
-    what = "pictures with noise" if noise else "transforms"
-    dims = [dim for dim in ORDER if dim != "rotation" or not noise]
-    ranges = ", ".join(f"{axis_title(landscape, dim) if noise else dim} {_range(landscape, dim)}" for dim in dims)
-    return (
-        f"Loss landscape of the classifier {card.get('classifier', 'unnamed')} on a picture {of} "
-        f"{class_name(landscape, label_of(landscape))}: over {landscape['loss'].size} {what} ({ranges}) "
-        f"the {loss_words(landscape)} runs from {decimal(low)} to {decimal(high)} nats, "
-        f"{failure_words(landscape)}, and the {mark_words(landscape, worst)}, "
-        f"{place_words(landscape, worst)}, is predicted as {worst.name} "
-        f"with {percent(worst.confidence)} confidence."
-    )
-
-
-def failure_words(landscape: xr.Dataset) -> str:
-    wrong = misclassified(landscape).values
-    verb = "fail" if has_label(landscape) else "change the prediction"
-    what = "pictures" if is_noise(landscape) else "transforms"
-    return f"{int(wrong.sum())} of {wrong.size} {what} {verb} ({percent(float(wrong.mean()))})"
-
-
-def has_label(landscape: xr.Dataset) -> bool:
-    return bool(card_of(landscape).get("labelled", True))
-
-
-def verdict_words(labelled: bool, wrong: bool) -> str:
-    if labelled:
-        return "misclassified" if wrong else "correct"
-    return "another prediction" if wrong else "same prediction"
-
-
-def worst_case_words(worst: WorstCase) -> str:
-    return "worst case" if worst.misclassified else "strongest transform"
-
-
-def is_noise(landscape: xr.Dataset) -> bool:
-    """Whether this is a plane of ℓ∞ noise (`spatial_viz.landscape.noise_plane`) and not of transforms."""
-    return card_of(landscape).get("kind") == "noise"
-
-
-def as_spatial(landscape: xr.Dataset) -> xr.Dataset:
-    """A plane of noise under the names that figures know, adversarial as dx, random as dy; anything else as it is."""
-    if not is_noise(landscape) or "adversarial" not in landscape.dims:
-        return landscape
-    renamed = landscape.rename(adversarial="dx", random="dy")
-    cells = [name for name in renamed.data_vars if renamed[name].ndim]
-    deep = renamed[cells].expand_dims(rotation=[0.0])
-    deep["rotation"].attrs["units"] = "degree"
-    return deep.assign({name: renamed[name] for name in renamed.data_vars if name not in cells}).assign_attrs(
-        renamed.attrs
-    )
-
-
-def spatial_name(axis: str) -> str:
-    """The name that `as_spatial` gives to an axis."""
-    return {"adversarial": "dx", "random": "dy"}.get(axis, axis)
-
-
-def marked_cell(landscape: xr.Dataset) -> WorstCase:
-    """The cell that figures mark: the worst case; in a plane of noise the picture of the attack."""
-    if not is_noise(landscape):
-        return worst_case(landscape)
-    landscape = as_spatial(landscape)
-    return worst_case(landscape.isel(dx=[-1], dy=[landscape.sizes["dy"] // 2]))
-
-
-def mark_words(landscape: xr.Dataset, marked: WorstCase) -> str:
-    """What figures call that cell."""
-    return "picture of the attack" if is_noise(landscape) else worst_case_words(marked)
-
-
-def place_words(landscape: xr.Dataset, place: WorstCase) -> str:
-    """Where a cell lies, as one says it."""
-    if not is_noise(landscape):
-        return transform_words(place.rotation, place.dx, place.dy)
-    return ", ".join(
-        f"{landscape[dim].attrs['long_name']} {amount(landscape, dim, getattr(place, dim))}" for dim in ("dx", "dy")
-    )
-
-
-def worst_case_hover(landscape: xr.Dataset, worst: WorstCase) -> str:
-    said = f"{loss_words(landscape)} {decimal(worst.loss)} nats"
-    if "share" in landscape:
-        said = f"{percent(share_at(landscape, worst))} of the votes for the true class"
-    return f"{place_words(landscape, worst)}<br>{said}<br><b>{escaped(worst.name)}</b>, {percent(worst.confidence)}"
-
-
-def share_at(landscape: xr.Dataset, place: WorstCase) -> float:
-    """The share of votes for the true class at a cell of a landscape that has it."""
-    where = {"rotation": place.rotation, "dx": place.dx, "dy": place.dy}
-    return float(landscape["share"].sel(where, method="nearest"))
-
-
-def decimal(value: float, digits: int = 2) -> str:
-    """With a real minus sign, and no minus before a zero."""
-    text = f"{value:.{digits}f}"
-    return text.replace("-", "" if float(text) == 0 else "−")
-
-
-def short(value: float) -> str:
-    text = decimal(value)
-    return text.rstrip("0").rstrip(".")
-
-
-def amount(landscape: xr.Dataset, dim: str, value: float) -> str:
-    units = str(landscape[dim].attrs.get("units", ""))
-    if units == NOISE_UNIT:
-        return f"{short(value)}/255"
-    return f"{short(value)}{'' if units == 'degree' else ' '}{_SIGNS.get(units, units)}".strip()
-
-
-def _range(landscape: xr.Dataset, dim: str) -> str:
-    values = landscape[dim].values
-    ends = [amount(landscape, dim, value) for value in (values[0], values[-1])]
-    return ends[0] if len(values) == 1 else f"{ends[0]} to {ends[1]}"
-
-
-def percent(share: float) -> str:
-    """Never rounded to a clean 0 or 100; number and unit stay on one line."""
-    text = "< 1" if 0 < share < 0.005 else "> 99" if 0.995 < share < 1 else str(round(100 * share))
-    return f"{text} %".replace(" ", "\u00a0")
-
-
-def escaped(text: str) -> str:
-    """For Plotly, which reads tags in every text; it does not know ``&quot;``, so quotes stay."""
-    return html.escape(text, quote=False)
-
-
-def spread(last: int, most: int) -> list[int]:
-    """At most ``most`` of the numbers 0 to ``last``, as evenly as can be, both ends among them.
-
-    >>> spread(10, 4), spread(2, 4)
-    ([0, 3, 7, 10], [0, 1, 2])
-    """
-    numbers: list[int] = np.unique(np.linspace(0, last, min(last + 1, most)).round().astype(int)).tolist()
-    return numbers
-
-
 def enlarged(figure: go.Figure, factor: float) -> go.Figure:
     """A copy of a figure with all its type, and the space that holds it, ``factor`` times as large; less so in three
     dimensions, where the type of the axes would soon lie on itself.
@@ -340,7 +165,9 @@ def _enlarged(value: Any, factor: float, name: str) -> Any:
     return value
 
 
-def wrapped(text: str, width: int = _WRAP) -> list[str]:
-    """Wrapped to lines of about one length, so that no word is left over; Plotly does not wrap."""
-    count = -(-len(text) // width)
-    return textwrap.wrap(text, min(width, len(text) // max(count, 1) + 6))
+def loss_colours(values: np.ndarray, top: float) -> np.ndarray:
+    """Losses of any shape → uint8 RGB of that shape × 3: black at 0, brightest at ``top``, by `LOSS_SCALE`."""
+    at = np.array([float(place) for place, _ in LOSS_SCALE])
+    anchors = np.array([unlabel_rgb(colour) for _, colour in LOSS_SCALE], np.float64)
+    share = np.clip(np.asarray(values, np.float64) / top, 0, 1)
+    return np.stack([np.interp(share, at, anchors[:, c]).round() for c in range(3)], -1).astype(np.uint8)

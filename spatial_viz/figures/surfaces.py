@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 import xarray as xr
 
 from spatial_viz.errors import InvalidInput
+from spatial_viz.figures.descriptions import amount, axis_title, mark_words, marked_cell, worst_case_hover
 from spatial_viz.figures.planes import Slice, region_note, slice_of, slice_title, worse_between, worse_between_note
 from spatial_viz.figures.style import (
     HOVER,
@@ -18,22 +19,15 @@ from spatial_viz.figures.style import (
     SHARE_SCALE,
     WHITE,
     Theme,
-    amount,
-    as_spatial,
     axis_of,
-    axis_title,
     colour_bar,
     loss_max,
-    mark_words,
-    marked_cell,
     new_figure,
     palette,
     scale_end,
-    share_at,
-    spatial_name,
-    worst_case_hover,
 )
-from spatial_viz.landscape.dataset import DIMS
+from spatial_viz.landscape.dataset import DIMS, share_at
+from spatial_viz.landscape.noise_plane import as_spatial, spatial_name
 
 
 def surface(

@@ -9,19 +9,10 @@ from torch import Tensor
 
 from spatial_viz.data.images import data_uri, tensor_to_picture
 from spatial_viz.errors import InvalidInput
+from spatial_viz.figures.descriptions import ORDER, failure_words, verdict_words
 from spatial_viz.figures.planes import check_one_picture
-from spatial_viz.figures.style import (
-    ORDER,
-    Theme,
-    decimal,
-    escaped,
-    failure_words,
-    new_figure,
-    palette,
-    percent,
-    verdict_words,
-    wrapped,
-)
+from spatial_viz.figures.style import Theme, new_figure, palette
+from spatial_viz.figures.text import decimal, escaped, percent, wrapped
 from spatial_viz.landscape.dataset import card_of, class_name, label_of, loss_words, transform_words, worst_case
 from spatial_viz.transforms.geometry import warp
 

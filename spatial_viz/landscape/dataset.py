@@ -250,3 +250,13 @@ def load(path: str | Path) -> xr.Dataset:
         raise CorruptFile(f"{path} is not a landscape of schema {SCHEMA}; sweep the picture again")
     landscape.attrs["schema"] = int(landscape.attrs["schema"])
     return landscape
+
+
+def has_label(landscape: xr.Dataset) -> bool:
+    return bool(card_of(landscape).get("labelled", True))
+
+
+def share_at(landscape: xr.Dataset, place: WorstCase) -> float:
+    """The share of votes for the true class at a cell of a landscape that has it."""
+    where = {"rotation": place.rotation, "dx": place.dx, "dy": place.dy}
+    return float(landscape["share"].sel(where, method="nearest"))

@@ -10,11 +10,14 @@ import xarray as xr
 from torch import Tensor
 
 from spatial_viz.errors import InvalidInput
-from spatial_viz.landscape.dataset import SCHEMA
+from spatial_viz.landscape.dataset import (
+    SCHEMA,
+    card_of,
+)
 from spatial_viz.landscape.sweeps import as_input, check_finite, pixel_hash
+from spatial_viz.models.classifier import Classifier
 from spatial_viz.models.inference import Progress, runner_for
 from spatial_viz.models.losses import cross_entropy, logit_margin
-from spatial_viz.models.registry import Classifier
 from spatial_viz.transforms.grids import keyed_uniform
 from spatial_viz.version import VERSION
 
@@ -46,8 +49,8 @@ def noise_landscape(
     Returns
     -------
     ``loss`` (nats), ``margin``, ``predicted``, ``confidence`` over ``random`` × ``adversarial``, all in fp32, with the
-    scalars and the card of a spatial landscape; `spatial_viz.figures.heatmaps` reads both. The coordinates are the ℓ∞ sizes of
-    the two parts in units of 1/255: at ``random=0`` the last ``adversarial`` value is the picture of the attack.
+    scalars and the card of a spatial landscape; `spatial_viz.figures.heatmaps` reads both. The coordinates are the
+    ℓ∞ sizes of the two parts in units of 1/255: at ``random=0`` the last ``adversarial`` value is the picture of the attack.
 
     Raises
     ------
@@ -117,3 +120,26 @@ def noise_landscape(
             for dim, words in NOISE_DIMS.items()}  # fmt: skip
     attrs = {"schema": SCHEMA, "card": json.dumps(card, ensure_ascii=False, sort_keys=True)}
     return xr.Dataset({**data, **scalars}, axes, attrs)
+
+
+def is_noise(landscape: xr.Dataset) -> bool:
+    """Whether this is a plane of ℓ∞ noise (`spatial_viz.landscape.noise_plane`) and not of transforms."""
+    return card_of(landscape).get("kind") == "noise"
+
+
+def as_spatial(landscape: xr.Dataset) -> xr.Dataset:
+    """A plane of noise under the names that figures know, adversarial as dx, random as dy; anything else as it is."""
+    if not is_noise(landscape) or "adversarial" not in landscape.dims:
+        return landscape
+    renamed = landscape.rename(adversarial="dx", random="dy")
+    cells = [name for name in renamed.data_vars if renamed[name].ndim]
+    deep = renamed[cells].expand_dims(rotation=[0.0])
+    deep["rotation"].attrs["units"] = "degree"
+    return deep.assign({name: renamed[name] for name in renamed.data_vars if name not in cells}).assign_attrs(
+        renamed.attrs
+    )
+
+
+def spatial_name(axis: str) -> str:
+    """The name that `as_spatial` gives to an axis."""
+    return {"adversarial": "dx", "random": "dy"}.get(axis, axis)

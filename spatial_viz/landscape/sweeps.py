@@ -19,9 +19,9 @@ from torch import Tensor
 from spatial_viz.data.images import SMALL, load_image
 from spatial_viz.errors import InvalidInput, SpatialVizError
 from spatial_viz.landscape.dataset import DIMS, build_landscape
+from spatial_viz.models.classifier import Classifier
 from spatial_viz.models.inference import Precision, Progress, runner_for
 from spatial_viz.models.losses import cross_entropy, logit_margin
-from spatial_viz.models.registry import Classifier
 from spatial_viz.transforms.geometry import Padding, check_padding
 from spatial_viz.transforms.grids import TransformGrid
 from spatial_viz.version import VERSION

@@ -10,7 +10,8 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from spatial_viz.figures.accuracy import COLOURS
-from spatial_viz.figures.style import Theme, escaped, palette, template
+from spatial_viz.figures.style import Theme, palette, template
+from spatial_viz.figures.text import escaped
 from spatial_viz.lecture.headline_accuracies import Bar, Group
 from spatial_viz.training.recipes import RECIPES
 

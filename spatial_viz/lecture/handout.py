@@ -16,15 +16,18 @@ from spatial_viz.data.images import tensor_to_picture
 from spatial_viz.errors import InvalidInput
 from spatial_viz.evaluation.results import all_results
 from spatial_viz.export.pdf import MARGIN, MUTED, WIDTH, Sheets
-from spatial_viz.export.raster import MapPicture, diamond, enlarged_picture, loss_colours
+from spatial_viz.export.raster import MapPicture, diamond, enlarged_picture
 from spatial_viz.figures.captions import caption_parts, in_one_line
+from spatial_viz.figures.descriptions import failure_words, worst_case_words
 from spatial_viz.figures.planes import slice_of, slice_title
-from spatial_viz.figures.style import decimal, failure_words, has_label, loss_max, percent, short, worst_case_words
+from spatial_viz.figures.style import loss_colours, loss_max
+from spatial_viz.figures.text import decimal, percent, short
 from spatial_viz.landscape.cache import cached_sweep
-from spatial_viz.landscape.dataset import class_name, label_of, transform_words, worst_case
+from spatial_viz.landscape.dataset import class_name, has_label, label_of, transform_words, worst_case
 from spatial_viz.lecture.headline_accuracies import BETWEEN_THE_POINTS, ROBUST, Group, groups, vote_groups
+from spatial_viz.models.classifier import Classifier
 from spatial_viz.models.inference import Progress
-from spatial_viz.models.registry import Classifier, dataset_of, manifest, without_mirrors
+from spatial_viz.models.registry import dataset_of, manifest, without_mirrors
 from spatial_viz.transforms.geometry import Padding, warp
 from spatial_viz.transforms.grids import TransformGrid
 from spatial_viz.version import VERSION

@@ -10,8 +10,8 @@ from torch import Tensor
 from spatial_viz.data.images import load_image
 from spatial_viz.data.samples import Sample, samples
 from spatial_viz.evaluation.exhaustive import break_pictures
+from spatial_viz.models.classifier import Classifier
 from spatial_viz.models.inference import Progress, runner_for
-from spatial_viz.models.registry import Classifier
 from spatial_viz.transforms.geometry import Padding
 from spatial_viz.transforms.grids import TransformGrid
 

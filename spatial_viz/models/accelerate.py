@@ -19,9 +19,9 @@ import torch
 from torch import Tensor, nn
 
 from spatial_viz.errors import InvalidInput, warn
+from spatial_viz.models.classifier import Classifier, evaluated, normalise, weight_type
 from spatial_viz.models.networks import fold_batch_norm
 from spatial_viz.models.outputs import OutputContract, are_probabilities
-from spatial_viz.models.registry import Classifier, evaluated, normalise, weight_type
 
 PROBES = 2
 ROUNDING = {torch.float32: 1e-4, torch.float64: 1e-4}

@@ -26,8 +26,8 @@ from torch import Tensor, nn
 from spatial_viz.errors import InvalidInput, SpatialVizError
 from spatial_viz.models.accelerate import prepare
 from spatial_viz.models.bf16_error import close_calls, could_be_worst, largest_move
+from spatial_viz.models.classifier import Classifier, is_known, normalise
 from spatial_viz.models.devices import fast_at_bf16, fast_batch, pick_device
-from spatial_viz.models.registry import Classifier, is_known, normalise
 from spatial_viz.transforms.geometry import Padding, warp
 
 Precision = Literal["auto", "bf16", "fp32"]

@@ -17,7 +17,7 @@ from spatial_viz.errors import CorruptFile, InvalidInput, SpatialVizError
 from spatial_viz.models.registry import WEIGHTS
 from spatial_viz.training.data import PictureSet
 from spatial_viz.training.disk import CHECKPOINT, write, writing
-from spatial_viz.training.recipes import TrainingPlan, plan_from
+from spatial_viz.training.plan import TrainingPlan, plan_from
 
 PLAN = "plan.json"
 

@@ -13,12 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from spatial_viz.cli.parsing import readable
-from spatial_viz.data.datasets import PictureFolder, validation_folder
+from spatial_viz.data.datasets import PictureFolder
+from spatial_viz.data.folders import validation_folder
 from spatial_viz.data.images import fit, picture_to_tensor
 from spatial_viz.data.samples import CLASS_NAMES
+from spatial_viz.data.selection import Pictures, choose, is_folder
 from spatial_viz.errors import InvalidInput, PictureError, warn
-from spatial_viz.evaluation.decode import Pictures, choose, is_folder
+from spatial_viz.files import readable
 from spatial_viz.transforms.grids import keyed_uniform
 
 NOT_MIRRORED = ("mnist",)

@@ -20,15 +20,16 @@ from spatial_viz.errors import InvalidInput, SpatialVizError
 from spatial_viz.export.html import to_html
 from spatial_viz.figures.training import training_figure
 from spatial_viz.files import checksum
+from spatial_viz.models.classifier import Classifier
 from spatial_viz.models.networks import fold_batch_norm
-from spatial_viz.models.registry import DESCRIPTION, WEIGHTS, Classifier
+from spatial_viz.models.registry import DESCRIPTION, WEIGHTS
 from spatial_viz.training.checkpoints import begin, fingerprint, pack, write_weights
 from spatial_viz.training.data import PictureSet, describe, split_validation, to_images
 from spatial_viz.training.disk import CHECKPOINT, write
 from spatial_viz.training.distributed import Team
 from spatial_viz.training.hardware import hardware
 from spatial_viz.training.log import forget_after, log, read_metrics
-from spatial_viz.training.recipes import TrainingPlan
+from spatial_viz.training.plan import TrainingPlan
 from spatial_viz.training.trainer import Training, channel_statistics
 from spatial_viz.transforms.grids import TransformGrid
 from spatial_viz.version import VERSION

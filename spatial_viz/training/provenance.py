@@ -13,7 +13,7 @@ from spatial_viz.errors import InvalidInput, MissingFile
 from spatial_viz.files import checksum
 from spatial_viz.models.registry import manifest
 from spatial_viz.training.log import read_metrics
-from spatial_viz.training.recipes import TrainingPlan, plan_from
+from spatial_viz.training.plan import TrainingPlan, plan_from
 
 THEN = ", then "  # between the machines of a training that moved
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 
-from spatial_viz.data.datasets import has_split
+from spatial_viz.data.folders import has_split
+from spatial_viz.data.selection import choose, is_folder
 from spatial_viz.errors import InvalidInput, SpatialVizError
-from spatial_viz.evaluation.decode import choose, is_folder
 from spatial_viz.evaluation.plan import EvaluationPlan, card_key, digest, plan_of
 from spatial_viz.evaluation.report import Accuracy, Report
 from spatial_viz.evaluation.run import evaluate

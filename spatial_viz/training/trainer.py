@@ -19,7 +19,8 @@ from spatial_viz.models.networks import WhitenedConvNet, build_network, load_wei
 from spatial_viz.training.adversaries import worst_candidate, worst_noise
 from spatial_viz.training.data import PictureSet, augment, to_images
 from spatial_viz.training.distributed import Team
-from spatial_viz.training.recipes import TrainingPlan, candidates_at, epsilon_at, find_recipe
+from spatial_viz.training.plan import TrainingPlan, candidates_at, epsilon_at
+from spatial_viz.training.recipes import find_recipe
 from spatial_viz.transforms.grids import TransformGrid, draw_transforms, paper_shift
 
 

@@ -8,7 +8,7 @@ import streamlit as st
 from spatial_viz.app.lecture.step import Talk, chart
 from spatial_viz.app.memoize import Memory
 from spatial_viz.app.pages.results import stamp
-from spatial_viz.app.sidebar import plain
+from spatial_viz.app.widgets import plain
 from spatial_viz.evaluation.results import all_results
 from spatial_viz.lecture.figures import accuracy_bars
 from spatial_viz.lecture.headline_accuracies import Group, groups

@@ -13,7 +13,7 @@ import xarray as xr
 from spatial_viz.app.components import explorer
 from spatial_viz.app.lecture.step import Look, Talk, landscape_of, looks
 from spatial_viz.app.pose import answer_at, link_pose, pose_of
-from spatial_viz.app.sidebar import View
+from spatial_viz.app.view import View
 from spatial_viz.explorer.payload import Pane, explorer_payload
 
 

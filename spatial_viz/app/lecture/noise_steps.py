@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from spatial_viz.app.lecture.step import Step, Talk, chart, kept, label_of, pictures
-from spatial_viz.attacks.spatial import AttackResult, Linf
+from spatial_viz.attacks.base import AttackResult
+from spatial_viz.attacks.linf import Linf
 from spatial_viz.figures.norms import NORMS, balls_figure, distance, distance_words
-from spatial_viz.figures.style import percent, short
+from spatial_viz.figures.text import percent, short
 from spatial_viz.models.inference import exact_logits
 from spatial_viz.transforms.geometry import warp
 

@@ -28,11 +28,12 @@ from spatial_viz.app.lecture.step import (
     under,
 )
 from spatial_viz.app.lecture.training_steps import ROBUST, STANDARD
-from spatial_viz.app.sidebar import linked_pose, plain
+from spatial_viz.app.sidebar import linked_pose
 from spatial_viz.app.url_state import parameters as parameters_of_view
+from spatial_viz.app.widgets import plain
 from spatial_viz.data.samples import SAMPLE_DATASETS, class_names, opening_sample
 from spatial_viz.defences.majority_vote import MajorityVote
-from spatial_viz.figures.style import percent
+from spatial_viz.figures.text import percent
 from spatial_viz.landscape.dataset import transform_words, worst_case
 from spatial_viz.lecture.hardest_sample import breaking_sample
 from spatial_viz.lecture.headline_accuracies import DATA, measured, published_group, recipe_group, vote_groups

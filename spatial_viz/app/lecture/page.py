@@ -19,7 +19,8 @@ from spatial_viz.app.components import lecture_hands, lecture_style
 from spatial_viz.app.downloads import note_picture
 from spatial_viz.app.lecture import noise_steps, outlook_steps, rotation_steps, search_steps, training_steps
 from spatial_viz.app.lecture.step import DRAWING, Step, Talk, leave_cores, watched
-from spatial_viz.app.sidebar import BARE, View, guarded, progress_bar, theme_of_page
+from spatial_viz.app.view import View
+from spatial_viz.app.widgets import BARE, guarded, progress_bar, theme_of_page
 from spatial_viz.data.images import data_uri, tensor_to_picture
 from spatial_viz.models.inference import Progress
 

@@ -22,10 +22,11 @@ from spatial_viz.app.lecture.step import (
     pictures,
 )
 from spatial_viz.app.pages import explore
-from spatial_viz.app.sidebar import plain
+from spatial_viz.app.widgets import plain
 from spatial_viz.data.images import SMALL, data_uri, tensor_to_picture
 from spatial_viz.data.samples import Sample, class_names, samples
-from spatial_viz.figures.style import failure_words, percent
+from spatial_viz.figures.descriptions import failure_words
+from spatial_viz.figures.text import percent
 from spatial_viz.landscape.dataset import class_name, transform_words, worst_case
 from spatial_viz.landscape.dataset import label_of as true_class
 from spatial_viz.lecture.figures import accuracy_words

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -15,6 +12,7 @@ import xarray as xr
 
 from spatial_viz.app.components import linked_surfaces
 from spatial_viz.app.lecture.noise_steps import OPENING, attack_noise, chosen_epsilon
+from spatial_viz.app.lecture.places import TRIES, Place, start_places, try_places
 from spatial_viz.app.lecture.step import (
     Step,
     Talk,
@@ -31,11 +29,15 @@ from spatial_viz.app.lecture.step import (
     missing,
     pictures,
 )
-from spatial_viz.app.sidebar import plain
-from spatial_viz.attacks.spatial import AttackResult, FirstOrder
+from spatial_viz.app.widgets import plain
+from spatial_viz.attacks.base import AttackResult
+from spatial_viz.attacks.spatial import FirstOrder
 from spatial_viz.figures import attacks as attack_figures
 from spatial_viz.figures import grid_search, heatmaps
-from spatial_viz.figures.style import alt_text, decimal, enlarged
+from spatial_viz.figures.descriptions import alt_text
+from spatial_viz.figures.style import enlarged, loss_max
+from spatial_viz.figures.surfaces import surface
+from spatial_viz.figures.text import decimal
 from spatial_viz.landscape.cache import remember as remember_landscape
 from spatial_viz.landscape.dataset import card_of, transform_words, worst_case
 from spatial_viz.landscape.noise_plane import noise_landscape
@@ -44,14 +46,11 @@ from spatial_viz.landscape.sweeps import sweep_axes
 from spatial_viz.lecture.headline_accuracies import BETWEEN_THE_POINTS
 from spatial_viz.transforms.geometry import warp
 
-TRIES = 10  # of the audience
 ASCENT = 60  # steps of a path; two thirds of a limit would do to cross it
-PATHS = 12  # at most
 MAP_FIRST = 0.4  # seconds for a map before the surfaces come, which keep the browser busy for as long as they are drawn
 BELOW_SURFACES = 44  # pixels
 NOISE_PLANE, PEAKS, TIMED = "noise-plane", "peaks", "timed"  # what answers are kept under
 PAPER = "Engstrom et al., *Exploring the Landscape of Spatial Robustness*, ICML 2019"
-Place = tuple[float, float]  # rotation and dx
 
 
 def _searchable(talk: Talk) -> bool:
@@ -69,62 +68,6 @@ def _warm_landscape(talk: Talk) -> None:
 # --- Places that the audience calls out -----------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Places:
-    """What the audience has chosen on a map over rotation and dx; forgotten with another picture."""
-
-    name: str
-    most: int
-
-    def chosen(self, talk: Talk, opening: Sequence[Place] = ()) -> list[Place]:
-        state = st.session_state
-        question = (self.name, talk.view.question)
-        if state.get(f"{self.name}-question") != question:
-            state[f"{self.name}-question"], state[self.name] = question, list(opening)
-        places: list[Place] = state[self.name]
-        return places
-
-    def add(self, place: Place) -> None:
-        places: list[Place] = st.session_state[self.name]
-        if place not in places and len(places) < self.most:
-            st.session_state[self.name] = [*places, place]
-
-    def clear(self) -> None:
-        st.session_state[self.name] = []
-
-    def ask(self, talk: Talk, what: str) -> None:
-        """Controls for a place that is called out, and for one drawn at random."""
-        grid, full = talk.view.grid, len(st.session_state[self.name]) >= self.most
-        with st.container(horizontal=True, vertical_alignment="bottom"):
-            rotation = st.number_input("rotation left, °", -grid.rotation, grid.rotation, 0.0, 1.0, "%g", width=150,
-                                       key=f"{self.name}-rotation")  # fmt: skip
-            dx = st.number_input("shift right, px", -grid.dx, grid.dx, 0.0, 0.5, "%g", width=150,
-                                 key=f"{self.name}-dx")  # fmt: skip
-            st.button(what, disabled=full, key=f"{self.name}-add", on_click=self.add, args=((rotation, dx),))
-            st.button("One at random", icon=":material/casino:", disabled=full, key=f"{self.name}-random",
-                      on_click=self._draw, args=(talk,))  # fmt: skip
-            st.button("Clear", key=f"{self.name}-clear", on_click=self.clear)
-
-    def _draw(self, talk: Talk) -> None:
-        state = st.session_state
-        drawn = state[f"{self.name}-drawn"] = state.get(f"{self.name}-drawn", 0) + 1
-        rotation, dx, _ = talk.view.grid.draw(drawn, seed=len(self.name))[-1].tolist()
-        self.add((round(rotation, 1), round(dx, 2)))
-
-    def clicked(self, key: str, figure: Any) -> Callable[[], None]:
-        """What to do when a cell of a map has been clicked whose figure has the trace `search_figures.CELLS`."""
-
-        def take() -> None:
-            for point in st.session_state[key]["selection"]["points"]:
-                if figure.data[point["curve_number"]].name == grid_search.CELLS:
-                    self.add((float(point["x"]), float(point["y"])))
-
-        return take
-
-
-_tries, _starts = _Places("tries", TRIES), _Places("starts", PATHS)
-
-
 # --- The question ---------------------------------------------------------------------------------------------------
 
 QUESTION = (
@@ -135,10 +78,10 @@ QUESTION = (
 def _key_question(talk: Talk) -> None:
     if not _searchable(talk):
         return
-    tries = _tries.chosen(talk)
+    tries = try_places.chosen(talk)
     left, right = st.columns([5, 3], gap="large")
     with left:
-        _tries.ask(talk, "Try")
+        try_places.ask(talk, "Try")
         place = st.empty()
     with right:
         st.latex(QUESTION)
@@ -157,7 +100,7 @@ def _key_question(talk: Talk) -> None:
         # Mounted anew after every try, so that the same cell can be clicked again.
         key = f"tries-map-{len(tries)}-{uncovered}-{look.__name__}"
         chart(talk, figure, key, alt=alt, height=round(0.8 * talk.height), place=place,
-              on_select=None if uncovered or look is not landscape_of else _tries.clicked(key, figure))  # fmt: skip
+              on_select=None if uncovered or look is not landscape_of else try_places.clicked(key, figure))  # fmt: skip
     if tries:
         best, top = grid_search.best_try(landscape, tries), worst_case(landscape).loss
         words.markdown(f"Your best of {len(tries)}: loss **{decimal(best)}**."
@@ -183,8 +126,8 @@ def _climb(talk: Talk, starts: tuple[Place, ...]) -> AttackResult:
 def _first_order(talk: Talk) -> None:
     if not _searchable(talk):
         return
-    starts = _starts.chosen(talk, _opening(talk))
-    _starts.ask(talk, "Start here")
+    starts = start_places.chosen(talk, _opening(talk))
+    start_places.ask(talk, "Start here")
     opening = tuple(_opening(talk))  # these three climb together, whatever comes later by itself
     together = [opening] if tuple(starts[: len(opening)]) == opening else []
     alone = starts[len(opening) * len(together) :]
@@ -208,7 +151,7 @@ def _first_order(talk: Talk) -> None:
     grid_search.add_click_layer(figure, landscape)
     key = f"starts-map-{len(starts)}"
     chart(talk, figure, key, alt=f"{alt_text(landscape)} First-order paths from {len(starts)} starts lie on it.",
-          height=height, on_select=_starts.clicked(key, figure), place=place)  # fmt: skip
+          height=height, on_select=start_places.clicked(key, figure), place=place)  # fmt: skip
     with right:
         if not starts:
             st.markdown("Click the map, or call out a start.")
@@ -263,13 +206,13 @@ def _landscapes(talk: Talk) -> None:
     for look in () if is_kept(talk, (NOISE_PLANE, epsilon)) else looks(talk):
         draw_map(look(talk), f"talk-heatmap-{look.__name__}")
     landscape, plane = landscape_of(talk), _noise_plane(talk, epsilon)
-    top = heatmaps.loss_max(landscape, *([] if plane is None else [plane]))  # one scale for all three
+    top = loss_max(landscape, *([] if plane is None else [plane]))  # one scale for all three
     draw_map(landscape, "talk-heatmap", top)
     leave_cores(talk, time.monotonic() + MAP_FIRST)
     shown = {f"Turns and shifts: {_peaks(talk)}":
-             heatmaps.surface(landscape, theme=talk.theme, value_max=top)}  # fmt: skip
+             surface(landscape, theme=talk.theme, value_max=top)}  # fmt: skip
     if plane is not None:
-        shown[f"Noise within {epsilon}/255: {peaks_words(plane)}"] = heatmaps.surface(
+        shown[f"Noise within {epsilon}/255: {peaks_words(plane)}"] = surface(
             plane, "adversarial", "random", theme=talk.theme, value_max=top
         )
     for figure in shown.values():

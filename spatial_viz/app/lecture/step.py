@@ -29,14 +29,17 @@ from torch import Tensor
 
 from spatial_viz.app import sidebar
 from spatial_viz.app.memoize import Memory
-from spatial_viz.app.sidebar import BARE, View
+from spatial_viz.app.view import View
+from spatial_viz.app.widgets import BARE
 from spatial_viz.data.images import SMALL, data_uri, load_image, tensor_to_picture
 from spatial_viz.data.samples import Sample
-from spatial_viz.figures.style import Theme, enlarged, spread
+from spatial_viz.figures.style import Theme, enlarged
+from spatial_viz.figures.text import spread
 from spatial_viz.landscape.cache import cached_sweep, known
 from spatial_viz.landscape.sweeps import pixel_hash, sweep_axes
+from spatial_viz.models.classifier import Classifier
 from spatial_viz.models.inference import Progress, exact_logits
-from spatial_viz.models.registry import Classifier, dataset_of, manifest, without_mirrors
+from spatial_viz.models.registry import dataset_of, manifest, without_mirrors
 from spatial_viz.transforms.grids import TransformGrid
 
 DRAWING = 1.0  # seconds in which a browser draws what it has been sent; it does so on the same cores as the app

@@ -25,9 +25,10 @@ from spatial_viz.app.lecture.step import (
     pictures,
     under,
 )
-from spatial_viz.app.sidebar import plain
-from spatial_viz.figures import heatmaps
-from spatial_viz.figures.style import decimal, enlarged
+from spatial_viz.app.widgets import plain
+from spatial_viz.figures.style import enlarged, loss_max
+from spatial_viz.figures.surfaces import surface
+from spatial_viz.figures.text import decimal
 from spatial_viz.lecture.figures import curves_of, learning_curves
 from spatial_viz.lecture.headline_accuracies import Group, published_group
 from spatial_viz.models.inference import exact_logits
@@ -141,10 +142,10 @@ def _flattened(talk: Talk) -> None:
 
 def _surfaces(talk: Talk, sides: Sequence[Side]) -> None:
     """The landscapes over rotation and dx, each at its worst dy, on one scale and under one camera."""
-    top = heatmaps.loss_max(*(side.landscape for side in sides))
+    top = loss_max(*(side.landscape for side in sides))
     drawn = []
     for side in sides:
-        figure = heatmaps.surface(side.landscape, at="max", theme=talk.theme, value_max=top)
+        figure = surface(side.landscape, at="max", theme=talk.theme, value_max=top)
         near = {axis: 0.82 * value for axis, value in figure.layout.scene.camera.eye.to_plotly_json().items()}
         figure.update_layout(title=None, margin_t=0, height=talk.height - 150, scene_camera_eye=near)
         drawn.append((side.title, enlarged(figure, talk.type_scale)))

@@ -1,9 +1,8 @@
-"""Attack: why first-order methods get lost here, how small ℓ∞ noise is beside a turn, and what a vote buys."""
+"""Attack: why first-order methods get lost here, and how small ℓ∞ noise is beside a turn."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,35 +10,30 @@ import plotly.graph_objects as go
 import streamlit as st
 import torch
 import xarray as xr
-from PIL import Image
 from torch import Tensor
 
 from spatial_viz.app import downloads, url_state
 from spatial_viz.app.components import linked_surfaces
-from spatial_viz.app.sidebar import (
-    BARE,
-    HEAD_HEIGHT,
-    View,
-    guarded,
-    heading,
-    linked_pose,
-    plain,
-    progress_bar,
-    theme_of_page,
-)
-from spatial_viz.attacks.spatial import Attack, AttackResult, FirstOrder, GridSearch, Linf, Refine
-from spatial_viz.data.images import tensor_to_picture
-from spatial_viz.defences.majority_vote import MajorityVote
+from spatial_viz.app.pages.attack_results import draw_part, enlarged, kept, part_drawings
+from spatial_viz.app.pages.attack_vote import vote
+from spatial_viz.app.sidebar import linked_pose
+from spatial_viz.app.view import View
+from spatial_viz.app.widgets import BARE, HEAD_HEIGHT, guarded, heading, plain, progress_bar
+from spatial_viz.attacks.base import Attack, AttackResult
+from spatial_viz.attacks.linf import Linf
+from spatial_viz.attacks.spatial import FirstOrder, GridSearch, Refine
 from spatial_viz.errors import SpatialVizError
 from spatial_viz.explorer.payload import Pane
 from spatial_viz.figures import attacks as attack_figures
-from spatial_viz.figures import heatmaps
-from spatial_viz.figures.style import Theme, alt_text, decimal, percent
+from spatial_viz.figures.descriptions import alt_text
+from spatial_viz.figures.style import Theme, loss_max
+from spatial_viz.figures.surfaces import surface
+from spatial_viz.figures.text import decimal, percent
+from spatial_viz.figures.worst_case import worst_case_figure
 from spatial_viz.landscape.cache import cached_sweep
-from spatial_viz.landscape.dataset import label_of, misclassified, severity_order, transform_words, worst_case
+from spatial_viz.landscape.dataset import label_of, severity_order, worst_case
 from spatial_viz.landscape.noise_plane import noise_landscape
 from spatial_viz.landscape.peaks import PEAK, peaks_words
-from spatial_viz.landscape.sweeps import pixel_hash
 from spatial_viz.lecture.headline_accuracies import BETWEEN_THE_POINTS
 from spatial_viz.models.inference import exact_logits
 from spatial_viz.models.losses import cross_entropy
@@ -47,8 +41,6 @@ from spatial_viz.transforms.geometry import warp
 
 STARTS, STEPS = 12, 100  # of the first-order attack on the page
 MOST_DRAWS = 100
-Drawing = Callable[[Theme], dict[str, go.Figure]]  # charts by their keys, in a theme
-SHOWN = 192  # pixels, of a picture on the page
 
 
 def page() -> None:
@@ -87,9 +79,9 @@ def page() -> None:
 def searching(view: View, landscape: xr.Dataset) -> None:
     """The attacks on one landscape: k draws, first-order paths, the grid; a table, and how far each start got."""
     label = label_of(landscape)
-    runs = _kept(view, "attacks", lambda: _run_attacks(view, label))
+    runs = kept(view, "attacks", lambda: _run_attacks(view, label))
     draws = view.grid.draw(MOST_DRAWS)
-    losses, fooled = _kept(view, "draws", lambda: _outcomes(view, draws, label))
+    losses, fooled = kept(view, "draws", lambda: _outcomes(view, draws, label))
     k = url_state.slider("k, the number of random draws", 1, MOST_DRAWS, 10, key="k")
     order = severity_order(fooled[:k], losses[:k], *draws[:k].numpy().T)
     first_order: AttackResult = runs["first-order"][0]
@@ -107,7 +99,7 @@ def searching(view: View, landscape: xr.Dataset) -> None:
         }
 
     left, right = st.columns(2)
-    made, alt = _drawn(view, "search", draw), alt_text(landscape)
+    made, alt = draw_part(view, "search", draw), alt_text(landscape)
     left.plotly_chart(
         made["attack-map"], theme=None, config=BARE, key="attack-map",
         alt=f"{alt} First-order paths and random draws lie on it.",
@@ -151,7 +143,7 @@ def why(peaks: str) -> dict[str, str]:
 
 
 def _peaks(view: View, landscape: xr.Dataset) -> str:
-    return str(_kept(view, "peaks", lambda: peaks_words(landscape)))
+    return str(kept(view, "peaks", lambda: peaks_words(landscape)))
 
 
 def _run_attacks(view: View, label: int) -> dict[str, tuple[AttackResult, float]]:
@@ -191,7 +183,7 @@ def _table(view: View, landscape: xr.Dataset, runs: dict[str, Any], k: int, draw
         rows.append((title, float(found.losses), bool(found.success), passes, f"{seconds:.2f}"))
     found = runs["first-order"][0]
     path = found.paths[0, 0]
-    along, wrong = _kept(view, "one start", lambda: _outcomes(view, path, label_of(landscape)))
+    along, wrong = kept(view, "one start", lambda: _outcomes(view, path, label_of(landscape)))
     first = int(severity_order(wrong, along, *path.numpy().T)[0])
     rows.insert(
         1,
@@ -225,7 +217,7 @@ def noise(view: View, landscape: xr.Dataset) -> None:
     place = st.empty()
     attack = Linf(epsilon=epsilon / 255)
     with progress_bar(place, "Attacking by noise", "steps") as progress:
-        found: AttackResult = _kept(view, ("linf", epsilon), lambda: attack(
+        found: AttackResult = kept(view, ("linf", epsilon), lambda: attack(
             view.classifier, view.image[None], torch.tensor([label]), view.grid, padding=view.padding,
             report=lambda done, total: progress(round(done * attack.steps), total * attack.steps)))  # fmt: skip
     assert found.noise is not None
@@ -245,23 +237,23 @@ def noise(view: View, landscape: xr.Dataset) -> None:
     ]  # fmt: skip
     for column, (picture, title, words) in zip(st.columns(4), shown, strict=True):
         with column:
-            st.image(_large(picture), width="stretch", alt=f"{title}: {words}")
+            st.image(enlarged(picture), width="stretch", alt=f"{title}: {words}")
             st.markdown(f"**{title}**  \n{plain(words)}")
     if not change.any():
         st.markdown("No noise within this ε made the answer worse.")
         return
     with progress_bar(place, "Drawing the plane of noise", "pictures") as progress:
-        plane = _kept(view, ("plane", epsilon), lambda: noise_landscape(
+        plane = kept(view, ("plane", epsilon), lambda: noise_landscape(
             view.classifier, view.image, change, view.label, progress=progress))  # fmt: skip
-    top = heatmaps.loss_max(plane, landscape)  # one scale for both
+    top = loss_max(plane, landscape)  # one scale for both
 
     def draw(theme: Theme) -> dict[str, go.Figure]:
-        both = {"noise-surface": heatmaps.surface(plane, "adversarial", "random", theme=theme, value_max=top)}
+        both = {"noise-surface": surface(plane, "adversarial", "random", theme=theme, value_max=top)}
         if landscape.sizes["rotation"] > 1 and landscape.sizes["dx"] > 1:
-            both["spatial-surface"] = heatmaps.surface(landscape, theme=theme, value_max=top)
+            both["spatial-surface"] = surface(landscape, theme=theme, value_max=top)
         return both
 
-    linked_surfaces([("", figure) for figure in _drawn(view, "noise", draw).values()], key="noise-surfaces")
+    linked_surfaces([("", figure) for figure in draw_part(view, "noise", draw).values()], key="noise-surfaces")
     st.caption(
         "The loss over this noise and random signs of its size, with the picture above at the edge: "
         f"{peaks_words(plane)}. That over rotation and shift has {_peaks(view, landscape)} on the whole grid."
@@ -284,74 +276,6 @@ def noise(view: View, landscape: xr.Dataset) -> None:
 # --- Vote -----------------------------------------------------------------------------------------------------------
 
 
-@st.fragment
-@guarded
-def vote(view: View, landscape: xr.Dataset) -> None:
-    """Ten transforms of the picture at one pose, their votes, and the verdict with and without them."""
-    st.html(heading("What does a majority vote buy?"))
-    worst, label = worst_case(landscape), label_of(landscape)
-    poses = {"the worst case": (worst.rotation, worst.dx, worst.dy), "the picture as it is": (0.0, 0.0, 0.0)}
-    linked = linked_pose(view.grid)
-    if any(linked.values()):
-        poses["the pose from Explore"] = (linked["rotation"], linked["dx"], linked["dy"])
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        chosen = st.segmented_control("Vote on", list(poses), default="the worst case", required=True, key="vote_on")
-        if st.button("Draw again", icon=":material/casino:"):
-            st.session_state["vote_seed"] = st.session_state.get("vote_seed", 0) + 1
-    seed = st.session_state.get("vote_seed", 0)
-    pose = torch.tensor([poses[chosen or "the worst case"]])
-    voted = _kept(view, ("vote", seed), lambda: MajorityVote(
-        view.classifier, view.grid, seed=seed, padding=view.padding))  # fmt: skip
-    image = warp(view.image[None], pose, view.padding)
-    transforms, probabilities = voted.ballots(image)
-    single = exact_logits(view.classifier, view.image, pose, padding=view.padding).softmax(1)[0]
-    each = probabilities[0].argmax(1).numpy()
-    names = view.classifier.class_names
-    seen = warp(image, transforms[0], view.padding)
-    for row in (range(5), range(5, 10)):
-        for column, number in zip(st.columns(5), row, strict=True):
-            right = each[number] == label
-            with column:
-                said = f"{'✓' if right else '✕'} {names[each[number]]}"
-                st.image(_large(seen[number]), width="stretch", alt=f"What voter {number + 1} sees: {said}")
-                st.caption(plain(said))
-    verdict = int(voted.logits(image).argmax())
-    left, right_side = st.columns([2, 3])
-    votes = np.bincount(each, minlength=len(names))
-
-    def draw(theme: Theme) -> dict[str, go.Figure]:
-        return {"tally": attack_figures.tally_figure(landscape, names, votes, label, theme)}
-
-    tally = _drawn(view, "vote", draw)["tally"]
-    left.plotly_chart(tally, theme=None, config=BARE, key="tally", alt="Votes per class.")
-    with right_side:
-        st.markdown(
-            f"The picture {plain(transform_words(*pose[0].tolist()))}:  \n"
-            f"single classifier: **{plain(names[int(single.argmax())])}** {_tick(int(single.argmax()) == label)}  \n"
-            f"vote of ten: **{plain(names[verdict])}** {_tick(verdict == label)}"
-        )
-        st.caption("Ten random transforms within the same limits; the class with the most votes wins, a tie goes to "
-                   "the higher mean probability. "
-                   f"Every answer costs {voted.passes_per_query} forward passes.")  # fmt: skip
-        key = ("vote-grid", seed)
-        passes = voted.passes_per_query * landscape["loss"].size
-        if key in _memory(view) or st.button(f"Sweep the vote over the grid ({passes:,} passes)"):
-            place = st.empty()
-            with progress_bar(place, "Sweeping the vote") as progress:
-                swept = _kept(view, key, lambda: cached_sweep(
-                    voted, view.image, label, view.grid.axes(), view.padding, progress=progress))  # fmt: skip
-            held, held_single = (1 - float(misclassified(each).mean()) for each in (swept, landscape))
-            st.markdown(
-                f"The vote holds on **{percent(held)}** of the grid, the single classifier on {percent(held_single)}. "
-                f"The highest vote loss is {decimal(float(swept['loss'].max()))} nats; it comes from counted votes and "
-                "is not to be compared with the loss of a single classifier."
-            )
-
-
-def _tick(right: bool) -> str:
-    return "✓" if right else "✕"
-
-
 # --- Taking it along ------------------------------------------------------------------------------------------------
 
 FIGURES = {
@@ -363,12 +287,12 @@ FIGURES = {
 
 def _take_along(view: View, landscape: xr.Dataset) -> None:
     """The page with the explorer and all figures, the numbers, pictures of the figures, the link."""
-    classifier, drawings, linked = view.classifier, _drawings(view), linked_pose(view.grid)
+    classifier, drawings, linked = view.classifier, part_drawings(view), linked_pose(view.grid)
     pane = Pane(landscape, view.image, classifier.class_names, classifier.name)
 
     def draw(theme: Theme) -> list[go.Figure]:
         made = [figure for draw in list(drawings.values()) for figure in draw(theme).values()]
-        return [heatmaps.worst_case_figure(view.image, landscape, theme=theme), *made]
+        return [worst_case_figure(view.image, landscape, theme=theme), *made]
 
     name = f"{classifier.name}: attacks on {view.title}"
     page = downloads.explorer_keepsake(view, lambda: [pane], draw, linked, name)
@@ -377,37 +301,3 @@ def _take_along(view: View, landscape: xr.Dataset) -> None:
 
 
 # --- Helpers --------------------------------------------------------------------------------------------------------
-
-
-def _drawn(view: View, part: str, draw: Drawing) -> dict[str, go.Figure]:
-    """The figures of a part of the page, in its theme; an exported page will draw them again, in both."""
-    _drawings(view)[part] = draw
-    return draw(theme_of_page())
-
-
-def _drawings(view: View) -> dict[str, Drawing]:
-    drawings: dict[str, Drawing] = _memory(view).setdefault("drawings", {})
-    return drawings
-
-
-def _memory(view: View) -> dict[Any, Any]:
-    """What was computed for this question; another question begins with nothing."""
-    state = st.session_state
-    if state.get("attack_question") != (question := (*view.question[:1], pixel_hash(view.image), *view.question[2:])):
-        state["attack_question"], state["attack_memory"] = question, {}
-    memory: dict[Any, Any] = state["attack_memory"]
-    return memory
-
-
-def _kept(view: View, key: Any, make: Any) -> Any:
-    memory = _memory(view)
-    if key not in memory:
-        memory[key] = make()
-    return memory[key]
-
-
-def _large(picture: Tensor) -> Image.Image:
-    """Pixels as the network sees them, where they are few."""
-    image = tensor_to_picture(picture)
-    scale = max(1, SHOWN // max(image.size))
-    return image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST)

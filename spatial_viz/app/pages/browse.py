@@ -12,7 +12,8 @@ from spatial_viz.app import url_state
 from spatial_viz.app.components import keeping, wall
 from spatial_viz.app.dataset_image import link_name, listed
 from spatial_viz.app.pages.results import stamp
-from spatial_viz.app.sidebar import BARE, guarded, heading, limit_settings, plain, theme_of_page
+from spatial_viz.app.sidebar import limit_settings
+from spatial_viz.app.widgets import BARE, guarded, heading, plain, theme_of_page
 from spatial_viz.data.images import data_uri, tensor_to_picture
 from spatial_viz.errors import MissingFile, SpatialVizError
 from spatial_viz.evaluation.intervals import wilson
@@ -20,7 +21,7 @@ from spatial_viz.evaluation.locate_images import Entry, Found, browsable, fetch_
 from spatial_viz.evaluation.results import asks_other_weights, store_folder
 from spatial_viz.evaluation.summary import VERDICTS, Summary
 from spatial_viz.figures.failures import confusion_figure, failing_heatmap, share_histogram
-from spatial_viz.figures.style import decimal, percent
+from spatial_viz.figures.text import decimal, percent
 from spatial_viz.landscape.dataset import transform_words
 from spatial_viz.models.registry import catalogue, manifest
 

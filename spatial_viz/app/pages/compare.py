@@ -18,18 +18,9 @@ from spatial_viz.app.background import Refiner
 from spatial_viz.app.comparison_picker import Contest, choose_contest
 from spatial_viz.app.components import explorer, linked_surfaces
 from spatial_viz.app.pose import Plane, answer_at, display_plane, link_pose, pose_now, pose_of, pose_planes
-from spatial_viz.app.sidebar import (
-    BARE,
-    HEAD_HEIGHT,
-    View,
-    guarded,
-    heading,
-    linked_pose,
-    plain,
-    progress_bar,
-    theme_of_page,
-)
-from spatial_viz.defences.majority_vote import vote_shares
+from spatial_viz.app.sidebar import linked_pose
+from spatial_viz.app.view import View
+from spatial_viz.app.widgets import BARE, HEAD_HEIGHT, guarded, heading, plain, progress_bar, theme_of_page
 from spatial_viz.errors import SpatialVizError
 from spatial_viz.explorer.payload import GLOSSARY, Pane, explorer_payload
 from spatial_viz.figures import heatmaps
@@ -40,9 +31,12 @@ from spatial_viz.figures.comparison import (
     difference_map,
     telling_transform,
 )
-from spatial_viz.figures.style import Theme, percent
+from spatial_viz.figures.style import Theme, loss_max
+from spatial_viz.figures.surfaces import surface
+from spatial_viz.figures.text import percent
 from spatial_viz.landscape.cache import cached_sweep
 from spatial_viz.landscape.dataset import DIMS, label_of, misclassified, worst_case
+from spatial_viz.landscape.vote_shares import vote_shares
 
 EXPLORER = "compare-explorer"
 EXPLORER_HEIGHT = 700  # pixels, of the skeleton that keeps its place
@@ -332,11 +326,11 @@ def _drawn(compared: Compared, x: str, y: str, at: float | Literal["max"], theme
     """The figures of a slice, made once and then ``kept``."""
     if (x, y, at, theme) not in kept:
         quantity, all_of = compared.quantity, compared.landscapes
-        top = 1.0 if quantity == "share" else heatmaps.loss_max(*all_of)
+        top = 1.0 if quantity == "share" else loss_max(*all_of)
         shown: Any = {"at": at, "quantity": quantity, "theme": theme, "value_max": top}
         kept[x, y, at, theme] = Drawn(
             [heatmaps.heatmap(each, x, y, **shown) for each in all_of],
-            [heatmaps.surface(each, x, y, **shown) for each in all_of],
+            [surface(each, x, y, **shown) for each in all_of],
         )
     drawn: Drawn = kept[x, y, at, theme]
     return drawn

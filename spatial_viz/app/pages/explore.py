@@ -14,11 +14,15 @@ from spatial_viz.app import downloads, url_state
 from spatial_viz.app.background import Refiner
 from spatial_viz.app.components import explorer, linked_surfaces
 from spatial_viz.app.pose import Plane, answer_at, display_plane, link_pose, pose_now, pose_of, pose_planes
-from spatial_viz.app.sidebar import BARE, HEAD_HEIGHT, View, guarded, heading, plain, progress_bar, theme_of_page
+from spatial_viz.app.view import View
+from spatial_viz.app.widgets import BARE, HEAD_HEIGHT, guarded, heading, plain, progress_bar, theme_of_page
 from spatial_viz.errors import SpatialVizError
 from spatial_viz.explorer.payload import GLOSSARY, Pane, explorer_payload
 from spatial_viz.figures import heatmaps
+from spatial_viz.figures.descriptions import alt_text
 from spatial_viz.figures.style import Theme
+from spatial_viz.figures.surfaces import surface
+from spatial_viz.figures.worst_case import worst_case_figure
 from spatial_viz.landscape.cache import cached_sweep
 from spatial_viz.landscape.dataset import DIMS, card_of, class_name, misclassified, worst_case
 
@@ -211,7 +215,7 @@ def details(view: View, x: str, y: str, at: Literal["max"] | None) -> None:
             left.skeleton(height=FIGURE_HEIGHT)
             right.skeleton(height=FIGURE_HEIGHT)
         else:
-            alt = heatmaps.alt_text(landscape)
+            alt = alt_text(landscape)
             with left:
                 linked_surfaces([("", made[0])], key="surface")
             right.plotly_chart(made[1], theme=None, config=BARE, key="heatmap", alt=alt)
@@ -241,7 +245,7 @@ def _drawn(
     landscape: xr.Dataset, x: str, y: str, at: Literal["max"] | None, theme: Theme, refined: xr.Dataset | None
 ) -> tuple[go.Figure, go.Figure]:
     return (
-        heatmaps.surface(landscape, x, y, at=at, theme=theme, refined=refined),
+        surface(landscape, x, y, at=at, theme=theme, refined=refined),
         heatmaps.heatmap(landscape, x, y, at=at, theme=theme, refined=refined),
     )
 
@@ -261,7 +265,7 @@ def _take_along(view: View, landscape: xr.Dataset, x: str, y: str, at: Literal["
 
     def draw(theme: Theme) -> list[go.Figure]:
         drawn = list(_drawn(landscape, x, y, at, theme, refined(shown))) if x else []
-        return [heatmaps.worst_case_figure(view.image, landscape, theme=theme), *drawn]
+        return [worst_case_figure(view.image, landscape, theme=theme), *drawn]
 
     name = f"{classifier.name}: {view.title}"
     page = downloads.explorer_keepsake(view, panes, draw, pose, name)

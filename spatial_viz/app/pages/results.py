@@ -9,7 +9,7 @@ import streamlit as st
 
 from spatial_viz.app import url_state
 from spatial_viz.app.components import keeping
-from spatial_viz.app.sidebar import BARE, heading, plain, theme_of_page
+from spatial_viz.app.widgets import BARE, heading, plain, theme_of_page
 from spatial_viz.errors import SpatialVizError
 from spatial_viz.evaluation.results import SOURCES, all_results, column_of, shipped_folder, store_folder
 from spatial_viz.evaluation.store import runs_in

@@ -8,7 +8,7 @@ const HATCH = 4; // points of the drawn field between two lines
 const MARGIN = { left: 46, right: 14, top: 10, bottom: 36 }; // room for a mark that sits on the frame
 const SCALE_SPACE = 66; // right of the square map: the colour bar with its ticks and title
 
-// From left to right, or from top to bottom, the same as in every figure (falls() of figure_style.py): a rotation to the
+// From left to right, or from top to bottom, the same as in every figure (falls() of figures/descriptions.py): a rotation to the
 // left lies left, shifts lie where they lead.
 function range(limits, axis) {
   const limit = limits[axis] || (axis === "rotation" ? 1 : 0.5); // a single value is drawn as a plain field
