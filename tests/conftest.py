@@ -10,36 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
+from toys import RADIUS, SIZE, Centroid, blob
 
 from benchmarks.app import CHROMIUM, ROOT, chromium, running_app
 from spatial_viz.data.images import picture_to_tensor
 from spatial_viz.models.classifier import Classifier
-from spatial_viz.models.registry import manifest, without_mirrors
-
-SIZE = 32
-RADIUS = 8.0  # pixels from the centre to the blob of the toy picture
-
-
-class Centroid(nn.Module):
-    """Two classes; the second logit is ``a·X + b·Y + c`` of the picture's centre of mass (X right, Y down)."""
-
-    a, b, c = 0.2, 0.5, -2.5
-
-    def forward(self, x: Tensor) -> Tensor:
-        grey = x.mean(1)
-        height, width = grey.shape[1:]
-        columns = torch.arange(width, dtype=x.dtype, device=x.device) - (width - 1) / 2
-        rows = torch.arange(height, dtype=x.dtype, device=x.device) - (height - 1) / 2
-        mass = grey.sum((1, 2))
-        right = (grey * columns).sum((1, 2)) / mass
-        down = (grey * rows[:, None]).sum((1, 2)) / mass
-        second = self.a * right + self.b * down + self.c
-        return torch.stack((torch.zeros_like(second), second), dim=1)
 
 
 @pytest.fixture
@@ -53,26 +32,6 @@ def toy_classifier() -> Classifier:
 def toy_image() -> Tensor:
     """A smooth blob, RADIUS pixels to the right of the centre; 1×SIZE×SIZE."""
     return blob(RADIUS, 0.0)
-
-
-def blob(right: float, down: float, size: int = SIZE, width: float = 1.5) -> Tensor:
-    position = torch.arange(size, dtype=torch.float64) - (size - 1) / 2
-    square = (position[None, :] - right) ** 2 + (position[:, None] - down) ** 2
-    return torch.exp(-square / (2 * width**2)).float()[None]
-
-
-def toy_logit(rotation: np.ndarray, dx: np.ndarray, dy: np.ndarray) -> np.ndarray:
-    """The second logit in closed form: the blob turns counter-clockwise about the centre, then moves."""
-    angle = np.deg2rad(rotation)
-    right, down = RADIUS * np.cos(angle) + dx, -RADIUS * np.sin(angle) + dy
-    return Centroid.a * right + Centroid.b * down + Centroid.c
-
-
-def most_robust(data: str) -> dict[str, Any]:
-    """The card of the shipped classifier of a data set, of those without a mirror, that is right most often at every
-    transform of the grid."""
-    trained = [card for card in without_mirrors(manifest()) if card["data"] == data]
-    return max(trained, key=lambda card: card["grid_accuracy"])
 
 
 def shared_folder() -> Path:

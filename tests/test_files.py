@@ -18,11 +18,12 @@ from typing import Any
 import pandas as pd
 import pytest
 import xarray as xr
-from conftest import ROOT, blob
+from command_line import SMALL, run
 from PIL import Image
-from test_cli import SMALL, run
 from torch import Tensor
+from toys import blob
 
+from benchmarks.app import ROOT
 from spatial_viz.data.images import tensor_to_picture
 from spatial_viz.errors import CorruptFile, InvalidInput, SpatialVizError
 from spatial_viz.evaluation.plan import EvaluationPlan

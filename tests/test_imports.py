@@ -3,76 +3,94 @@
 from __future__ import annotations
 
 import ast
+import graphlib
+import importlib
 import subprocess
 import sys
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+
+from benchmarks.app import ROOT
 
 PACKAGE = ROOT / "spatial_viz"
-# A module imports only what stands above it.
-ORDER = """
-    version errors parsing files sharing memory intervals geometry grids images samples datasets networks
-    fingerprint outputs cards classifiers
-    training.recipes losses bounds relief landscape devices accelerate runner sweeps
-    queries attacks
-    defences noise cache refining captions figure_style slices drawing surfaces side_by_side figures attack_figures
-    compare_figures
-    evaluation.plan evaluation.pictures evaluation.ballots evaluation.exact evaluation.shards evaluation.work
-    evaluation.store evaluation.report evaluation.cluster evaluation.run
-    evaluation.summary evaluation.published evaluation.milestones evaluation.finding result_figures browse_figures
-    norms search_figures lecture_figures hunting
-    frames animation sheets handout explorer.payload explorer.sources exports demo
-    lecture_commands training_figures
-    training.disk training.metrics training.hardware training.data training.adversaries
-    training.distributed training.checkpoints training.steps training.loop training.history training.publish
-    training.commands cli __main__ explorer.component
-    pages.address pages.choosing pages.posing pages.taking pages.explore pages.attack
-    pages.contestants pages.compare
-    pages.opening pages.results pages.browse
-    pages.talk.step pages.talk.numbers pages.talk.panes pages.talk.noise pages.talk.turning pages.talk.searching
-    pages.talk.robust pages.talk.beyond pages.lecture
-""".split()  # noqa: SIM905
-STREAMLIT = {name for name in ORDER if name == "explorer.component" or name.startswith("pages.")}
-MODULES = sorted(
-    ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
-    for path in PACKAGE.rglob("*.py")
+# A package imports only what stands above it.
+ORDER = (
+    "errors", "files", "version", "data", "transforms", "models", "defences", "landscape", "attacks", "evaluation",
+    "figures", "explorer", "export", "training", "lecture", "app", "cli", "__main__",
+)  # fmt: skip
+MODULES = {
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts): path
+    for path in sorted(PACKAGE.rglob("*.py"))
     if path.name != "__init__.py"
-)
+}
+PACKAGES = sorted(name for name in ORDER if (PACKAGE / name).is_dir())
 
 
-def imported(module: str) -> set[str]:
-    tree = ast.parse((PACKAGE / Path(*module.split("."))).with_suffix(".py").read_text())
-    found: set[str] = set()
-    for node in ast.walk(tree):
+def imports(path: Path) -> Iterator[tuple[str, str]]:
+    """Every import of a file, those within functions, too, as (module, name)."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            yield from ((alias.name, "") for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{module}: relative import"
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+            assert node.level == 0, f"{path}: relative import"
+            yield from ((str(node.module), alias.name) for alias in node.names)
+
+
+@cache
+def inner(module: str) -> dict[str, list[str]]:
+    """The modules of the package that a module imports, and which of their names."""
+    found: dict[str, list[str]] = {}
+    for source, name in imports(MODULES[module]):
+        if source.split(".")[0] != "spatial_viz":
+            continue
+        places = (f"{source}.{name}".removeprefix("spatial_viz."), source.removeprefix("spatial_viz."))
+        known = [place for place in places if place in MODULES]
+        assert known, f"{module} imports {name} from {source}, which is a package and no module"
+        found.setdefault(known[0], []).append("" if known[0] == places[0] else name)
     return found
 
 
-def test_every_module_has_its_place() -> None:
-    assert sorted(ORDER) == MODULES
+def package(module: str) -> str:
+    return module.split(".")[0]
+
+
+def test_every_package_has_its_place() -> None:
+    assert {package(module) for module in MODULES} == set(ORDER)
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_imports_go_one_way(module: str) -> None:
-    above = ORDER[: ORDER.index(module)]
-    for name in imported(module):
-        if name.split(".")[0] != "spatial_viz":
-            continue
-        inner = name.removeprefix("spatial_viz.")
-        known = [other for other in ORDER if inner == other or inner.startswith(other + ".")]
-        assert known, f"{module} imports {name}, which is the package root or no module of it"
-        assert all(other in above for other in known), f"{module} imports {inner}, which stands below it"
+def test_packages_import_one_way(module: str) -> None:
+    place = ORDER.index(package(module))
+    below = [other for other in inner(module) if ORDER.index(package(other)) > place]
+    assert not below, f"{module} imports {below}, which stand below it"
+
+
+def test_modules_import_in_no_circle() -> None:
+    graphlib.TopologicalSorter({module: inner(module) for module in MODULES}).prepare()
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_private_names_stay_in_their_module(module: str) -> None:
+    private = [name for names in inner(module).values() for name in names if name.startswith("_")]
+    assert not private, f"{module} imports {private}"
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_only_the_app_imports_streamlit(module: str) -> None:
-    assert module in STREAMLIT or not any(name.split(".")[0] == "streamlit" for name in imported(module))
+    sources = {source.split(".")[0] for source, _ in imports(MODULES[module])}
+    assert package(module) == "app" or "streamlit" not in sources
+
+
+@pytest.mark.parametrize("name", ["", *PACKAGES])
+def test_a_package_gives_the_names_that_it_lists(name: str) -> None:
+    listed = importlib.import_module(f"spatial_viz.{name}".rstrip("."))
+    assert listed.__doc__
+    for public in getattr(listed, "__all__", ()):
+        assert not (PACKAGE / name / f"{public}.py").exists(), f"{public} is a module, too"
+        assert getattr(listed, public) is not None
 
 
 def test_help_does_not_wait_for_torch() -> None:

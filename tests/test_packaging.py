@@ -8,8 +8,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
 from setuptools import build_meta
+
+from benchmarks.app import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import plotly.graph_objects as go
 import pytest
-from conftest import ROOT
-from test_cli import parse
+from command_line import parse
+
+from benchmarks.app import ROOT
 
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 

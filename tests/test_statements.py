@@ -6,8 +6,8 @@ import re
 
 import pytest
 import torch
-from conftest import ROOT
 
+from benchmarks.app import ROOT
 from spatial_viz.app.lecture.page import STEPS
 from spatial_viz.app.pages.attack import why
 from spatial_viz.data.samples import load_sample

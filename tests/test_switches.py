@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+
+from benchmarks.app import ROOT
 
 # Names of functions, as they are called, that change the whole process.
 CALLS = {
@@ -41,13 +42,13 @@ IMPORTS = {"torch.fx", "matplotlib.pyplot", "torch._dynamo"}
 
 # Where it is meant: file, what, and why.
 ALLOWED = {
-    ("app.py", "gc.freeze"): "once, after the first run",
-    ("spatial_viz/cli.py", "warnings.filterwarnings"): "once, at the start of a command",
-    ("spatial_viz/cli.py", "warnings.showwarning"): "once, at the start of a command",
-    ("spatial_viz/devices.py", "torch.backends"): "once, before the first sweep",
-    ("spatial_viz/evaluation/cluster.py", "torch.set_num_threads"): "in a worker process of its own",
-    ("spatial_viz/runner.py", "threadpool_limits"): "OpenMP's limit is that of the thread that asks",
-    ("spatial_viz/training/steps.py", "torch.manual_seed"): "in a command that trains, before it begins",
+    ("spatial_viz/app/main.py", "gc.freeze"): "once, after the first run",
+    ("spatial_viz/cli/main.py", "warnings.filterwarnings"): "once, at the start of a command",
+    ("spatial_viz/cli/main.py", "warnings.showwarning"): "once, at the start of a command",
+    ("spatial_viz/models/devices.py", "torch.backends"): "once, before the first sweep",
+    ("spatial_viz/evaluation/ray_engine.py", "torch.set_num_threads"): "in a worker process of its own",
+    ("spatial_viz/models/inference.py", "threadpool_limits"): "OpenMP's limit is that of the thread that asks",
+    ("spatial_viz/training/trainer.py", "torch.manual_seed"): "in a command that trains, before it begins",
 }
 
 

@@ -1,1 +1,5 @@
-"""The live explorer: payload, browser code, Streamlit adapter."""
+"""The live explorer: its payload and its code for the browser, without Streamlit."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -50,7 +50,7 @@ def noise_landscape(
     -------
     ``loss`` (nats), ``margin``, ``predicted``, ``confidence`` over ``random`` × ``adversarial``, all in fp32, with the
     scalars and the card of a spatial landscape; `spatial_viz.figures.heatmaps` reads both. The coordinates are the
-    ℓ∞ sizes of the two parts in units of 1/255: at ``random=0`` the last ``adversarial`` value is the picture of the attack.
+    ℓ∞ sizes of the two parts in units of 1/255; at ``random=0`` the last ``adversarial`` value is the attack's picture.
 
     Raises
     ------

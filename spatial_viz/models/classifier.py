@@ -39,8 +39,8 @@ class Classifier:
     Parameters
     ----------
     network: a module (put into evaluation mode) or function that maps N×C×H×W, normalised, to N×K logits, or to
-        something that holds them (`spatial_viz.models.outputs.OutputContract`). It may change later: every sweep asks it
-        as it then is.
+        something that holds them (`spatial_viz.models.outputs.OutputContract`). It may change later: every sweep asks
+        it as it then is.
     class_names: K names, or a mapping from the indices 0 to K - 1 to names.
     input_size: (H, W) of the pictures the network takes; one number for squares.
     mean, std: of each channel, for pictures in [0, 1]; as many as the network has input channels.

@@ -41,7 +41,7 @@ from spatial_viz.figures.text import decimal
 from spatial_viz.landscape.cache import remember as remember_landscape
 from spatial_viz.landscape.dataset import card_of, transform_words, worst_case
 from spatial_viz.landscape.noise_plane import noise_landscape
-from spatial_viz.landscape.peaks import PEAK, peaks_words
+from spatial_viz.landscape.relief import PEAK, peaks_words
 from spatial_viz.landscape.sweeps import sweep_axes
 from spatial_viz.lecture.headline_accuracies import BETWEEN_THE_POINTS
 from spatial_viz.transforms.geometry import warp

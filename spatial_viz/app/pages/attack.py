@@ -33,7 +33,7 @@ from spatial_viz.figures.worst_case import worst_case_figure
 from spatial_viz.landscape.cache import cached_sweep
 from spatial_viz.landscape.dataset import label_of, severity_order, worst_case
 from spatial_viz.landscape.noise_plane import noise_landscape
-from spatial_viz.landscape.peaks import PEAK, peaks_words
+from spatial_viz.landscape.relief import PEAK, peaks_words
 from spatial_viz.lecture.headline_accuracies import BETWEEN_THE_POINTS
 from spatial_viz.models.inference import exact_logits
 from spatial_viz.models.losses import cross_entropy

@@ -1,0 +1,2 @@
+from .geometry import warp as warp
+from .grids import TransformGrid as TransformGrid
