@@ -11,8 +11,9 @@ app: .venv/ready
 share: .venv/ready
 	$(BIN)/streamlit run app.py --server.address 0.0.0.0
 
+# Two processes, one of which has the browser.
 test: .venv/ready
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
 
 check: .venv/ready
 	$(BIN)/python -m pip install --quiet --requirement requirements-dev.txt

@@ -160,14 +160,17 @@ def check_map_fills(plot: Plot) -> None:
     assert plot.seen() < 0.05, plot.label()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_maps_stay_while_they_play_and_are_pulled(scheme: str, app: str, browser: Any, tmp_path: Path) -> None:
-    with opened(browser, scheme) as page:
+def test_maps_of_the_lecture_stay_while_they_play_and_are_pulled(app: str, browser: Any) -> None:
+    with opened(browser, "light") as page:
         settled(page, f"{app}/?step={CLIMB}&{QUICK}")
         page.locator(".st-key-reached .main-svg").first.wait_for()
         check_map_stays(Plot(page, "[class*=st-key-starts-map] .js-plotly-plot"))
         settled(page, f"{app}/?step={FILL}&{QUICK}")
         check_map_fills(Plot(page, ".st-key-filling .js-plotly-plot"))
+
+
+def test_the_map_of_attacks_stays_on_its_page_and_in_its_export(app: str, browser: Any, tmp_path: Path) -> None:
+    with opened(browser, "dark") as page:
         settled(page, f"{app}/attack?classifier=mnist%2Fstandard&{QUICK}")
         check_map_stays(Plot(page, ".st-key-attack-map .js-plotly-plot"))
         exported = downloaded(page, "Page that works offline (HTML)", tmp_path / "attack.html")
