@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: app share test check bench pictures results training clean
+.PHONY: app share test check bench pictures results training architecture clean
 
 app: .venv/ready
 	$(BIN)/streamlit run app.py
@@ -37,6 +37,10 @@ results: .venv/ready
 # The tables and curves of docs/training.md, from the recipes and the cards in pretrained/manifest.json.
 training: .venv/ready
 	$(BIN)/python -m scripts.build_training
+
+# The picture and the table of docs/architecture.md, from the imports.
+architecture: .venv/ready
+	$(BIN)/python -m scripts.draw_architecture
 
 .venv/ready: requirements.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; this is " + sys.version)'

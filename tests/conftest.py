@@ -26,6 +26,7 @@ def pytest_configure(config: pytest.Config) -> None:
         torch.set_num_threads(max(1, torch.get_num_threads() // config.workerinput["workercount"]))
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """For ``-n``: one process has the browser, and no fixture of a file is made twice. What takes longest begins."""
     for item in items:
