@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: app share test check bench pictures results training architecture clean
+.PHONY: app share test test-in-browser test-without-browser check bench pictures results training architecture clean
 
 app: .venv/ready
 	$(BIN)/streamlit run app.py
@@ -11,9 +11,15 @@ app: .venv/ready
 share: .venv/ready
 	$(BIN)/streamlit run app.py --server.address 0.0.0.0
 
-# Two processes, one of which has the browser.
+# Side by side, since the browser's tests wait much and the others compute.
 test: .venv/ready
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+	$(MAKE) --jobs 2 --keep-going test-in-browser test-without-browser
+
+test-in-browser: .venv/ready
+	$(BIN)/python -m pytest -m browser
+
+test-without-browser: .venv/ready
+	$(BIN)/python -m pytest -m "not browser"
 
 check: .venv/ready
 	$(BIN)/python -m pip install --quiet --requirement requirements-dev.txt

@@ -21,20 +21,6 @@ from spatial_viz.data.images import picture_to_tensor
 from spatial_viz.models.classifier import Classifier
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    if hasattr(config, "workerinput"):  # several test processes share the cores
-        torch.set_num_threads(max(1, torch.get_num_threads() // config.workerinput["workercount"]))
-
-
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """For ``-n``: one process has the browser, and no fixture of a file is made twice. What takes longest begins."""
-    for item in items:
-        name = "browser" if item.get_closest_marker("browser") else item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group(name))
-    items.sort(key=lambda item: item.get_closest_marker("browser") is None)
-
-
 @pytest.fixture
 def toy_classifier() -> Classifier:
     return Classifier(

@@ -42,5 +42,5 @@ def test_what_the_package_needs_is_pinned_for_the_tests() -> None:
     pinned = dict(re.findall(r"^([a-z0-9_-]+)==(\S+)$", (ROOT / "requirements.txt").read_text(), re.MULTILINE))
     assert needed <= set(pinned)
     assert set(pinned) - needed == {
-        "pytest", "pytest-xdist", "hypothesis", "scipy", "playwright", "axe-playwright-python", "setuptools",
+        "pytest", "hypothesis", "scipy", "playwright", "axe-playwright-python", "setuptools",
     }  # fmt: skip
