@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from benchmarks.speed import bare_forward, foolbox_attack, heading, ratio, row, seconds
-from spatial_viz.data.selection import choose
+from spatial_viz.data.selection import select_pictures
 from spatial_viz.evaluation.decode import class_map, decode
 from spatial_viz.evaluation.plan import EvaluationPlan
 from spatial_viz.evaluation.run import evaluate
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=1)  # foolbox takes a quarter of an hour on two cores
     parser.add_argument("--memory", type=int, metavar="PICTURES", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    every = len(choose("cifar10", options.root, "test", None, None))
+    every = len(select_pictures("cifar10", options.root, "test", None, None))
 
     def measured(count: int, plan: EvaluationPlan = GRID) -> Any:
         """The evaluation of ``count`` pictures spread over the test set, and so over its classes."""
@@ -64,7 +64,7 @@ def main() -> None:
 
     runner = runner_for(classifier)
     batch = fast_batch(runner.device, runner.precision, classifier.input_size)
-    pictures = choose(
+    pictures = select_pictures(
         "cifar10", options.root, "test", None, torch.linspace(0, every - 1, options.pictures).long().tolist()
     )
     shard = decode(pictures, range(len(pictures)), classifier, class_map(pictures, classifier))

@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.app import ROOT
-from spatial_viz.data.selection import choose
+from spatial_viz.data.selection import select_pictures
 from spatial_viz.errors import SpatialVizError
 from spatial_viz.evaluation.locate_images import with_checksums
 from spatial_viz.evaluation.plan import plan_of, voted
@@ -79,7 +79,7 @@ def ship(folder: Path, target: Path) -> None:
     if not report["run"]["plan"]["full"]:
         return
     data = report["run"]["data"]
-    pictures = choose(data["name"], None, data["split"], None, None)
+    pictures = select_pictures(data["name"], None, data["split"], None, None)
     for number, classifier in enumerate(report["run"]["classifiers"]):
         summary = with_checksums(summarise(folder, number), pictures)
         write_summary(summary, target / f"{folder.name}-{classifier['name'].replace('/', '-')}.npz")

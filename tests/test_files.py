@@ -92,19 +92,19 @@ def test_a_cached_landscape_is_the_one_that_was_computed_or_is_computed_again(
     monkeypatch.setenv("SPATIAL_VIZ_CACHE", str(tmp_path))
     first = cache.cached_sweep(toy_classifier, toy_image, 0, GRID.axes())
     (entry,) = tmp_path.glob("*.nc")
-    assert cache.known(toy_classifier, toy_image, 0, GRID.axes())
+    assert cache.is_cached(toy_classifier, toy_image, 0, GRID.axes())
     for place in flipped(entry, seed=1, trials=300):
-        assert not cache.known(toy_classifier, toy_image, 0, GRID.axes()), f"bit {place} is served as truth"
+        assert not cache.is_cached(toy_classifier, toy_image, 0, GRID.axes()), f"bit {place} is served as truth"
     for place in flipped(checksum_path(entry), seed=2, trials=30):
-        assert not cache.known(toy_classifier, toy_image, 0, GRID.axes()), f"bit {place} of the checksum"
+        assert not cache.is_cached(toy_classifier, toy_image, 0, GRID.axes()), f"bit {place} of the checksum"
     for _ in flipped(entry, seed=3, trials=1):  # what is broken is replaced
         again = cache.cached_sweep(toy_classifier, toy_image, 0, GRID.axes())
-        assert cache.known(toy_classifier, toy_image, 0, GRID.axes())
+        assert cache.is_cached(toy_classifier, toy_image, 0, GRID.axes())
         xr.testing.assert_equal(again, first)
     checksum_path(entry).unlink()  # one of an earlier version
-    assert not cache.known(toy_classifier, toy_image, 0, GRID.axes())
+    assert not cache.is_cached(toy_classifier, toy_image, 0, GRID.axes())
     cache.cached_sweep(toy_classifier, toy_image, 0, GRID.axes())
-    assert cache.known(toy_classifier, toy_image, 0, GRID.axes())
+    assert cache.is_cached(toy_classifier, toy_image, 0, GRID.axes())
 
 
 def test_the_cache_lets_go_of_a_landscape_together_with_its_checksum(
@@ -118,8 +118,8 @@ def test_the_cache_lets_go_of_a_landscape_together_with_its_checksum(
             monkeypatch.setattr(cache, "MAX_BYTES", sum(each.stat().st_size for each in tmp_path.iterdir()))
             for entry in tmp_path.iterdir():
                 os.utime(entry, (time.time() - 60 + entry.stat().st_ino % 7, time.time() - 60))
-            assert cache.known(toy_classifier, images[0], 0, GRID.axes())  # the one that was asked for last stays
-    known = [cache.known(toy_classifier, image, 0, GRID.axes()) for image in images]
+            assert cache.is_cached(toy_classifier, images[0], 0, GRID.axes())  # the one that was asked for last stays
+    known = [cache.is_cached(toy_classifier, image, 0, GRID.axes()) for image in images]
     assert known == [True, False, True]
 
 

@@ -15,7 +15,7 @@ Job = Callable[[Progress], Any]
 _WORKER = ThreadPoolExecutor(1, thread_name_prefix="refining")
 
 
-class Refiner:
+class BackgroundJobs:
     """What one page wants beside what it shows, landscapes mostly. Safe to call while it is being computed."""
 
     def __init__(self) -> None:
@@ -25,10 +25,10 @@ class Refiner:
         self._failed: dict[Hashable, Exception] = {}
         self._working = False
 
-    def want(self, jobs: Mapping[Hashable, Job]) -> None:
-        """From now on want exactly these, in this order; whatever else is there or under way goes."""
+    def submit(self, jobs: Mapping[Hashable, Job]) -> None:
+        """From now on submit exactly these, in this order; whatever else is there or under way goes."""
         with self._lock:
-            self._want(jobs)
+            self._submit(jobs)
 
     def get(self, key: Hashable) -> Any:
         """What was wanted under ``key``, once it is there, else None; the error it ended with is raised here."""
@@ -38,11 +38,11 @@ class Refiner:
             return self._ready.get(key)
 
     def pause(self) -> None:
-        """Keep what is there, and no longer want the rest."""
+        """Keep what is there, and no longer submit the rest."""
         with self._lock:
-            self._want({key: job for key, job in self._jobs.items() if key in self._ready})
+            self._submit({key: job for key, job in self._jobs.items() if key in self._ready})
 
-    def _want(self, jobs: Mapping[Hashable, Job]) -> None:
+    def _submit(self, jobs: Mapping[Hashable, Job]) -> None:
         self._jobs = dict(jobs)
         self._ready = {key: value for key, value in self._ready.items() if key in jobs}
         self._failed = {key: value for key, value in self._failed.items() if key in jobs}
@@ -59,7 +59,7 @@ class Refiner:
     def _work(self, key: Hashable, job: Job) -> None:
         def progress(done: int, total: int) -> None:
             if key not in self._jobs:
-                raise _NotWanted
+                raise _NoLongerNeeded
 
         result: Any
         try:
@@ -69,7 +69,7 @@ class Refiner:
             result = error
         with self._lock:
             self._working = False
-            if key in self._jobs and not isinstance(result, _NotWanted):
+            if key in self._jobs and not isinstance(result, _NoLongerNeeded):
                 if isinstance(result, Exception):
                     self._failed[key] = result
                 else:
@@ -77,5 +77,5 @@ class Refiner:
             self._go_on()
 
 
-class _NotWanted(Exception):
+class _NoLongerNeeded(Exception):
     """Raised in a job that goes on for nothing."""

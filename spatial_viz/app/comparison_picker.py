@@ -15,7 +15,7 @@ from spatial_viz.defences.majority_vote import MajorityVote
 from spatial_viz.errors import SpatialVizError
 from spatial_viz.explorer.payload import GLOSSARY, MAX_PANES
 from spatial_viz.models.classifier import Classifier
-from spatial_viz.models.registry import Entry, catalogue, dataset_of
+from spatial_viz.models.registry import ClassifierEntry, catalogue, dataset_of
 from spatial_viz.transforms.geometry import PADDINGS, Padding
 from spatial_viz.transforms.grids import TransformGrid
 
@@ -32,7 +32,7 @@ class Contestant:
 
 
 @dataclass(frozen=True)
-class Contest:
+class Comparison:
     """Who is compared. ``in_votes``: in shares of votes, since their losses are not of one kind."""
 
     contestants: tuple[Contestant, ...]
@@ -48,7 +48,7 @@ class Contest:
         return tuple(each.title for each in self.contestants)
 
 
-def choose_contest(view: View) -> Contest:
+def choose_comparison(view: View) -> Comparison:
     """The controls at the top of the page; what is wrong with a choice is said below them."""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         mode = url_state.segments("Compare", MODES, key="compare")
@@ -90,11 +90,11 @@ def _choose_others(view: View) -> list[str]:
     return chosen
 
 
-def _most_unlike(first: Entry, others: list[Entry]) -> list[str]:
+def _most_unlike(first: ClassifierEntry, others: list[ClassifierEntry]) -> list[str]:
     """The one at hand that is robust where the first is not, or the other way round: the most telling comparison; none
     with a mirror, so that the training is what differs."""
 
-    def robust(entry: Entry) -> float:
+    def robust(entry: ClassifierEntry) -> float:
         return float(entry.card.get("grid_accuracy", 0))
 
     trained = [entry for entry in others if not entry.card.get("mirror")]
@@ -102,7 +102,7 @@ def _most_unlike(first: Entry, others: list[Entry]) -> list[str]:
     return [entry.name for entry in by_contrast[:1]]
 
 
-def reason_against(first: Classifier, entry: Entry) -> str:
+def reason_against(first: Classifier, entry: ClassifierEntry) -> str:
     """Why a classifier cannot be compared with the first, from what its card says; empty where it can."""
     card = entry.card
     if entry.name == first.name:
@@ -116,7 +116,7 @@ def reason_against(first: Classifier, entry: Entry) -> str:
     return ""
 
 
-def _not_offered(first: Classifier, entries: dict[str, Entry]) -> str:
+def _not_offered(first: Classifier, entries: dict[str, ClassifierEntry]) -> str:
     """Who is not in the list, and why, in Markdown."""
     reasons: dict[str, list[str]] = {}
     for entry in entries.values():
@@ -128,7 +128,7 @@ def _not_offered(first: Classifier, entries: dict[str, Entry]) -> str:
     return f"{offered} Not offered: {'; '.join(said)}." if said else offered
 
 
-def _classifiers(view: View, names: list[str]) -> Contest:
+def _classifiers(view: View, names: list[str]) -> Comparison:
     contestants = [Contestant(view.classifier.name, view)]
     for name in names:
         try:
@@ -144,23 +144,23 @@ def _classifiers(view: View, names: list[str]) -> Contest:
             continue
         # The very same pixels for all, as the first one gets them.
         contestants.append(Contestant(name, dataclasses.replace(view, classifier=classifier)))
-    return Contest(tuple(contestants))
+    return Comparison(tuple(contestants))
 
 
 # --- One classifier in several ways ---------------------------------------------------------------------------------
 
 
-def _paddings(view: View) -> Contest:
+def _paddings(view: View) -> Comparison:
     chosen = url_state.multiselect("Paddings", PADDINGS, usual=PADDINGS[:2], key="paddings", help=GLOSSARY["padding"])
     views = [dataclasses.replace(view, padding=padding) for padding in get_args(Padding) if padding in chosen]
-    return Contest(tuple(Contestant(f"padding {each.padding}", each) for each in views))
+    return Comparison(tuple(Contestant(f"padding {each.padding}", each) for each in views))
 
 
-def _vote(view: View) -> Contest:
+def _vote(view: View) -> Comparison:
     vote = _voted(view.classifier.name, view.grid, view.padding)
     voted = dataclasses.replace(view, classifier=vote)
     contestants = (Contestant("alone, one vote", view), Contestant("majority of ten votes", voted))
-    return Contest(contestants, in_votes=True)
+    return Comparison(contestants, in_votes=True)
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)

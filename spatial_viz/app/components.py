@@ -66,7 +66,7 @@ def wall(items: Sequence[dict[str, str]], key: str, on_click: Callable[[], None]
     _renderer("gallery")(key=key, data={"items": list(items), "wall": True}, on_clicked_change=on_click)
 
 
-def keeping(name: str, figures: Mapping[str, str], left_out: str, key: str) -> None:
+def download_bar(name: str, figures: Mapping[str, str], left_out: str, key: str) -> None:
     """Draw what saves pictures of the page's charts and copies the link to the view.
 
     ``figures`` are the keys of the charts and what each is called; ``name`` begins the names of the files. The link is

@@ -1,4 +1,4 @@
-"""Take it along: what Explore, Attack and Compare let a visitor keep, and the link to what is shown."""
+"""Download and share: what Explore, Attack and Compare let a visitor keep, and the link to what is shown."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import torch
 import xarray as xr
 from PIL import Image
 
-from spatial_viz.app.components import keeping
+from spatial_viz.app.components import download_bar
 from spatial_viz.app.sidebar import SOURCES
 from spatial_viz.app.view import View
 from spatial_viz.app.widgets import heading, theme_of_page
@@ -23,7 +23,7 @@ from spatial_viz.data.images import tensor_to_picture
 from spatial_viz.explorer.payload import Pane
 from spatial_viz.export.html import Draw, explorer_page
 from spatial_viz.export.video import ffmpeg, save_animation, to_gif
-from spatial_viz.export.worst_case_frames import draw_way
+from spatial_viz.export.worst_case_frames import draw_trajectory
 from spatial_viz.figures.text import escaped
 from spatial_viz.landscape.dataset import to_bytes, to_csv, worst_case
 from spatial_viz.landscape.sweeps import pixel_hash
@@ -35,7 +35,7 @@ MOST_SHOWN = 6  # pictures in a handout
 
 
 @dataclass(frozen=True)
-class Keepsake:
+class Download:
     """One file to download; ``make`` runs when it is asked for, outside the page: the session is not at hand."""
 
     label: str
@@ -44,7 +44,7 @@ class Keepsake:
     mime: str
 
 
-def take_along(view: View, name: str, keepsakes: Sequence[Keepsake], figures: Mapping[str, str], key: str) -> None:
+def download_section(view: View, name: str, files: Sequence[Download], figures: Mapping[str, str], key: str) -> None:
     """The section at the end of a page.
 
     Parameters
@@ -52,15 +52,15 @@ def take_along(view: View, name: str, keepsakes: Sequence[Keepsake], figures: Ma
     name: begins the names of the files.
     figures: the keys of the page's charts, and what each is called; ``KEY:NUMBER`` is one of several under a key.
     """
-    st.html(heading("Take it along"))
+    st.html(heading("Download and share"))
     stem = file_name(name)
     with st.container(horizontal=True):
-        for keepsake in keepsakes:
+        for download in files:
             st.download_button(
-                keepsake.label, keepsake.make, f"{stem}{keepsake.ending}", keepsake.mime, on_click="ignore",
-                icon=":material/download:", key=f"{key}-{keepsake.ending}",
+                download.label, download.make, f"{stem}{download.ending}", download.mime, on_click="ignore",
+                icon=":material/download:", key=f"{key}-{download.ending}",
             )  # fmt: skip
-    keeping(name, figures, left_out(), key=key)
+    download_bar(name, figures, left_out(), key=key)
 
 
 def left_out() -> str:
@@ -70,17 +70,17 @@ def left_out() -> str:
     return "Your picture is not part of the link: whoever opens it chooses one of their own."
 
 
-def explorer_keepsake(
+def explorer_download(
     view: View, panes: Callable[[], Sequence[Pane]], draw: Draw | None, pose: Mapping[str, float], title: str
-) -> Keepsake:
+) -> Download:
     """The page with the live explorer and the figures of ``draw``; all are asked when it is, ``pose`` as it is then."""
-    return Keepsake(
+    return Download(
         "Page that works offline (HTML)",
         lambda: explorer_page(panes(), title, picture=view.title, pose=dict(pose), draw=draw), ".html", "text/html",
     )  # fmt: skip
 
 
-def landscape_keepsakes(view: View, landscape: xr.Dataset) -> list[Keepsake]:
+def landscape_downloads(view: View, landscape: xr.Dataset) -> list[Download]:
     """The way to the worst case, the picture there, and the numbers behind a landscape."""
     worst = worst_case(landscape)
     transform = torch.tensor([[worst.rotation, worst.dx, worst.dy]], dtype=torch.float32)
@@ -91,20 +91,20 @@ def landscape_keepsakes(view: View, landscape: xr.Dataset) -> list[Keepsake]:
         return stream.getvalue()
 
     return [
-        *way_keepsakes(view, landscape),
-        Keepsake("Worst-case picture (PNG)", picture, "-worst-case.png", "image/png"),
-        Keepsake("Landscape (NetCDF)", lambda: to_bytes(landscape), ".nc", "application/x-netcdf"),
-        Keepsake("Landscape (CSV)", lambda: to_csv(landscape), ".csv", "text/csv"),
+        *trajectory_downloads(view, landscape),
+        Download("Worst-case picture (PNG)", picture, "-worst-case.png", "image/png"),
+        Download("Landscape (NetCDF)", lambda: to_bytes(landscape), ".nc", "application/x-netcdf"),
+        Download("Landscape (CSV)", lambda: to_csv(landscape), ".csv", "text/csv"),
     ]
 
 
-def way_keepsakes(view: View, landscape: xr.Dataset, name: str = "") -> list[Keepsake]:
+def trajectory_downloads(view: View, landscape: xr.Dataset, name: str = "") -> list[Download]:
     """The way to the worst case, as a GIF and where this machine can make one as an MP4; with a ``name`` where the page
     has several."""
     theme = theme_of_page()
 
     def frames() -> list[Image.Image]:
-        return draw_way(view.classifier, view.image, landscape, picture=view.title, theme=theme)
+        return draw_trajectory(view.classifier, view.image, landscape, picture=view.title, theme=theme)
 
     def film() -> bytes:
         with tempfile.TemporaryDirectory() as folder:
@@ -112,11 +112,11 @@ def way_keepsakes(view: View, landscape: xr.Dataset, name: str = "") -> list[Kee
             save_animation(path, frames())
             return path.read_bytes()
 
-    title, stem = f"Way to the worst case{f': {name}' if name else ''}", f"{file_name(name)}-way"
-    ways = [Keepsake(f"{title} (GIF)", lambda: to_gif(frames()), f"{stem}.gif", "image/gif")]
+    title, stem = f"Trajectory to the worst case{f': {name}' if name else ''}", f"{file_name(name)}-way"
+    trajectories = [Download(f"{title} (GIF)", lambda: to_gif(frames()), f"{stem}.gif", "image/gif")]
     if ffmpeg() is not None:
-        ways.append(Keepsake(f"{title} (MP4)", film, f"{stem}.mp4", "video/mp4"))
-    return ways
+        trajectories.append(Download(f"{title} (MP4)", film, f"{stem}.mp4", "video/mp4"))
+    return trajectories
 
 
 def note_picture(view: View) -> None:

@@ -42,7 +42,7 @@ def run() -> None:
     if page.url_path in ("results", "browse"):  # these are about no one picture
         sidebar.hide_sidebar()
     else:
-        st.session_state["view"] = dataset_image.opened(sidebar.choose())
+        st.session_state["view"] = dataset_image.opened(sidebar.chosen_view())
     page.run()
     if faults := url_state.finish([each.url_path for each in pages]):
         said.warning("  \n".join(map(plain, faults)), icon=":material/link_off:")

@@ -18,7 +18,7 @@ from spatial_viz.data.samples import class_names, opening_sample, samples
 from spatial_viz.errors import InvalidInput, SpatialVizError
 from spatial_viz.explorer.payload import GLOSSARY
 from spatial_viz.models.classifier import Classifier
-from spatial_viz.models.registry import Entry, catalogue, load_classifier
+from spatial_viz.models.registry import ClassifierEntry, catalogue, load_classifier
 from spatial_viz.transforms.geometry import PADDINGS, Padding
 from spatial_viz.transforms.grids import TransformGrid
 
@@ -26,7 +26,7 @@ GRANULARITIES = ("31,5,5", "11,3,3", "61,9,9")  # the paper's first; as the comm
 SOURCES = ("Samples", "Upload", "Camera")
 
 
-def choose() -> View | None:
+def chosen_view() -> View | None:
     """The sidebar; None, with the reason on the page, where the choice leads to nothing."""
     try:
         with st.sidebar:
@@ -69,7 +69,7 @@ def _choose_classifier() -> tuple[Classifier, str]:
         return _classifier(entry.name), entry.dataset
 
 
-def _marked(entry: Entry) -> str:
+def _marked(entry: ClassifierEntry) -> str:
     return entry.name if entry.available else f"{entry.name} (not on this machine)"
 
 

@@ -180,7 +180,7 @@ def quoted(text: str) -> str:
 # --- Controls -------------------------------------------------------------------------------------------------------
 
 
-def choose(name: str, value: Any) -> None:
+def assign(name: str, value: Any) -> None:
     """Set a control from outside; for callbacks."""
     address = _address()
     address.linked.pop(name, None)

@@ -81,7 +81,7 @@ class AttackResult:
         return ~(self.success | self.natural_success)
 
 
-class Query:
+class SearchState:
     """One call of an attack: its pictures, and the most severe answer seen so far about each."""
 
     def __init__(
@@ -138,7 +138,7 @@ class Query:
     def ask(self, pictures: Tensor, transforms: Tensor) -> Tensor:
         """M×K logits of pictures (M numbers) at M transforms, kept as candidates for the answer."""
         logits = self.runner.exact(self.images, transforms, self.padding, pictures)
-        self._saw(pictures, transforms, logits)
+        self._record(pictures, transforms, logits)
         return logits
 
     def ask_all(self, pictures: Tensor, transforms: Tensor) -> None:
@@ -146,13 +146,13 @@ class Query:
         for part, moves in zip(pictures.split(ROWS), transforms.split(ROWS), strict=True):
             self.ask(part, moves)
 
-    def ask_slope(self, pictures: Tensor, transforms: Tensor) -> tuple[Tensor, Tensor]:
+    def value_and_grad(self, pictures: Tensor, transforms: Tensor) -> tuple[Tensor, Tensor]:
         """As `ask`, and the M×3 gradient of the objective."""
         labels = self.labels[pictures].to(self.runner.device)
         logits, slope = self.runner.gradient(
             self.images, transforms, self.padding, pictures, lambda answers, rows: self.value(answers, labels[rows])
         )
-        self._saw(pictures, transforms, logits)
+        self._record(pictures, transforms, logits)
         self.count(pictures, backward=True)
         return logits, slope
 
@@ -216,7 +216,7 @@ class Query:
         """The pictures, each at its own transform."""
         return warp(self.images, transforms, self.padding)
 
-    def _saw(self, pictures: Tensor, transforms: Tensor, logits: Tensor) -> None:
+    def _record(self, pictures: Tensor, transforms: Tensor, logits: Tensor) -> None:
         check_finite(logits, transforms, self.classifier.name, pictures)
         self._merge(pictures, transforms, logits)
         fooled = self.criterion(logits.argmax(1), self.labels[pictures])
@@ -277,7 +277,7 @@ class Attack:
         SpatialVizError: a classifier that returns NaN or an infinity; the message says at which transform.
         """
         seed = generator.initial_seed() if isinstance(generator, torch.Generator) else int(generator)
-        query = Query(
+        query = SearchState(
             classifier, images, labels, limits, seed, indices, padding, device, self.criterion, self.objective
         )
         try:
@@ -286,7 +286,7 @@ class Attack:
             query.complete = False  # what was found so far is the result
         return query.result(self.name)
 
-    def search(self, query: Query, report: Report) -> None:
+    def search(self, query: SearchState, report: Report) -> None:
         raise NotImplementedError
 
 
@@ -300,8 +300,8 @@ def _silent(done: float, total: int) -> None:
     """Nobody asked for progress."""
 
 
-def summary(found: AttackResult, classifier: Classifier, natural: Tensor, label: int) -> dict[str, Any]:
-    """The result for one picture, ready for JSON, in the shape of `spatial_viz.landscape.dataset.summary`.
+def attack_summary(found: AttackResult, classifier: Classifier, natural: Tensor, label: int) -> dict[str, Any]:
+    """The result for one picture, ready for JSON, in the shape of `spatial_viz.landscape.dataset.landscape_summary`.
 
     ``natural``: the 1×K logits of the picture as it is. ``loss_name`` is there where the losses are those of a vote.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
-from spatial_viz.attacks.base import Attack, Query, Report
+from spatial_viz.attacks.base import Attack, Report, SearchState
 from spatial_viz.attacks.linf import Linf
 from spatial_viz.attacks.spatial import FirstOrder, GridSearch, Random, Refine, WorstOfK
 from spatial_viz.errors import InvalidInput, did_you_mean
@@ -22,7 +22,7 @@ class Combined(Attack):
     noise: Linf = field(default_factory=Linf)
     name: ClassVar[str] = "combined"
 
-    def search(self, query: Query, report: Report) -> None:
+    def search(self, query: SearchState, report: Report) -> None:
         self.spatial.search(query, report)
         self.noise.search(query, report)
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from spatial_viz.attacks.base import Attack, Query, Report, at_least, misclassified
+from spatial_viz.attacks.base import Attack, Report, SearchState, at_least, misclassified
 from spatial_viz.errors import InvalidInput
 from spatial_viz.models.inference import Runner
 from spatial_viz.transforms.grids import check_cost, keyed_uniform
@@ -35,7 +35,7 @@ class Linf(Attack):
         if not 0 <= self.epsilon <= 1:
             raise InvalidInput(f"epsilon must be between 0 and 1, the range of a pixel; got {self.epsilon:g}")
 
-    def search(self, query: Query, report: Report) -> None:
+    def search(self, query: SearchState, report: Report) -> None:
         if query.criterion is not misclassified or query.objective != "cross-entropy":
             raise InvalidInput("the noise raises the cross-entropy of the true class; it has no other objective")
         pictures = query.at(query.best()[0])

@@ -14,7 +14,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from spatial_viz.attacks.base import ROWS, Attack, Query, Report, at_least, misclassified
+from spatial_viz.attacks.base import ROWS, Attack, Report, SearchState, at_least, misclassified
 from spatial_viz.errors import InvalidInput
 from spatial_viz.landscape.dataset import worst_case
 from spatial_viz.landscape.sweeps import sweep
@@ -32,7 +32,7 @@ class GridSearch(Attack):
     granularity: tuple[int, int, int] = (31, 5, 5)
     name: ClassVar[str] = "grid"
 
-    def search(self, query: Query, report: Report) -> None:
+    def search(self, query: SearchState, report: Report) -> None:
         grid = replace(query.limits, granularity=self.granularity)
         for picture in range(len(query.images)):
             if query.criterion is misclassified and query.objective == "cross-entropy":
@@ -62,7 +62,7 @@ class WorstOfK(Attack):
         at_least("k", self.k, 1)
         check_cost(f"k = {self.k:,}", self.k, "a smaller k")
 
-    def search(self, query: Query, report: Report) -> None:
+    def search(self, query: SearchState, report: Report) -> None:
         for pictures in query.every.split(max(1, ROWS // self.k)):
             draws = draw_transforms(query.limits, query.indices[pictures].numpy(), self.k, query.seed)
             query.ask_all(pictures.repeat_interleave(self.k), draws.flatten(0, 1))
@@ -106,7 +106,7 @@ class FirstOrder(Attack):
         if self.step_size is not None and not (len(self.step_size) == 3 and all(size >= 0 for size in self.step_size)):
             raise InvalidInput(f"step_size must be three numbers (degrees, px, px), 0 or more; got {self.step_size}")
 
-    def search(self, query: Query, report: Report) -> None:
+    def search(self, query: SearchState, report: Report) -> None:
         if self.starts:
             within = torch.tensor(self.starts).clamp(-query.reach, query.reach)
             starts = within.expand(len(query.images), -1, -1)
@@ -136,7 +136,7 @@ class Refine(Attack):
             f"top = {self.top:,} with steps = {self.steps:,}", self.top * (self.steps + 1), "fewer cells or steps"
         )
 
-    def search(self, query: Query, report: Report) -> None:
+    def search(self, query: SearchState, report: Report) -> None:
         grid = replace(query.limits, granularity=self.granularity)
         cells = grid.transforms()
         starts = torch.zeros(len(query.images), min(self.top, len(grid)), 3)
@@ -154,7 +154,7 @@ def spacing(grid: TransformGrid) -> Tensor:
     return torch.tensor([2 * getattr(grid, axis) / (n - 1) if n > 1 else 0.0 for axis, n in pairs])
 
 
-def _ascend(query: Query, starts: Tensor, steps: int, step: Tensor, report: Report) -> None:
+def _ascend(query: SearchState, starts: Tensor, steps: int, step: Tensor, report: Report) -> None:
     """Follow the gradient from N×R×3 starts; the paths are kept in the query, NaN where they did not come to."""
     count, restarts = starts.shape[:2]
     paths = torch.full((count, restarts, steps + 1, 3), torch.nan)
@@ -165,7 +165,7 @@ def _ascend(query: Query, starts: Tensor, steps: int, step: Tensor, report: Repo
         at = starts[chunk].flatten(0, 1)
         for number in range(steps + 1):
             if number < steps:
-                logits, slope = query.ask_slope(pictures, at)
+                logits, slope = query.value_and_grad(pictures, at)
             else:
                 logits, slope = query.ask(pictures, at), torch.zeros_like(at)
             paths[chunk, :, number] = at.unflatten(0, (-1, restarts))

@@ -47,7 +47,7 @@ def sweep(
     """Sweep one picture over the grid and report its worst case."""
     from spatial_viz.data.samples import called
     from spatial_viz.export.video import check_ending, save_animation
-    from spatial_viz.export.worst_case_frames import draw_way
+    from spatial_viz.export.worst_case_frames import draw_trajectory
     from spatial_viz.files import check_apart, check_writable
     from spatial_viz.landscape import cache, dataset, sweeps
     from spatial_viz.models.inference import warm_up
@@ -71,14 +71,14 @@ def sweep(
     if figure is not None:
         _write_figures(figure, image, swept, called(picture))
     if animation is not None:
-        save_animation(animation, draw_way(model, image, swept, picture=called(picture)))
+        save_animation(animation, draw_trajectory(model, image, swept, picture=called(picture)))
     card = dataset.card_of(swept)
-    result = {"schema": 1, **dataset.summary(swept), "seconds": round(seconds, 4)}
+    result = {"schema": 1, **dataset.landscape_summary(swept), "seconds": round(seconds, 4)}
     result |= {"device": card["device"], "precision": card["precision"]}
     if as_json:
         print_json(result)
     else:
-        print(_in_words(result, card))
+        print(_describe(result, card))
 
 
 def attack(
@@ -103,7 +103,7 @@ def attack(
     """Attack one picture, and report the worst that the attack found."""
     import torch
 
-    from spatial_viz.attacks.base import summary
+    from spatial_viz.attacks.base import attack_summary
     from spatial_viz.attacks.factory import make_attack
     from spatial_viz.defences.majority_vote import MajorityVote
     from spatial_viz.models.inference import runner_for, warm_up
@@ -121,14 +121,14 @@ def attack(
     started = time.perf_counter()
     found = chosen(model, image[None], torch.tensor([index]), grid, seed, padding=padding, device=device)  # type: ignore[arg-type]
     seconds = time.perf_counter() - started
-    result = {"schema": 1, **summary(found, model, natural, index), "seconds": round(seconds, 4)}
+    result = {"schema": 1, **attack_summary(found, model, natural, index), "seconds": round(seconds, 4)}
     result |= {"device": runner.device_name, "precision": "fp32"}
     if as_json:
         print_json(result)
         return
     names = {str(index): model.class_names[index]}
     card = {"classifier": model.name, "device": runner.device_name, "precision": "fp32", "names": names}
-    print(_in_words(result, card | {"labelled": labelled}))
+    print(_describe(result, card | {"labelled": labelled}))
     asked = f"{result['passes']:,} forward and {result['backward_passes']:,} backward passes"
     print(f"attack           {found.attack}: {asked}")
     if result["natural_misclassified"]:
@@ -174,8 +174,8 @@ def _write_figures(path: Path, image: Any, swept: Any, picture: str) -> None:
     write_file(path, lambda partial: partial.write_text(page, encoding="utf-8"))
 
 
-def _in_words(result: dict[str, Any], card: dict[str, Any]) -> str:
-    from spatial_viz.landscape.dataset import transform_words
+def _describe(result: dict[str, Any], card: dict[str, Any]) -> str:
+    from spatial_viz.landscape.dataset import describe_transform
 
     natural, worst = result["natural"], result["worst_case"]
     kind = result.get("loss_name", "loss")
@@ -198,7 +198,7 @@ def _in_words(result: dict[str, Any], card: dict[str, Any]) -> str:
             f"classifier       {card['classifier']} ({card['device']}, {card['precision']})",
             held,
             f"natural          {at_natural}",
-            f"worst case       {transform_words(worst['rotation'], worst['dx'], worst['dy'])}",
+            f"worst case       {describe_transform(worst['rotation'], worst['dx'], worst['dy'])}",
             f"                 rotation {worst['rotation']:g}°, dx {worst['dx']:g} px, dy {worst['dy']:g} px",
             f"                 {at_worst}: {verdict}",
             *tried,

@@ -15,7 +15,7 @@ from spatial_viz.data.samples import CLASS_NAMES
 from spatial_viz.errors import InvalidInput, MissingFile, did_you_mean, warn
 from spatial_viz.files import readable
 
-Sample = TypeVar("Sample")
+Item = TypeVar("Item")
 DATASETS = ("cifar10", "mnist", "imagenette", "imagenet", "folder")
 
 
@@ -25,7 +25,7 @@ DATASETS = ("cifar10", "mnist", "imagenette", "imagenet", "folder")
 # --- Data sets ------------------------------------------------------------------------------------------------------
 
 
-def first_per_class(samples: Sequence[tuple[Sample, int]], count: int) -> list[tuple[Sample, int]]:
+def first_per_class(samples: Sequence[tuple[Item, int]], count: int) -> list[tuple[Item, int]]:
     """ "The first N pictures" of a labelled folder: the first ``count`` / classes files of every class.
 
     Parameters
@@ -37,7 +37,7 @@ def first_per_class(samples: Sequence[tuple[Sample, int]], count: int) -> list[t
     ------
     InvalidInput: a count that is no positive multiple of the number of classes, or more than a class has.
     """
-    groups: dict[int, list[tuple[Sample, int]]] = {}
+    groups: dict[int, list[tuple[Item, int]]] = {}
     for path, label in samples:
         groups.setdefault(label, []).append((path, label))
     if not groups:

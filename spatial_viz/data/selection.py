@@ -55,7 +55,7 @@ class Pictures:
         return f"number {self.indices[place]}" if samples is None else readable(samples[self.indices[place]][0])
 
 
-def choose(
+def select_pictures(
     name: str, root: Path | None, split: str, limit: int | None, indices: Sequence[int] | None, download: bool = False
 ) -> Pictures:
     """The pictures of a data set, or of any labelled folder, that an evaluation is about.

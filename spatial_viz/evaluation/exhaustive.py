@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from spatial_viz.evaluation.vote_runner import Poll
+from spatial_viz.evaluation.vote_runner import EarlyStoppingVote
 from spatial_viz.landscape.sweeps import check_finite
 from spatial_viz.models.devices import fast_batch
 from spatial_viz.models.inference import Runner
@@ -38,7 +38,7 @@ class Broken:
 
 
 def break_pictures(
-    runner: Runner | Poll,
+    runner: Runner | EarlyStoppingVote,
     images: Tensor,
     labels: Tensor,
     grid: TransformGrid,

@@ -23,7 +23,7 @@ class Job:
 
 
 @dataclass
-class Asked:
+class QueriedClassifier:
     """One classifier as it is asked, and the classifier's class for every class of the data set."""
 
     name: str
@@ -31,7 +31,7 @@ class Asked:
     classes: list[int]
 
     @classmethod
-    def about(cls, model: Classifier, pictures: Pictures, plan: EvaluationPlan) -> Asked:
+    def about(cls, model: Classifier, pictures: Pictures, plan: EvaluationPlan) -> QueriedClassifier:
         classes = class_map(pictures, model)
         if not plan.restrict:
             return cls(model.name, voted(model, plan), classes)
@@ -44,7 +44,7 @@ class Worker:
     """Whoever evaluates shards: everything that a `Job` leaves out."""
 
     pictures: Pictures
-    asked: list[Asked]
+    asked: list[QueriedClassifier]
     plan: EvaluationPlan
     device: str
     strict: bool

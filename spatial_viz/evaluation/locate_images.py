@@ -14,7 +14,7 @@ from torch import Tensor
 
 from spatial_viz.data.datasets import DATASETS
 from spatial_viz.data.images import fit, picture_to_tensor
-from spatial_viz.data.selection import Pictures, choose
+from spatial_viz.data.selection import Pictures, select_pictures
 from spatial_viz.errors import MissingFile, SpatialVizError
 from spatial_viz.evaluation.results import shipped_folder, store_folder
 from spatial_viz.evaluation.store import read_card, runs_in
@@ -25,7 +25,7 @@ PROBES = 3  # pictures whose pixels are compared before the places of a data set
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class LocatedPictures:
     """``pictures``: the whole data set; ``places``: where in it the pictures of the summary are, N."""
 
     pictures: Pictures
@@ -33,7 +33,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Entry:
+class BrowsableRun:
     """One classifier of a run of the store, or a summary that ships: what it is called, and where it lies."""
 
     title: str
@@ -44,7 +44,7 @@ class Entry:
     full: bool
 
     @classmethod
-    def of(cls, card: dict[str, Any], path: Path, number: int) -> Entry:
+    def of(cls, card: dict[str, Any], path: Path, number: int) -> BrowsableRun:
         classifier, data, plan = card["classifiers"][number], card["data"], card["plan"]
         about = [f"{data['pictures']:,} pictures of {Path(data['name']).name}, {data['split']}"]
         about += [f"vote of {plan['vote']}"] if plan["vote"] else []
@@ -67,7 +67,7 @@ def data_set(name: str, split: str) -> Pictures:
     InvalidInput: a folder that is there, and whose splits or classes cannot be told apart.
     """
     try:
-        return choose(name, None, split, None, None)
+        return select_pictures(name, None, split, None, None)
     except SpatialVizError as error:
         if name not in DATASETS and Path(name).is_dir():
             raise
@@ -92,7 +92,7 @@ def how_to_fetch(name: str, split: str) -> str:
     return f"The run read them from the folder {name}; put them back there."
 
 
-def find_pictures(summary: Summary, pictures: Pictures) -> Found:
+def find_pictures(summary: Summary, pictures: Pictures) -> LocatedPictures:
     """Where the pictures of a summary are in ``pictures``, a whole data set.
 
     Their places are taken where labels and pixels agree; a data set of another layout is searched by pixels.
@@ -102,14 +102,14 @@ def find_pictures(summary: Summary, pictures: Pictures) -> Found:
     SpatialVizError: the pictures there are others.
     """
     if _agrees(summary, pictures):
-        return Found(pictures, summary.index)
+        return LocatedPictures(pictures, summary.index)
     data = getattr(pictures.dataset, "data", None)
     if summary.pixels is not None and data is not None:
         known = pd.Index([pixel_checksum(np.asarray(each)) for each in data])
         first = pd.Series(np.arange(len(known)), known).groupby(level=0).first()
         places = first.reindex(summary.pixels).to_numpy()
         if not np.isnan(places).any():
-            return Found(pictures, places.astype(np.int64))
+            return LocatedPictures(pictures, places.astype(np.int64))
     name = summary.card["data"]["name"]
     raise SpatialVizError(f"the pictures of {name} on this machine are not those of this run, or in another order")
 
@@ -120,7 +120,7 @@ def with_checksums(summary: Summary, pictures: Pictures) -> Summary:
     return replace(summary, pixels=np.array(sums, np.uint32))
 
 
-def worst_pictures(summary: Summary, found: Found, rows: Sequence[int]) -> Tensor:
+def worst_pictures(summary: Summary, found: LocatedPictures, rows: Sequence[int]) -> Tensor:
     """The pictures number ``rows`` of the summary at their worst transform, or as they are where there is none.
 
     Returns
@@ -153,27 +153,27 @@ def _checksum(pictures: Pictures, place: int) -> int:
     return pixel_checksum(np.asarray(pictures.dataset[place][0]))
 
 
-def data_names(entries: Sequence[Entry]) -> dict[str, str]:
+def data_names(entries: Sequence[BrowsableRun]) -> dict[str, str]:
     """How a link may call the data sets there are: their names, and the last part of folders that runs are about."""
     folders = [entry.data for entry in entries]
     return {Path(name).name: name for name in (*folders, *(each for each in DATASETS if each != "folder"))}
 
 
-def browsable(store: Path | None = None, shipped: Path | None = None) -> tuple[list[Entry], list[str]]:
+def browsable(store: Path | None = None, shipped: Path | None = None) -> tuple[list[BrowsableRun], list[str]]:
     """Every classifier of every run that tried the grid, those with all verdicts first, and a sentence for each run or
     file that cannot be read. By default the folders of `store_folder` and `shipped_folder`."""
-    entries: list[Entry] = []
+    entries: list[BrowsableRun] = []
     problems: list[str] = []
     for folder in runs_in(store or store_folder()):
         try:
             card = read_card(folder)
             if "grid" in card["plan"]["adversaries"]:
-                entries += [Entry.of(card, folder, number) for number in range(len(card["classifiers"]))]
+                entries += [BrowsableRun.of(card, folder, number) for number in range(len(card["classifiers"]))]
         except SpatialVizError as error:
             problems.append(str(error))
     for path in sorted((shipped or shipped_folder()).glob("*.npz")):
         try:
-            entries.append(Entry.of(read_summary(path).card, path, 0))
+            entries.append(BrowsableRun.of(read_summary(path).card, path, 0))
         except SpatialVizError as error:
             problems.append(str(error))
     return sorted(entries, key=lambda entry: (not entry.full, entry.title)), problems

@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 
-from spatial_viz.data.selection import choose
+from spatial_viz.data.selection import select_pictures
 from spatial_viz.errors import InvalidInput, PictureError, warn
-from spatial_viz.evaluation.jobs import Asked, Job, Worker
+from spatial_viz.evaluation.jobs import Job, QueriedClassifier, Worker
 from spatial_viz.evaluation.plan import EvaluationPlan, settings_of
 from spatial_viz.evaluation.report import Report, card_of_classifier, report_on
 from spatial_viz.evaluation.shards import ShardResult
@@ -88,7 +88,7 @@ def evaluate(
     models = [load_classifier(each) if isinstance(each, str) else each for each in named]
     if len({model.name for model in models}) < len(models):
         raise InvalidInput(f"every classifier needs a name of its own; got {', '.join(model.name for model in models)}")
-    pictures = choose(data, None if root is None else Path(root), split, limit, indices, download)
+    pictures = select_pictures(data, None if root is None else Path(root), split, limit, indices, download)
     for remark in pictures.remarks:
         warn(remark)
     for model in models:
@@ -97,7 +97,9 @@ def evaluate(
                 f"{model.name} holds {model.unhashable[0]}, which cannot be hashed: whether a stored run is about this "
                 "classifier cannot be known. Leave --resume out, or hold nothing that cannot be pickled"
             )
-    worker = Worker(pictures, [Asked.about(model, pictures, plan) for model in models], plan, device, strict)
+    worker = Worker(
+        pictures, [QueriedClassifier.about(model, pictures, plan) for model in models], plan, device, strict
+    )
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) if store is None else Path(store)
         hashes = [asked.classifier.first_hash for asked in worker.asked]

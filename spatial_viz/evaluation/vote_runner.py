@@ -18,7 +18,7 @@ from spatial_viz.transforms.geometry import Padding, warp
 BATCHES = 4  # of questions that are asked at once: the first voters fill them, and the last ones see what is open
 
 
-class Poll:
+class EarlyStoppingVote:
     """A majority vote on one device, asked as a `Runner` is: its voters at one precision, one after the other, until
     the rest cannot change the majority.
 
@@ -73,9 +73,9 @@ def _lead(counts: Tensor) -> Tensor:
     return first.values[:, 0] - counts.scatter(1, first.indices, -torch.inf).amax(1)
 
 
-def grid_runner(classifier: Classifier, plan: EvaluationPlan, device: str) -> Runner | Poll:
+def grid_runner(classifier: Classifier, plan: EvaluationPlan, device: str) -> Runner | EarlyStoppingVote:
     """Who answers the questions about the grid. Where verdicts are all that is asked for, and not a whole landscape of
     losses, a majority vote asks no more voters than it needs."""
     if isinstance(classifier, MajorityVote) and not plan.full:
-        return Poll(classifier, device, plan.precision)
+        return EarlyStoppingVote(classifier, device, plan.precision)
     return runner_for(classifier, device, plan.precision)

@@ -23,14 +23,14 @@ from spatial_viz.landscape.dataset import (
     DIMS,
     card_of,
     check_one_loss,
+    describe_transform,
     label_of,
     misclassified,
     share_at,
-    transform_words,
     worst_case,
 )
 
-VERSION = 2
+PAYLOAD_VERSION = 2
 MAX_PANES = 4
 OTHER_CLASS = -1  # index of the stand-in for predicted classes whose probabilities do not travel
 
@@ -120,7 +120,7 @@ def explorer_payload(
         limits = {d: max(float(np.abs(ds[d].values).max()) for ds in landscapes) for d in DIMS}
     top = 1.0 if quantity == "share" else _highest_loss(panes)  # one colour scale for all panes
     return {
-        "version": VERSION,
+        "version": PAYLOAD_VERSION,
         "rev": int(rev),
         "refining": int(refining),
         "pose": _pose(pose or {}),
@@ -229,7 +229,7 @@ def _pane(pane: Pane, ds: xr.Dataset, quantity: str, top: float) -> dict[str, An
         },
         "worst": {
             **asdict(worst),
-            "words": transform_words(worst.rotation, worst.dx, worst.dy),
+            "words": describe_transform(worst.rotation, worst.dx, worst.dy),
             **({"share": share_at(ds, worst)} if quantity == "share" else {}),
         },
         "misclassified_count": int(wrong.sum()),

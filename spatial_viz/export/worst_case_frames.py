@@ -19,11 +19,11 @@ from spatial_viz.data.images import tensor_to_picture
 from spatial_viz.errors import InvalidInput
 from spatial_viz.export.raster import MapPicture, diamond, enlarged_picture, fitted, font, lines_of, ring
 from spatial_viz.figures.captions import caption
-from spatial_viz.figures.descriptions import verdict_words
+from spatial_viz.figures.descriptions import describe_verdict
 from spatial_viz.figures.planes import slice_of, slice_title
 from spatial_viz.figures.style import ACCENT, Theme, loss_colours, loss_max, palette
 from spatial_viz.figures.text import decimal, percent, short
-from spatial_viz.landscape.dataset import card_of, label_of, loss_words, transform_words, worst_case
+from spatial_viz.landscape.dataset import card_of, describe_transform, label_of, loss_title, worst_case
 from spatial_viz.models.classifier import Classifier
 from spatial_viz.models.inference import exact_logits
 from spatial_viz.models.losses import cross_entropy
@@ -39,7 +39,7 @@ TITLES = {"rotation": "rotation left (°)", "dx": "shift right (px)", "dy": "shi
 
 
 @dataclass(frozen=True)
-class Way:
+class Trajectory:
     """N transforms from the unmoved picture to the worst case, and what the classifier says at each.
 
     ``transforms`` N×3 (degrees, pixels, pixels); ``share`` N, how much of the way lies behind, 0 to 1; ``losses`` N in
@@ -52,7 +52,9 @@ class Way:
     probabilities: np.ndarray
 
 
-def way_to_worst(classifier: Classifier, image: Tensor, landscape: xr.Dataset, frames: int = FRAMES) -> Way:
+def trajectory_to_worst(
+    classifier: Classifier, image: Tensor, landscape: xr.Dataset, frames: int = FRAMES
+) -> Trajectory:
     """The straight way from the picture (C×H×W in [0, 1]) to the worst case of its landscape, slow at both ends.
 
     Raises
@@ -68,10 +70,10 @@ def way_to_worst(classifier: Classifier, image: Tensor, landscape: xr.Dataset, f
     transforms = torch.from_numpy(share.astype(np.float32))[:, None] * goal
     logits = exact_logits(classifier, image, transforms, padding=card_of(landscape)["padding"])
     losses = cross_entropy(logits, torch.full((frames,), label_of(landscape)))
-    return Way(transforms, share, losses.numpy(), logits.softmax(1).numpy())
+    return Trajectory(transforms, share, losses.numpy(), logits.softmax(1).numpy())
 
 
-def draw_way(
+def draw_trajectory(
     classifier: Classifier, image: Tensor, landscape: xr.Dataset, *, picture: str = "", frames: int = FRAMES,
     theme: Theme = "light",
 ) -> list[Image.Image]:  # fmt: skip
@@ -82,7 +84,7 @@ def draw_way(
     image: the C×H×W picture in [0, 1] that was swept; landscape: its landscape under ``classifier``.
     picture: what the picture is called, for the caption.
     """
-    way = way_to_worst(classifier, image, landscape, frames)
+    way = trajectory_to_worst(classifier, image, landscape, frames)
     seen = warp(image[None].float(), way.transforms, card_of(landscape)["padding"])
     scene = _Scene(classifier, landscape, way, picture, theme)
     return [scene.frame(number, tensor_to_picture(seen[number])) for number in range(frames)]
@@ -91,11 +93,13 @@ def draw_way(
 class _Scene:
     """What all frames share, drawn once, and on a copy of it what changes from one to the next."""
 
-    def __init__(self, classifier: Classifier, landscape: xr.Dataset, way: Way, picture: str, theme: Theme) -> None:
+    def __init__(
+        self, classifier: Classifier, landscape: xr.Dataset, way: Trajectory, picture: str, theme: Theme
+    ) -> None:
         self.landscape, self.way, self.names = landscape, way, classifier.class_names
         self.text, self.muted, self.faint = (palette(theme)[name] for name in ("text", "muted", "grid"))
         self.label, self.labelled = label_of(landscape), bool(card_of(landscape).get("labelled", True))
-        self.worst, self.loss = worst_case(landscape), loss_words(landscape)
+        self.worst, self.loss = worst_case(landscape), loss_title(landscape)
         self.top = max(loss_max(landscape), float(way.losses.max()))
         self.ground = Image.new("RGB", SIZE, palette(theme)["page"])
         self.draw = ImageDraw.Draw(self.ground)
@@ -111,14 +115,14 @@ class _Scene:
         frame = self.ground.copy()
         self.draw = ImageDraw.Draw(frame)
         pose = dict(zip(("rotation", "dx", "dy"), self.way.transforms[number].tolist(), strict=True))
-        self._write(LEFT, 40, transform_words(**pose).capitalize(), 14, width=SIZE[0] - 2 * LEFT)
+        self._write(LEFT, 40, describe_transform(**pose).capitalize(), 14, width=SIZE[0] - 2 * LEFT)
         shown = enlarged_picture(picture, PICTURE)
         frame.paste(shown, (LEFT + (PICTURE - shown.width) // 2, 68 + (PICTURE - shown.height) // 2))
         predicted = int(self.way.probabilities[number].argmax())
         wrong = predicted != self.label
         mark = "✕" if wrong else "✓"
         self._write(LEFT, 333, f"{mark} {self.names[predicted]}", 19, bold=True, width=RIGHT - LEFT - 40)
-        words = f"{verdict_words(self.labelled, wrong)}, {self.loss} {decimal(self.way.losses[number])} nats"
+        words = f"{describe_verdict(self.labelled, wrong)}, {self.loss} {decimal(self.way.losses[number])} nats"
         self._write(LEFT, 359, words, 13, colour=self.muted)
         self._bars(number, predicted)
         if self.place_on_map is not None:
@@ -157,7 +161,7 @@ class _Scene:
             self._write(place({x: value, y: 0.0})[0], lower + 5, short(value), 11, colour=self.muted, anchor="ma")
         for value in (cut.ys[0], cut.ys[-1]):
             self._write(RIGHT - 6, place({x: 0.0, y: value})[1], short(value), 11, colour=self.muted, anchor="rm")
-        axes = f"{TITLES[x]} · downwards: {TITLES[y]} · outlined: {self._wrong_words()}"
+        axes = f"{TITLES[x]} · downwards: {TITLES[y]} · outlined: {self._describe_failures()}"
         self._write(RIGHT, lower + 20, axes, 10, colour=self.muted, width=WIDE)
         diamond(self.draw, *place({x: getattr(self.worst, x), y: getattr(self.worst, y)}))
         return place
@@ -178,9 +182,9 @@ class _Scene:
         for value in (0.0, self.top):
             y = self._on_curve(0, value)[1]
             self._write(RIGHT - 14, y, short(round(value, 1)), 11, colour=self.muted, anchor="rm")
-        for share, words, anchor in ((0.0, "as it is", "la"), (1.0, self._goal_words(), "ra")):
+        for share, words, anchor in ((0.0, "as it is", "la"), (1.0, self._describe_goal(), "ra")):
             self._write(self._on_curve(share, 0)[0], lower + 6, words, 11, colour=self.muted, anchor=anchor)
-        shaded = f"shaded: {self._wrong_words()}" if wrong.any() else ""
+        shaded = f"shaded: {self._describe_failures()}" if wrong.any() else ""
         self._write(RIGHT + WIDE / 2, lower + 6, shaded, 11, colour=self.muted, anchor="ma")
 
     def _on_curve(self, share: float, loss: float) -> tuple[float, float]:
@@ -207,8 +211,8 @@ class _Scene:
                 self.draw.rectangle((left, y + 3, left + (right - left) * share, y + 12), fill=colour)
             self._write(LEFT + 288, y, percent(share), 12, bold=bold, anchor="ra")
 
-    def _wrong_words(self) -> str:
+    def _describe_failures(self) -> str:
         return "misclassified" if self.labelled else "another prediction"
 
-    def _goal_words(self) -> str:
+    def _describe_goal(self) -> str:
         return "worst case" if self.worst.misclassified else "strongest transform"

@@ -17,7 +17,7 @@ from spatial_viz.figures.marks import cell_edges
 from spatial_viz.figures.style import ACCENT, Theme, loss_colours, new_figure, palette
 from spatial_viz.figures.surfaces import surface
 from spatial_viz.figures.text import decimal, short, spread
-from spatial_viz.landscape.dataset import loss_words
+from spatial_viz.landscape.dataset import loss_title
 
 FRAMES = 60  # of the animation, at most
 STOPS = 100  # of the slider below it
@@ -61,7 +61,7 @@ def attack_map(
     moving = list(range(first, len(figure.data)))
     figure.frames = [go.Frame(data=_trails(paths, step), traces=moving, name=str(step)) for step in shown]
     best = np.maximum.accumulate(path_losses.max(0))
-    labels = [f"step {step}, highest {loss_words(landscape)} so far {best[step]:.2f}" for step in shown]
+    labels = [f"step {step}, highest {loss_title(landscape)} so far {best[step]:.2f}" for step in shown]
     add_player(figure, labels, len(labels) - 1, STEP_MS, palette(theme)["text"])
     return figure
 

@@ -11,7 +11,7 @@ import xarray as xr
 from plotly.colors import get_colorscale
 
 from spatial_viz.errors import InvalidInput
-from spatial_viz.figures.descriptions import verdict_words
+from spatial_viz.figures.descriptions import describe_verdict
 from spatial_viz.figures.marks import cell_edges
 from spatial_viz.figures.planes import slice_of, slice_title
 from spatial_viz.figures.style import HALO, HOVER, WHITE, Theme, axis_of, new_figure, palette, scale_end
@@ -22,12 +22,12 @@ from spatial_viz.landscape.dataset import (
     cell,
     check_one_loss,
     class_name,
+    describe_transform,
     has_label,
     label_of,
     misclassified,
     severity_of,
     share_at,
-    transform_words,
     worst_case,
 )
 
@@ -68,7 +68,7 @@ def _row(title: str, landscape: xr.Dataset) -> dict[str, str]:
         f"{percent(float(wrong.mean()))}",
         "worst case": said(worst.predicted, worst.confidence),
         **how_bad,
-        "worst transform": transform_words(worst.rotation, worst.dx, worst.dy),
+        "worst transform": describe_transform(worst.rotation, worst.dx, worst.dy),
     }
 
 
@@ -138,7 +138,7 @@ def difference_map(
 
     def text(a: float, b: float, a_wrong: bool, b_wrong: bool, px: float, py: float) -> str:
         digits = [f"{decimal(v)} {unit}" if quantity == "loss" else percent(v) for v in (a, b)]
-        verdicts = [verdict_words(labelled, bool(wrong)) for wrong in (a_wrong, b_wrong)]
+        verdicts = [describe_verdict(labelled, bool(wrong)) for wrong in (a_wrong, b_wrong)]
         lines = [f"{name}: {d}, {v}" for name, d, v in zip(names, digits, verdicts, strict=True)]
         return "<br>".join([f"{x} {decimal(px, 1)}, {y} {decimal(py, 1)}", *lines])
 

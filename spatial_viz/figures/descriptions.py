@@ -9,12 +9,12 @@ from spatial_viz.landscape.dataset import (
     WorstCase,
     card_of,
     class_name,
+    describe_transform,
     has_label,
     label_of,
-    loss_words,
+    loss_title,
     misclassified,
     share_at,
-    transform_words,
     worst_case,
 )
 from spatial_viz.landscape.noise_plane import as_spatial, is_noise
@@ -64,49 +64,49 @@ def alt_text(landscape: xr.Dataset) -> str:
     return (
         f"Loss landscape of the classifier {card.get('classifier', 'unnamed')} on a picture {of} "
         f"{class_name(landscape, label_of(landscape))}: over {landscape['loss'].size} {what} ({ranges}) "
-        f"the {loss_words(landscape)} runs from {decimal(low)} to {decimal(high)} nats, "
-        f"{failure_words(landscape)}, and the {mark_words(landscape, worst)}, "
-        f"{place_words(landscape, worst)}, is predicted as {worst.name} "
+        f"the {loss_title(landscape)} runs from {decimal(low)} to {decimal(high)} nats, "
+        f"{describe_failure(landscape)}, and the {describe_mark(landscape, worst)}, "
+        f"{describe_place(landscape, worst)}, is predicted as {worst.name} "
         f"with {percent(worst.confidence)} confidence."
     )
 
 
-def failure_words(landscape: xr.Dataset) -> str:
+def describe_failure(landscape: xr.Dataset) -> str:
     wrong = misclassified(landscape).values
     verb = "fail" if has_label(landscape) else "change the prediction"
     what = "pictures" if is_noise(landscape) else "transforms"
     return f"{int(wrong.sum())} of {wrong.size} {what} {verb} ({percent(float(wrong.mean()))})"
 
 
-def verdict_words(labelled: bool, wrong: bool) -> str:
+def describe_verdict(labelled: bool, wrong: bool) -> str:
     if labelled:
         return "misclassified" if wrong else "correct"
     return "another prediction" if wrong else "same prediction"
 
 
-def worst_case_words(worst: WorstCase) -> str:
+def describe_worst_case(worst: WorstCase) -> str:
     return "worst case" if worst.misclassified else "strongest transform"
 
 
-def mark_words(landscape: xr.Dataset, marked: WorstCase) -> str:
+def describe_mark(landscape: xr.Dataset, marked: WorstCase) -> str:
     """What figures call that cell."""
-    return "picture of the attack" if is_noise(landscape) else worst_case_words(marked)
+    return "picture of the attack" if is_noise(landscape) else describe_worst_case(marked)
 
 
-def place_words(landscape: xr.Dataset, place: WorstCase) -> str:
+def describe_place(landscape: xr.Dataset, place: WorstCase) -> str:
     """Where a cell lies, as one says it."""
     if not is_noise(landscape):
-        return transform_words(place.rotation, place.dx, place.dy)
+        return describe_transform(place.rotation, place.dx, place.dy)
     return ", ".join(
         f"{landscape[dim].attrs['long_name']} {amount(landscape, dim, getattr(place, dim))}" for dim in ("dx", "dy")
     )
 
 
 def worst_case_hover(landscape: xr.Dataset, worst: WorstCase) -> str:
-    said = f"{loss_words(landscape)} {decimal(worst.loss)} nats"
+    said = f"{loss_title(landscape)} {decimal(worst.loss)} nats"
     if "share" in landscape:
         said = f"{percent(share_at(landscape, worst))} of the votes for the true class"
-    return f"{place_words(landscape, worst)}<br>{said}<br><b>{escaped(worst.name)}</b>, {percent(worst.confidence)}"
+    return f"{describe_place(landscape, worst)}<br>{said}<br><b>{escaped(worst.name)}</b>, {percent(worst.confidence)}"
 
 
 def amount(landscape: xr.Dataset, dim: str, value: float) -> str:

@@ -25,7 +25,7 @@ from spatial_viz.figures.style import (
     palette,
 )
 from spatial_viz.figures.text import decimal, short, spread
-from spatial_viz.landscape.dataset import DIMS, loss_words, misclassified, plane, severity_order
+from spatial_viz.landscape.dataset import DIMS, loss_title, misclassified, plane, severity_order
 
 FRAMES = 400  # of the grid that fills, at most
 FRAME_MS = 16
@@ -101,7 +101,7 @@ def filling_figure(landscape: xr.Dataset, theme: Theme = "light", height: int = 
     rows = len(dys) * len(dxs)
     loss, wrong = (each.transpose(*DIMS).values.reshape(len(rotations), rows)
                    for each in (landscape["loss"], misclassified(landscape)))  # fmt: skip
-    said = [[f"rotation {short(angle)}°, dx {short(dx)}, dy {short(dy)}<br>{loss_words(landscape)} "
+    said = [[f"rotation {short(angle)}°, dx {short(dx)}, dy {short(dy)}<br>{loss_title(landscape)} "
              f"{decimal(loss[i, j])} nats, {'fooled' if wrong[i, j] else 'correct'}"
              for i, angle in enumerate(rotations)]
             for j, (dy, dx) in enumerate((dy, dx) for dy in dys for dx in dxs)]  # fmt: skip
@@ -130,7 +130,7 @@ def filling_figure(landscape: xr.Dataset, theme: Theme = "light", height: int = 
     figure.add_traces([to_come, worst])
     moving = list(range(first, len(figure.data)))
     figure.frames = [go.Frame(data=at(done), traces=moving, name=str(done)) for done in shown]
-    labels = [_told(done, count, loss.ravel(), so_far, loss_words(landscape)) for done in shown]
+    labels = [_told(done, count, loss.ravel(), so_far, loss_title(landscape)) for done in shown]
     bands = [(len(dxs) - 1) / 2 + band * len(dxs) for band in range(len(dys))]
     every = spread(len(rotations) - 1, 7)
     bare = {"showgrid": False, "zeroline": False, "showline": True, "mirror": True}

@@ -16,7 +16,7 @@ import xarray as xr
 from spatial_viz.errors import InvalidInput, did_you_mean
 from spatial_viz.figures.descriptions import (
     amount,
-    mark_words,
+    describe_mark,
     worst_case_hover,
 )
 from spatial_viz.figures.loss_curve import share_along
@@ -43,7 +43,7 @@ from spatial_viz.figures.style import (
     scale_end,
 )
 from spatial_viz.figures.text import decimal, percent
-from spatial_viz.landscape.dataset import loss_words, worst_case
+from spatial_viz.landscape.dataset import loss_title, worst_case
 from spatial_viz.landscape.noise_plane import as_spatial, spatial_name
 
 Quantity = Literal["loss", "margin", "share"]
@@ -110,7 +110,7 @@ def heatmap(
         columns, rows = np.meshgrid(landscape[x].values, landscape[y].values)
         traces += [cross_marks("grid", columns.ravel(), rows.ravel(), "square", 4)]
     identity = cut.holds(rotation=0.0, dx=0.0, dy=0.0)
-    natural = f"the picture as it is<br>{loss_words(landscape)} {decimal(float(landscape['natural_loss']))} nats"
+    natural = f"the picture as it is<br>{loss_title(landscape)} {decimal(float(landscape['natural_loss']))} nats"
     if "share" in landscape:
         share = percent(float(landscape["natural_share"]))
         natural = f"the picture as it is<br>{share} of the votes for the true class"
@@ -119,7 +119,7 @@ def heatmap(
     worst = worst_case(landscape)
     there = (getattr(worst, x), getattr(worst, y))
     inside = cut.holds(rotation=worst.rotation, dx=worst.dx, dy=worst.dy)
-    words = mark_words(landscape, worst)
+    words = describe_mark(landscape, worst)
     if inside:
         traces.append(
             cross_marks("worst case", [there[0]], [there[1]], "diamond", 13, worst_case_hover(landscape, worst))

@@ -14,8 +14,8 @@ from spatial_viz.figures.descriptions import (
     ORDER,
     amount,
     axis_title,
+    describe_worst_case,
     worst_case_hover,
-    worst_case_words,
 )
 from spatial_viz.figures.marks import cell_edges, cross_marks, runs_of
 from spatial_viz.figures.planes import (
@@ -33,7 +33,7 @@ from spatial_viz.figures.style import (
     new_figure,
     palette,
 )
-from spatial_viz.landscape.dataset import DIMS, card_of, loss_words, misclassified, worst_case
+from spatial_viz.landscape.dataset import DIMS, card_of, loss_title, misclassified, worst_case
 
 
 def loss_curve(
@@ -79,7 +79,7 @@ def loss_curve(
         )
     where = ", ".join(f"{dim} {amount(landscape, dim, value)}" for dim, value in held.items())
     notes = [f"at {where}", region_note(landscape, wrong, "shaded, filled dots")]
-    figure = new_figure(traces, landscape, theme, f"{loss_words(landscape).capitalize()} along {axis}", notes, 320)
+    figure = new_figure(traces, landscape, theme, f"{loss_title(landscape).capitalize()} along {axis}", notes, 320)
     edges = cell_edges(values)
     xaxis = axis_of(landscape, axis, edges)
     for first, last in runs_of(wrong):
@@ -97,7 +97,7 @@ def loss_curve(
     if inside:
         right = share_along(xaxis, getattr(worst, axis)) < 0.5
         figure.add_annotation(
-            x=getattr(worst, axis), y=worst.loss, text=worst_case_words(worst), showarrow=False, yshift=0,
+            x=getattr(worst, axis), y=worst.loss, text=describe_worst_case(worst), showarrow=False, yshift=0,
             xshift=12 if right else -12, xanchor="left" if right else "right", bgcolor=colours["page"], opacity=0.85,
         )  # fmt: skip
     loss_axis = {"title": {"text": axis_title(landscape, "loss")}, "range": [-0.03 * top, 1.06 * top]}

@@ -23,11 +23,11 @@ def distance(change: Tensor, norm: str) -> float:
     return round(float(change.double().flatten().norm(order)), 6)
 
 
-def distance_words(change: Tensor, norm: str) -> str:
+def describe_distance(change: Tensor, norm: str) -> str:
     """As one says it; the largest change of a pixel in steps of 1/255.
 
     >>> import torch
-    >>> distance_words(torch.tensor([8 / 255]), "ℓ∞"), distance_words(torch.tensor([0.3, 0.4]), "ℓ2")
+    >>> describe_distance(torch.tensor([8 / 255]), "ℓ∞"), describe_distance(torch.tensor([0.3, 0.4]), "ℓ2")
     ('ℓ∞ 8/255', 'ℓ2 0.5')
     """
     size = distance(change, norm)

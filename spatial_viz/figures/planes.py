@@ -11,9 +11,9 @@ import numpy as np
 import xarray as xr
 
 from spatial_viz.errors import InvalidInput, did_you_mean
-from spatial_viz.figures.descriptions import ORDER, amount, verdict_words
+from spatial_viz.figures.descriptions import ORDER, amount, describe_verdict
 from spatial_viz.figures.text import decimal, escaped, percent
-from spatial_viz.landscape.dataset import DIMS, WorstCase, card_of, has_label, label_of, loss_words, plane, worst_case
+from spatial_viz.landscape.dataset import DIMS, WorstCase, card_of, has_label, label_of, loss_title, plane, worst_case
 from spatial_viz.landscape.noise_plane import is_noise
 
 
@@ -108,7 +108,7 @@ def hover_texts(
 ) -> np.ndarray:
     """The text of every cell; all arrays broadcast to one shape."""
     names = {str(index): escaped(name) for index, name in card_of(landscape)["names"].items()}
-    labelled, kind, voted = has_label(landscape), loss_words(landscape), "share" in values
+    labelled, kind, voted = has_label(landscape), loss_title(landscape), "share" in values
 
     def text(*cell: Any) -> str:
         loss, margin, p, predicted, w, share = cell[3:]
@@ -118,7 +118,7 @@ def hover_texts(
             said = f"{percent(share)} of the votes for the true class"
         return (
             axes_text.format(*at)
-            + f"{said}<br><b>{names[str(int(predicted))]}</b>, {percent(p)}<br>{verdict_words(labelled, bool(w))}"
+            + f"{said}<br><b>{names[str(int(predicted))]}</b>, {percent(p)}<br>{describe_verdict(labelled, bool(w))}"
         )
 
     if is_noise(landscape):
@@ -133,7 +133,7 @@ def hover_texts(
 
 
 def slice_title(landscape: xr.Dataset, cut: Slice, quantity: str) -> str:
-    name = {"loss": loss_words(landscape), "share": "share of votes"}.get(quantity, quantity)
+    name = {"loss": loss_title(landscape), "share": "share of votes"}.get(quantity, quantity)
     if is_noise(landscape):
         return f"{name.capitalize()} over two directions of noise"
     if cut.value is None:
@@ -145,7 +145,7 @@ def slice_title(landscape: xr.Dataset, cut: Slice, quantity: str) -> str:
 def region_note(landscape: xr.Dataset, wrong: np.ndarray, mark: str) -> str:
     labelled = has_label(landscape)
     if wrong.any():
-        return f"{mark}: {verdict_words(labelled, True)}"
+        return f"{mark}: {describe_verdict(labelled, True)}"
     return "nothing misclassified" if labelled else "same prediction everywhere"
 
 
@@ -161,5 +161,5 @@ def worse_between(landscape: xr.Dataset, refined: xr.Dataset | None) -> WorstCas
 
 def worse_between_note(landscape: xr.Dataset, beyond: WorstCase) -> str:
     newly = beyond.misclassified and not worst_case(landscape).misclassified
-    what = verdict_words(has_label(landscape), True) if newly else "worse"
-    return f"□ {what} between the grid points: {loss_words(landscape)} {decimal(beyond.loss)}"
+    what = describe_verdict(has_label(landscape), True) if newly else "worse"
+    return f"□ {what} between the grid points: {loss_title(landscape)} {decimal(beyond.loss)}"

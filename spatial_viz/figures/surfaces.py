@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 import xarray as xr
 
 from spatial_viz.errors import InvalidInput
-from spatial_viz.figures.descriptions import amount, axis_title, mark_words, marked_cell, worst_case_hover
+from spatial_viz.figures.descriptions import amount, axis_title, describe_mark, marked_cell, worst_case_hover
 from spatial_viz.figures.planes import Slice, region_note, slice_of, slice_title, worse_between, worse_between_note
 from spatial_viz.figures.style import (
     HOVER,
@@ -86,7 +86,7 @@ def surface(
 
     inside = cut.holds(rotation=worst.rotation, dx=worst.dx, dy=worst.dy)
     spot = (getattr(worst, x), getattr(worst, y), height)
-    words = mark_words(landscape, worst)
+    words = describe_mark(landscape, worst)
     if not inside:
         words += f" (at {cut.fixed} {amount(landscape, cut.fixed, getattr(worst, cut.fixed))})"
     notes = [region_note(landscape, cut.wrong, "outlined")]

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from spatial_viz.data.images import data_uri, tensor_to_picture
 from spatial_viz.errors import InvalidInput
-from spatial_viz.figures.descriptions import ORDER, failure_words, verdict_words
+from spatial_viz.figures.descriptions import ORDER, describe_failure, describe_verdict
 from spatial_viz.figures.planes import check_one_picture
 from spatial_viz.figures.style import Theme, new_figure, palette
 from spatial_viz.figures.text import decimal, escaped, percent, wrapped
-from spatial_viz.landscape.dataset import card_of, class_name, label_of, loss_words, transform_words, worst_case
+from spatial_viz.landscape.dataset import card_of, class_name, describe_transform, label_of, loss_title, worst_case
 from spatial_viz.transforms.geometry import warp
 
 
@@ -51,14 +51,14 @@ def worst_case_figure(image: Tensor, landscape: xr.Dataset, *, theme: Theme = "l
     for head, name, confidence, wrong in sides:
         lines = [f"<b>{line}</b>" for line in wrapped(head, 21)]
         lines += [escaped(line) for line in wrapped(f"{name}, {percent(confidence)}", 21)]
-        verdict = f"{'✕' if wrong else '✓'} {verdict_words(labelled, wrong)}"
+        verdict = f"{'✕' if wrong else '✓'} {describe_verdict(labelled, wrong)}"
         titles.append([*lines, f"<span style='color:{colours['muted']}'>{verdict}</span>"] if labelled else lines)
     shape = " × ".join(str(landscape.sizes[dim]) for dim in ORDER)
     below = [
-        transform_words(worst.rotation, worst.dx, worst.dy).capitalize(),
-        f"{loss_words(landscape).capitalize()} {decimal(worst.loss)} nats "
+        describe_transform(worst.rotation, worst.dx, worst.dy).capitalize(),
+        f"{loss_title(landscape).capitalize()} {decimal(worst.loss)} nats "
         f"(original {decimal(float(landscape['natural_loss']))})",
-        failure_words(landscape),
+        describe_failure(landscape),
     ]
     text = [escaped(line) for entry in below for line in wrapped(entry)]
     text.append(f"<span style='font-size:11px;color:{colours['muted']}'>grid of {shape} (rotation, dx, dy)</span>")

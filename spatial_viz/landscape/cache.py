@@ -57,7 +57,7 @@ def cached_sweep(
         return landscape
 
 
-def known(
+def is_cached(
     classifier: Classifier, image: Tensor, label: int | None, axes: dict[str, np.ndarray], padding: str = "black"
 ) -> bool:
     """Whether `cached_sweep` has the answer on the disk."""

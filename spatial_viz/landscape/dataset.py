@@ -96,14 +96,14 @@ def class_name(landscape: xr.Dataset, index: int) -> str:
     return str(card_of(landscape)["names"][str(int(index))])
 
 
-def loss_words(landscape: xr.Dataset) -> str:
+def loss_title(landscape: xr.Dataset) -> str:
     """What its loss is called in a sentence: ``"loss"``, or ``"vote loss"`` where a majority votes."""
     return str(landscape["loss"].attrs.get("long_name", "loss")).removeprefix("cross-entropy ")
 
 
 def check_one_loss(*landscapes: xr.Dataset) -> None:
     """Refuse to put a vote loss and the loss of a single model on one scale: their nats are not the same."""
-    kinds = sorted({loss_words(each) for each in landscapes})
+    kinds = sorted({loss_title(each) for each in landscapes})
     if len(kinds) > 1:
         raise InvalidInput(f"a {' and a '.join(kinds)} are not shown on one scale; draw each with a scale of its own")
 
@@ -173,12 +173,12 @@ def plane(landscape: xr.Dataset, fixed: str, at: float | None = None) -> xr.Data
     )
 
 
-def transform_words(rotation: float, dx: float, dy: float) -> str:
+def describe_transform(rotation: float, dx: float, dy: float) -> str:
     """The transform as one says it.
 
-    >>> transform_words(14, 3, -1.5)
+    >>> describe_transform(14, 3, -1.5)
     'turned 14° left, moved 3 px right and 1.5 px up'
-    >>> transform_words(0, 0, 0)
+    >>> describe_transform(0, 0, 0)
     'not moved at all'
     """
     turn, right, down = round(float(rotation), 1), round(float(dx), 2), round(float(dy), 2)
@@ -195,13 +195,13 @@ def transform_words(rotation: float, dx: float, dy: float) -> str:
     return ", ".join(parts) or "not moved at all"
 
 
-def summary(landscape: xr.Dataset) -> dict[str, Any]:
+def landscape_summary(landscape: xr.Dataset) -> dict[str, Any]:
     """The result, ready for JSON: ``label``, ``natural``, ``worst_case``, ``misclassified``, ``transforms``.
 
     ``loss_name`` is there where the losses are those of a vote.
     """
     predicted = int(landscape["natural_predicted"])
-    kind = loss_words(landscape)
+    kind = loss_title(landscape)
     return {
         "label": label_of(landscape),
         "natural": {

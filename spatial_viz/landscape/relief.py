@@ -42,7 +42,7 @@ def peaks(loss: np.ndarray, prominence: float = PEAK) -> int:
     return count
 
 
-def peaks_words(landscape: xr.Dataset) -> str:
+def describe_peaks(landscape: xr.Dataset) -> str:
     """``"4 peaks"``; "about", where a part was not computed in fp32 and heights are not exact.
 
     A plane of noise is fp32 throughout.

@@ -34,7 +34,7 @@ def accuracy_bars(group: Group, theme: Theme = "light", *, rows: int | None = No
         said = {"y": number - 0.19, "yanchor": "bottom", "showarrow": False}
         large = {"size": TYPE + 3, "color": colours["text"]}
         figure.add_annotation(text=escaped(bar.words), x=0, xanchor="left", font=large | {"size": TYPE}, **said)
-        share = f"<b>{accuracy_words(bar.share, group.published)}</b>"
+        share = f"<b>{describe_accuracy(bar.share, group.published)}</b>"
         figure.add_annotation(text=share, x=1, xanchor="right", font=large, **said)
     figure.update_layout(
         template=template(theme), height=height, barmode="overlay", margin={"l": 4, "r": 4, "t": 4, "b": 4},
@@ -50,11 +50,11 @@ def bars_alt(group: Group) -> str:
     told = []
     for bar in group.bars:
         more = f" ({bar.low:.1%} to {bar.high:.1%}, {bar.pictures:,} pictures)" if bar.low is not None else ""
-        told.append(f"{bar.words} {accuracy_words(bar.share, group.published)}{more}")
+        told.append(f"{bar.words} {describe_accuracy(bar.share, group.published)}{more}")
     return f"Accuracies, {group.title}: {'; '.join(told)}."
 
 
-def accuracy_words(share: float, published: bool) -> str:
+def describe_accuracy(share: float, published: bool) -> str:
     """Published figures are whole per cents, measured ones have one more digit."""
     return f"{100 * share:.{0 if published else 1}f}\u00a0%"
 
@@ -75,7 +75,7 @@ def learning_curves(curves: Mapping[str, Sequence[Mapping[str, Any]]], theme: Th
         number = known.setdefault(recipe, len(known))
         dash, symbol = LINES[number % len(LINES)]
         colour = COLOURS[number % len(COLOURS)]
-        hover = [f"<b>{escaped(name)}</b>, epoch {entry['epoch']}<br>{_candidate_words(entry['candidates'])}"
+        hover = [f"<b>{escaped(name)}</b>, epoch {entry['epoch']}<br>{_describe_candidates(entry['candidates'])}"
                  for entry in epochs]  # fmt: skip
         for column, key, form in ((1, "validation_accuracy", ".1%"), (2, "loss", ".2f")):
             figure.add_trace(
@@ -129,7 +129,7 @@ def _track(number: int, colours: Mapping[str, str]) -> Any:
 
 def _bar(number: int, bar: Bar, published: bool, colours: Mapping[str, str]) -> Any:
     colour = COLOURS[0 if bar.adversary == "natural" else 1 if bar.training in BASE else 2]
-    lines = [escaped(bar.words), accuracy_words(bar.share, published)]
+    lines = [escaped(bar.words), describe_accuracy(bar.share, published)]
     known = bar.low is not None and bar.high is not None
     if known:
         lines.append(f"95 % interval {bar.low:.1%} to {bar.high:.1%}, {bar.pictures:,} pictures")
@@ -144,6 +144,6 @@ def _bar(number: int, bar: Bar, published: bool, colours: Mapping[str, str]) -> 
     )  # fmt: skip
 
 
-def _candidate_words(candidates: int) -> str:
+def _describe_candidates(candidates: int) -> str:
     return f"the worst of {candidates} transforms" if candidates > 1 else "one random transform" if candidates else (
         "no transforms")  # fmt: skip

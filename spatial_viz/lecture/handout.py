@@ -18,12 +18,12 @@ from spatial_viz.evaluation.results import all_results
 from spatial_viz.export.pdf import MARGIN, MUTED, WIDTH, Sheets
 from spatial_viz.export.raster import MapPicture, diamond, enlarged_picture
 from spatial_viz.figures.captions import caption_parts, in_one_line
-from spatial_viz.figures.descriptions import failure_words, worst_case_words
+from spatial_viz.figures.descriptions import describe_failure, describe_worst_case
 from spatial_viz.figures.planes import slice_of, slice_title
 from spatial_viz.figures.style import loss_colours, loss_max
 from spatial_viz.figures.text import decimal, percent, short
 from spatial_viz.landscape.cache import cached_sweep
-from spatial_viz.landscape.dataset import class_name, has_label, label_of, transform_words, worst_case
+from spatial_viz.landscape.dataset import class_name, describe_transform, has_label, label_of, worst_case
 from spatial_viz.lecture.headline_accuracies import BETWEEN_THE_POINTS, ROBUST, Group, groups, vote_groups
 from spatial_viz.models.classifier import Classifier
 from spatial_viz.models.inference import Progress
@@ -175,9 +175,9 @@ def _picture(sheets: Sheets, each: Chosen, landscapes: Sequence[xr.Dataset], pad
         turned = warp(each.image[None].float(), at, padding)[0]
         verdict = _verdict(landscape, worst.predicted, worst.confidence, worst.loss)
         lines = [
-            f"{worst_case_words(worst).capitalize()}: {verdict}",
-            transform_words(worst.rotation, worst.dx, worst.dy).capitalize(),
-            failure_words(landscape),
+            f"{describe_worst_case(worst).capitalize()}: {verdict}",
+            describe_transform(worst.rotation, worst.dx, worst.dy).capitalize(),
+            describe_failure(landscape),
         ]
         _column(sheets, MARGIN + number * step, top, step, turned, _name(landscape), lines)
     sheets.set_y(top + SIDE + 30)
@@ -217,7 +217,7 @@ def _maps(sheets: Sheets, landscapes: Sequence[xr.Dataset]) -> None:
         diamond(ImageDraw.Draw(drawn.picture), *drawn.place(getattr(worst, x), getattr(worst, y)), 13)
         title = slice_title(landscape, cut, "loss")
         sheets.words(left, upper, width, _name(landscape), 8, bold=True)
-        alt = f"Map of {_name(landscape)}: {title}; {failure_words(landscape)}."
+        alt = f"Map of {_name(landscape)}: {title}; {describe_failure(landscape)}."
         sheets.picture(drawn.picture, left, upper + 4.5, width, MAP, alt)
         for value in (cut.xs[0], 0.0, cut.xs[-1]):
             place = left + drawn.place(value, 0.0)[0] / drawn.size[0] * width

@@ -18,7 +18,7 @@ from spatial_viz.transforms.grids import TransformGrid
 EXTREMES = (3, 3, 3)  # tried first: the limits and the middle of each axis, which break most pictures
 
 
-def breaking_sample(
+def find_failing_sample(
     classifier: Classifier,
     dataset: str,
     grid: TransformGrid,

@@ -137,16 +137,16 @@ def vote_groups(results: pd.DataFrame, names: Collection[str] | None = None) -> 
 
 def recipe_group(known: pd.DataFrame, card: dict[str, Any]) -> Group:
     """One shipped classifier, as it is and in the worst case."""
-    training = training_words(card["recipe"])
+    training = describe_training(card["recipe"])
     return _measured_as(f"{card['name']}, measured", [
         bar for adversary in ("natural", "grid") for bar in _bars(known, card["name"], adversary, training)
     ])  # fmt: skip
 
 
-def training_words(recipe: str) -> str:
+def describe_training(recipe: str) -> str:
     """A recipe in a few words.
 
-    >>> training_words("worst-of-10-30"), training_words("of-my-own")
+    >>> describe_training("worst-of-10-30"), describe_training("of-my-own")
     ('worst of ten', 'of-my-own')
     """
     return TRAINED.get(recipe, recipe)

@@ -17,15 +17,15 @@ from spatial_viz.data.samples import SAMPLE_DATASETS, Sample, opening_sample, sa
 from spatial_viz.errors import CorruptFile, MissingFile, SpatialVizError
 from spatial_viz.evaluation.results import all_results
 from spatial_viz.export.html import landscape_page
-from spatial_viz.export.worst_case_frames import draw_way
-from spatial_viz.landscape.cache import MAX_BYTES, cached_sweep, known
+from spatial_viz.export.worst_case_frames import draw_trajectory
+from spatial_viz.landscape.cache import MAX_BYTES, cached_sweep, is_cached
 from spatial_viz.landscape.dataset import worst_case
 from spatial_viz.landscape.sweeps import display_axes
 from spatial_viz.lecture.handout import Chosen, handout
 from spatial_viz.lecture.headline_accuracies import groups
 from spatial_viz.lecture.links import only_here
 from spatial_viz.models.classifier import Classifier
-from spatial_viz.models.registry import Entry, catalogue, load_classifier, manifest
+from spatial_viz.models.registry import ClassifierEntry, catalogue, load_classifier, manifest
 from spatial_viz.transforms.grids import TransformGrid
 
 IMAGENET = "imagenet/resnet50"  # the paper's network
@@ -110,7 +110,7 @@ def _about(classifier: Classifier, sample: Sample, axes: dict[str, np.ndarray]) 
     return Question(classifier.prepare(load_image(sample.path)), sample.label, axes)
 
 
-def _swept(entry: Entry, tell: Tell | None) -> Ready:
+def _swept(entry: ClassifierEntry, tell: Tell | None) -> Ready:
     started, count = time.perf_counter(), 0
     many = (len(samples(entry.dataset)) if _is_small(entry) else 1) + 4
     try:
@@ -124,14 +124,14 @@ def _swept(entry: Entry, tell: Tell | None) -> Ready:
     return Ready(entry.name, True, f"{count} landscapes on the disk", time.perf_counter() - started)
 
 
-def _is_small(entry: Entry) -> bool:
+def _is_small(entry: ClassifierEntry) -> bool:
     return max(entry.card.get("input_size", (SMALL + 1,))) <= SMALL
 
 
 # --- Without a network ----------------------------------------------------------------------------------------------
 
 
-def _offline(entries: Sequence[Entry]) -> Ready:
+def _offline(entries: Sequence[ClassifierEntry]) -> Ready:
     """Everything once more, from the disk, with the network shut."""
     started = time.perf_counter()
     try:
@@ -139,7 +139,7 @@ def _offline(entries: Sequence[Entry]) -> Ready:
             missing = [problem for entry in entries for problem in _lacking(entry)]
             groups(all_results()[0], manifest())
             for entry in entries[:1]:
-                _taken_along(entry)
+                _make_downloads(entry)
     except (SpatialVizError, OSError) as error:
         return Ready("without a network", False, str(error), time.perf_counter() - started)
     problems = [*missing, *(f"something asked for {address}" for address in dict.fromkeys(tried))]
@@ -147,23 +147,23 @@ def _offline(entries: Sequence[Entry]) -> Ready:
     return Ready("without a network", not problems, words, time.perf_counter() - started)
 
 
-def _lacking(entry: Entry) -> list[str]:
+def _lacking(entry: ClassifierEntry) -> list[str]:
     """What the cache has not kept of a classifier's landscapes."""
     classifier = load_classifier(entry.name)
     asked = questions(classifier, entry.dataset)
-    gone = sum(not known(classifier, each.image, each.label, each.axes) for each in asked)
+    gone = sum(not is_cached(classifier, each.image, each.label, each.axes) for each in asked)
     if not gone:
         return []
     return [f"{gone} landscapes of {entry.name} did not stay on the disk, which keeps {MAX_BYTES // 10**6} MB of them"]
 
 
-def _taken_along(entry: Entry) -> None:
+def _make_downloads(entry: ClassifierEntry) -> None:
     """What visitors take along, made once."""
     classifier = load_classifier(entry.name)
     first = next(questions(classifier, entry.dataset))
     landscape = cached_sweep(classifier, first.image, first.label, first.axes)
     landscape_page(first.image, landscape, entry.name)
-    draw_way(classifier, first.image, landscape, frames=2)
+    draw_trajectory(classifier, first.image, landscape, frames=2)
     handout([Chosen(first.image, first.label, entry.name)], [classifier])
 
 

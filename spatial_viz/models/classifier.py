@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from spatial_viz.data import images as pictures
 from spatial_viz.errors import InvalidInput, did_you_mean
 from spatial_viz.files import readable
-from spatial_viz.models.fingerprint import BOOKKEEPING, Fingerprint, known
+from spatial_viz.models.fingerprint import BOOKKEEPING, Fingerprint, named_alone
 from spatial_viz.models.outputs import OutputContract
 
 HASH_VERSION = 2
@@ -273,7 +273,7 @@ def _was_hashed(module: nn.Module) -> bool:
     if isinstance(module, Function) or module._forward_hooks or module._forward_pre_hooks:
         return False
     held = [value for name, value in vars(module).items() if name not in BOOKKEEPING]
-    return known(type(module)) or all(isinstance(value, int | float | str | None) for value in held)
+    return named_alone(type(module)) or all(isinstance(value, int | float | str | None) for value in held)
 
 
 def evaluated(network: nn.Module) -> nn.Module:

@@ -173,7 +173,7 @@ class Fingerprint:
         version = "" if package in KNOWN else getattr(sys.modules.get(package), "__version__", "")
         self._put("class", f"{kind.__qualname__} {version}".encode())
         for base in kind.__mro__:
-            if not known(base):
+            if not named_alone(base):
                 for name, member in sorted(vars(base).items()):
                     if name not in _UNTOLD and not isinstance(member, types.MemberDescriptorType):
                         self.add(name, path)
@@ -181,7 +181,7 @@ class Fingerprint:
 
     def _function(self, function: types.FunctionType, path: str) -> None:
         self._put("function", function.__qualname__.encode())
-        if known(function):
+        if named_alone(function):
             return
         self._all((function.__code__, function.__defaults__, function.__kwdefaults__), path)
         for cell in function.__closure__ or ():
@@ -208,7 +208,7 @@ class Fingerprint:
             self.add(list(part) if hasattr(part, "__next__") else part, path)
 
 
-def known(thing: Any) -> bool:
+def named_alone(thing: Any) -> bool:
     """Whether a class or function is told apart by its name alone."""
     return _installed(str(thing.__module__))
 

@@ -35,7 +35,7 @@ DESCRIPTION, WEIGHTS = "classifier.json", "weights.safetensors"
 
 
 @dataclass(frozen=True)
-class Entry:
+class ClassifierEntry:
     """A classifier that can be loaded by name. ``dataset`` says which pictures it knows; ``card`` is its manifest card.
 
     ``available`` is false where the weights are not on this machine; ``missing`` then says what would have to be done.
@@ -88,9 +88,9 @@ def without_mirrors(cards: Iterable[Mapping[str, Any]]) -> list[Any]:
     return [card for card in cards if not card.get("mirror")]
 
 
-def catalogue() -> list[Entry]:
+def catalogue() -> list[ClassifierEntry]:
     """Everything the picker offers, the project's own first."""
-    own = [Entry(card["name"], dataset_of(card["name"]), True, "", card) for card in manifest()]
+    own = [ClassifierEntry(card["name"], dataset_of(card["name"]), True, "", card) for card in manifest()]
     return own + [_imagenet_entry(f"imagenet/{name}") for name in IMAGENET_MODELS]
 
 
@@ -182,7 +182,7 @@ def _weight_file(weights: Any) -> Path:
     return Path(torch.hub.get_dir()) / "checkpoints" / os.path.basename(weights.url)
 
 
-def _imagenet_entry(name: str) -> Entry:
+def _imagenet_entry(name: str) -> ClassifierEntry:
     weights = _torchvision_weights(name)
     path = _weight_file(weights)
     there = os.path.isfile(path)  # also where the folder may not be entered
@@ -191,7 +191,7 @@ def _imagenet_entry(name: str) -> Entry:
         if there
         else f"fetched on first use ({weights.meta['_file_size']:.0f} MB), or put {path.name} into {path.parent}"
     )
-    return Entry(name, "imagenet", there, missing, {"parameters": weights.meta["num_params"]})
+    return ClassifierEntry(name, "imagenet", there, missing, {"parameters": weights.meta["num_params"]})
 
 
 def _load_imagenet(name: str) -> Classifier:

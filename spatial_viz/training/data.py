@@ -17,7 +17,7 @@ from spatial_viz.data.datasets import PictureFolder
 from spatial_viz.data.folders import validation_folder
 from spatial_viz.data.images import fit, picture_to_tensor
 from spatial_viz.data.samples import CLASS_NAMES
-from spatial_viz.data.selection import Pictures, choose, is_folder
+from spatial_viz.data.selection import Pictures, is_folder, select_pictures
 from spatial_viz.errors import InvalidInput, PictureError, warn
 from spatial_viz.files import readable
 from spatial_viz.transforms.grids import keyed_uniform
@@ -79,7 +79,7 @@ def read(
     """
     if size is not None and not SMALLEST <= size <= LIMIT:
         raise InvalidInput(f"--size takes {SMALLEST} to {LIMIT} pixels; got {size}")
-    chosen = choose(name, root, split, None, None, download)
+    chosen = select_pictures(name, root, split, None, None, download)
     if len(chosen.classes) < 2:
         inner = Path(name) / chosen.classes[0]
         hint = f"; if the classes are in there, give {inner}" if any(map(Path.is_dir, inner.glob("*"))) else ""
@@ -90,7 +90,7 @@ def read(
     beside = validation_folder(Path(name), chosen.dataset.root) if split == "train" and is_folder(name) else None
     if beside:
         folder, found = beside
-        parts.append(choose(str(folder), None, "", None, None))
+        parts.append(select_pictures(str(folder), None, "", None, None))
         remarks += [*found, *parts[1].remarks]
         if parts[1].classes != chosen.classes:
             theirs, ours = (", ".join(part.classes[:10]) for part in reversed(parts))

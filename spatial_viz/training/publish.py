@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from spatial_viz.data.folders import has_split
-from spatial_viz.data.selection import choose, is_folder
+from spatial_viz.data.selection import is_folder, select_pictures
 from spatial_viz.errors import InvalidInput, SpatialVizError
 from spatial_viz.evaluation.plan import EvaluationPlan, card_key, digest, plan_of
 from spatial_viz.evaluation.report import Accuracy, Report
@@ -194,7 +194,7 @@ def improve_cards(report: Report, root: Path | None = None) -> list[str]:
 def _first_pictures(data: Mapping[str, Any], root: Path | None) -> bool:
     """Whether a run is about all test pictures, or as many of the first of every class."""
     try:
-        return any(choose(data["name"], root, "test", limit, None).hash() == data["hash"]
+        return any(select_pictures(data["name"], root, "test", limit, None).hash() == data["hash"]
                    for limit in (None, data["pictures"]))  # fmt: skip
     except InvalidInput:  # so many are not as many of every class
         return False

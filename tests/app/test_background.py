@@ -8,14 +8,14 @@ import time
 import pytest
 import xarray as xr
 
-from spatial_viz.app.background import Refiner
+from spatial_viz.app.background import BackgroundJobs
 from spatial_viz.errors import InvalidInput
 from spatial_viz.models.inference import Progress
 
 
-def wait(refiner: Refiner, key: object) -> xr.Dataset:
+def wait(background: BackgroundJobs, key: object) -> xr.Dataset:
     for _ in range(500):
-        if (found := refiner.get(key)) is not None:
+        if (found := background.get(key)) is not None:
             return found
         time.sleep(0.01)
     raise AssertionError("nothing after five seconds")
@@ -26,24 +26,24 @@ def answer(value: int) -> xr.Dataset:
 
 
 def test_they_come_in_the_order_wanted() -> None:
-    refiner, done = Refiner(), []
+    background, done = BackgroundJobs(), []
 
     def job(value: int) -> xr.Dataset:
         done.append(value)
         return answer(value)
 
-    refiner.want({value: lambda _, value=value: job(value) for value in (2, 0, 1)})
-    wait(refiner, 1)
+    background.submit({value: lambda _, value=value: job(value) for value in (2, 0, 1)})
+    wait(background, 1)
     assert done == [2, 0, 1]
-    assert [refiner.get(key).attrs["value"] for key in (0, 1, 2)] == [0, 1, 2]
-    refiner.want({1: lambda _: job(9)})
-    assert wait(refiner, 1).attrs["value"] == 1  # kept
-    assert refiner.get(0) is None  # dropped
+    assert [background.get(key).attrs["value"] for key in (0, 1, 2)] == [0, 1, 2]
+    background.submit({1: lambda _: job(9)})
+    assert wait(background, 1).attrs["value"] == 1  # kept
+    assert background.get(0) is None  # dropped
     assert done == [2, 0, 1]
 
 
 def test_what_is_no_longer_wanted_stops_at_its_next_batch() -> None:
-    refiner = Refiner()
+    background = BackgroundJobs()
     started, steps = threading.Event(), []
 
     def endless(progress: Progress) -> xr.Dataset:
@@ -54,39 +54,39 @@ def test_what_is_no_longer_wanted_stops_at_its_next_batch() -> None:
             time.sleep(0.001)
         return answer(0)
 
-    refiner.want({"endless": endless})
+    background.submit({"endless": endless})
     assert started.wait(5)
-    refiner.want({"short": lambda _: answer(1)})
-    assert wait(refiner, "short").attrs["value"] == 1
-    assert refiner.get("endless") is None
+    background.submit({"short": lambda _: answer(1)})
+    assert wait(background, "short").attrs["value"] == 1
+    assert background.get("endless") is None
     assert len(steps) < 10_000
 
 
 def test_an_error_is_raised_where_the_result_is_asked_for() -> None:
-    refiner = Refiner()
+    background = BackgroundJobs()
 
     def fails(progress: Progress) -> xr.Dataset:
         raise InvalidInput("no such thing")
 
-    refiner.want({"a": fails, "b": lambda _: answer(2)})
-    assert wait(refiner, "b").attrs["value"] == 2
+    background.submit({"a": fails, "b": lambda _: answer(2)})
+    assert wait(background, "b").attrs["value"] == 2
     with pytest.raises(InvalidInput, match="no such thing"):
-        refiner.get("a")
+        background.get("a")
 
 
 def test_a_pause_keeps_what_is_there() -> None:
-    refiner, go = Refiner(), threading.Event()
+    background, go = BackgroundJobs(), threading.Event()
 
     def waits(progress: Progress) -> xr.Dataset:
         go.wait(5)
         progress(1, 2)
         return answer(0)
 
-    refiner.want({"there": lambda _: answer(1), "to come": waits, "later": lambda _: answer(2)})
-    wait(refiner, "there")
-    refiner.pause()
+    background.submit({"there": lambda _: answer(1), "to come": waits, "later": lambda _: answer(2)})
+    wait(background, "there")
+    background.pause()
     go.set()
-    refiner.want({"there": waits, "last": lambda _: answer(3)})
-    wait(refiner, "last")
-    assert refiner.get("there").attrs["value"] == 1
-    assert refiner.get("to come") is None and refiner.get("later") is None
+    background.submit({"there": waits, "last": lambda _: answer(3)})
+    wait(background, "last")
+    assert background.get("there").attrs["value"] == 1
+    assert background.get("to come") is None and background.get("later") is None

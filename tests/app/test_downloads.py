@@ -1,4 +1,4 @@
-"""Take it along: the downloads of the pages, and the link."""
+"""Download and share: the downloads of the pages, and the link."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def open_page(
     monkeypatch.setattr("spatial_viz.app.pages.attack.STEPS", 3)
     from spatial_viz.app import downloads
 
-    section = downloads.take_along
+    section = downloads.download_section
 
-    def noted(view: Any, name: str, keepsakes: Any, figures: Any, key: str) -> None:
-        made.update({keepsake.ending: keepsake.make for keepsake in keepsakes})
+    def noted(view: Any, name: str, files: Any, figures: Any, key: str) -> None:
+        made.update({download.ending: download.make for download in files})
         made["figures"] = dict(figures)
-        section(view, name, keepsakes, figures, key)
+        section(view, name, files, figures, key)
 
-    monkeypatch.setattr(downloads, "take_along", noted)
+    monkeypatch.setattr(downloads, "download_section", noted)
 
     def script(name: str) -> None:
         import importlib
@@ -43,7 +43,7 @@ def open_page(
 
         from spatial_viz.app import sidebar
 
-        st.session_state["view"] = sidebar.choose()
+        st.session_state["view"] = sidebar.chosen_view()
         importlib.import_module(f"spatial_viz.pages.{name}").page()
 
     page = AppTest.from_function(script, default_timeout=300, args=(name,))
@@ -111,8 +111,8 @@ def test_compare_gives_all_of_its_panes(monkeypatch: pytest.MonkeyPatch, tmp_pat
     figures = data_of(exported, "figure-data")["light"]
     assert len(figures) == 5, "two maps, two surfaces, the difference"
     assert figures[0]["layout"]["title"]["text"].startswith("<b>cifar10/standard</b><br>")
-    ways = [ending for ending in made if ending.endswith("-way.gif")]
-    assert len(ways) == 2 and Image.open(io.BytesIO(made[ways[1]]())).size == SIZE
+    trajectories = [ending for ending in made if ending.endswith("-way.gif")]
+    assert len(trajectories) == 2 and Image.open(io.BytesIO(made[trajectories[1]]())).size == SIZE
 
 
 def test_a_vote_is_not_shown_in_losses(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -183,7 +183,7 @@ def open_attack(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **parameters: s
         from spatial_viz.app import sidebar
         from spatial_viz.app.pages import attack
 
-        st.session_state["view"] = sidebar.choose()
+        st.session_state["view"] = sidebar.chosen_view()
         attack.page()
 
     monkeypatch.setenv("SPATIAL_VIZ_CACHE", str(tmp_path))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from toys import SIZE, Centroid, blob, toy_logit
 
 from benchmarks.attacks import until_broken
-from spatial_viz.attacks.base import Attack, AttackResult, Criterion, Goal, Query, misclassified, targeted
+from spatial_viz.attacks.base import Attack, AttackResult, Criterion, Goal, SearchState, misclassified, targeted
 from spatial_viz.attacks.factory import Combined
 from spatial_viz.attacks.linf import Linf
 from spatial_viz.attacks.spatial import FirstOrder, GridSearch, Random, Refine, WorstOfK
@@ -169,8 +169,8 @@ def test_the_gradient_is_that_of_finite_differences(
 ) -> None:
     at = torch.tensor([[4.0, 0.3, -0.6], [-11.0, 1.2, 0.8]])
     images, labels, rows = torch.stack((toy_image, blob(5, 3))), torch.tensor([0, 1]), torch.tensor([0, 1])
-    query = Query(three_ways, images, labels, LIMITS, 0, None, "black", "cpu", criterion, objective)
-    _, slope = query.ask_slope(rows, at)
+    query = SearchState(three_ways, images, labels, LIMITS, 0, None, "black", "cpu", criterion, objective)
+    _, slope = query.value_and_grad(rows, at)
     for axis, step in enumerate((0.05, 0.01, 0.01)):
         by = torch.zeros(3)
         by[axis] = step
@@ -213,11 +213,11 @@ def test_the_running_best_is_the_first_of_the_full_order(criterion: Criterion, t
         random = torch.Generator().manual_seed(number)
         labels = torch.randint(0, 3, (6,), generator=random)
         images = blob(8, 0).expand(6, -1, -1, -1)  # nothing is asked about the last
-        query = Query(three_ways, images, labels, LIMITS, 0, None, "black", "cpu", criterion, "cross-entropy")
+        query = SearchState(three_ways, images, labels, LIMITS, 0, None, "black", "cpu", criterion, "cross-entropy")
         natural = query.best()[1].clone()
         chunks = [seen(count) for count in (1, 40, 7, 25)]
         for chunk in chunks:
-            query._saw(*chunk)
+            query._record(*chunk)
         pictures, transforms, logits = (torch.cat(parts) for parts in zip(*chunks, strict=True))
         order = query.severity(pictures, transforms, logits)
         best_transforms, best_logits = query.best()

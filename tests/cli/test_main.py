@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from benchmarks.app import ROOT
 from spatial_viz.data.samples import find_sample, load_sample
 from spatial_viz.errors import SpatialVizWarning
-from spatial_viz.landscape.dataset import load, summary
+from spatial_viz.landscape.dataset import landscape_summary, load
 from spatial_viz.landscape.sweeps import sweep
 from spatial_viz.models.networks import build_network
 from spatial_viz.models.registry import load_classifier, manifest
@@ -35,7 +35,7 @@ def test_json_is_one_object_with_the_numbers_of_the_library(monkeypatch, capsys)
     result = json.loads(out)
     assert code == 0 and out.count("\n") == 1
     image, label = load_sample("cifar10", 0)
-    expected = summary(sweep(load_classifier("cifar10/standard"), image, label))
+    expected = landscape_summary(sweep(load_classifier("cifar10/standard"), image, label))
     assert {key: result[key] for key in expected} == expected
     assert result["schema"] == 1 and result["transforms"] == 775 and result["label"] == 3
     assert result["seconds"] > 0 and result["precision"] in ("bf16", "fp32") and result["device"]
@@ -53,7 +53,7 @@ def test_files(monkeypatch, capsys, tmp_path: Path) -> None:
     options = [*SMALL, "--out", str(landscape), "--figure", str(figure), "--json"]
     code, out, _ = run(["sweep", "sample:cifar10/3", *options], monkeypatch, capsys)
     assert code == 0
-    assert summary(load(landscape))["worst_case"] == json.loads(out)["worst_case"]
+    assert landscape_summary(load(landscape))["worst_case"] == json.loads(out)["worst_case"]
     page = figure.read_text(encoding="utf-8")
     assert "Plotly.newPlot" in page and 'src="http' not in page and len(page) > 1_000_000
 

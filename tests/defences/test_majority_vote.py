@@ -16,7 +16,7 @@ from spatial_viz.data.samples import load_sample
 from spatial_viz.defences.black_canvas import BlackCanvas
 from spatial_viz.defences.majority_vote import VOTERS, MajorityVote
 from spatial_viz.errors import InvalidInput
-from spatial_viz.landscape.dataset import load, save, summary, worst_case
+from spatial_viz.landscape.dataset import landscape_summary, load, save, worst_case
 from spatial_viz.landscape.sweeps import sweep
 from spatial_viz.landscape.vote_shares import vote_shares
 from spatial_viz.models.classifier import Classifier
@@ -85,8 +85,8 @@ def test_sweeps_and_attacks_run_on_a_vote_at_its_price(tmp_path: Path) -> None:
     worst = worst_case(landscape)
     at = torch.tensor([[worst.rotation, worst.dx, worst.dy]])
     assert int(vote.logits(warp(image[None], at)).argmax()) == worst.predicted
-    assert landscape["loss"].attrs["long_name"] == summary(landscape)["loss_name"] == "vote loss"
-    assert "loss_name" not in summary(sweep(classifier, image, label, grid))
+    assert landscape["loss"].attrs["long_name"] == landscape_summary(landscape)["loss_name"] == "vote loss"
+    assert "loss_name" not in landscape_summary(sweep(classifier, image, label, grid))
     save(landscape, tmp_path / "vote.nc")
     assert load(tmp_path / "vote.nc").identical(landscape)
     found = WorstOfK(k=4)(vote, image[None], torch.tensor([label]), LIMITS)

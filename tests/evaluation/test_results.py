@@ -206,7 +206,7 @@ def test_the_document_is_made_of_the_runs_and_cards(monkeypatch: pytest.MonkeyPa
 def test_shipping_a_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from synthetic import all_of_cifar10
 
-    monkeypatch.setattr("scripts.build_results.choose", lambda *_: all_of_cifar10().pictures())
+    monkeypatch.setattr("scripts.build_results.select_pictures", lambda *_: all_of_cifar10().pictures())
     folder = write_run(tmp_path / "store", 20)
     ship(folder, tmp_path)
     (summary,) = tmp_path.glob("*.npz")

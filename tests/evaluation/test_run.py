@@ -29,7 +29,7 @@ from benchmarks.app import ROOT
 from spatial_viz.attacks.spatial import WorstOfK
 from spatial_viz.data.images import load_image, tensor_to_picture
 from spatial_viz.data.samples import class_names, samples
-from spatial_viz.data.selection import choose
+from spatial_viz.data.selection import select_pictures
 from spatial_viz.defences.majority_vote import MajorityVote
 from spatial_viz.errors import CorruptFile, InvalidInput, MissingFile, PictureError, SpatialVizError, SpatialVizWarning
 from spatial_viz.evaluation import store as stores
@@ -40,7 +40,7 @@ from spatial_viz.evaluation.plan import EvaluationPlan
 from spatial_viz.evaluation.report import report_on
 from spatial_viz.evaluation.run import Progress, evaluate
 from spatial_viz.evaluation.store import open_landscapes, read_table, runs_in
-from spatial_viz.evaluation.vote_runner import Poll
+from spatial_viz.evaluation.vote_runner import EarlyStoppingVote
 from spatial_viz.landscape.dataset import misclassified, worst_case
 from spatial_viz.landscape.sweeps import sweep
 from spatial_viz.models.classifier import Classifier
@@ -173,7 +173,7 @@ def test_no_more_voters_are_asked_than_it_takes(votes: int, redraw: bool, precis
     vote = MajorityVote(alone, votes=votes, seed=4, redraw=redraw)
     images = torch.stack([alone.prepare(load_image(sample.path)) for sample in samples("cifar10")[:5]])
     pictures, moves = torch.arange(5).repeat(6), TransformGrid.paper(32).draw(30, 3)
-    decided, exact, passes = Poll(vote, "cpu", precision).decide(images, moves, "black", pictures)
+    decided, exact, passes = EarlyStoppingVote(vote, "cpu", precision).decide(images, moves, "black", pictures)
     seen = warp(images[pictures], moves)
     cast, ties = vote.ballots(seen)[1].argmax(2), 0
     for row, ballots in enumerate(cast.tolist()):
@@ -196,7 +196,7 @@ def test_a_voter_that_returns_nan_is_named(toy_classifier: Classifier) -> None:
 
     broken = Classifier(Sometimes(), class_names=["left", "right"], input_size=toy_classifier.input_size, mean=(0.0,),
                         std=(1.0,), name="broken")  # fmt: skip
-    runner = Poll(MajorityVote(broken, GRID, 3), "cpu", "auto")
+    runner = EarlyStoppingVote(MajorityVote(broken, GRID, 3), "cpu", "auto")
     with pytest.raises(SpatialVizError, match=r"broken, vote of 3.*picture 7"):
         break_pictures(
             runner, blob(9, 0)[None], torch.ones(1).long(), GRID, "black", torch.ones(1) > 0, torch.tensor([7])
@@ -346,7 +346,7 @@ def test_folders_of_wnids_become_imagenet_classes(tmp_path: Path) -> None:
     for wnid in (wnids[7], wnids[650]):
         (tmp_path / "photos" / wnid).mkdir(parents=True)
         tensor_to_picture(torch.rand(3, 40, 40)).save(tmp_path / "photos" / wnid / "a.jpg")
-    pictures = choose(str(tmp_path / "photos"), None, "test", None, None)
+    pictures = select_pictures(str(tmp_path / "photos"), None, "test", None, None)
     network = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 1000))
     classifier = Classifier(network, class_names=class_names("imagenet"), input_size=(32, 32), name="means")
     assert class_map(pictures, classifier) == [7, 650]
@@ -420,7 +420,7 @@ def test_a_training_on_folders_of_wnids_knows_them_by_its_own_names(tmp_path: Pa
     for wnid in (wnids[7], wnids[650]):
         (tmp_path / wnid).mkdir()
         tensor_to_picture(torch.rand(3, 40, 40)).save(tmp_path / wnid / "a.jpg")
-    pictures = choose(str(tmp_path), None, "test", None, None)
+    pictures = select_pictures(str(tmp_path), None, "test", None, None)
 
     def means(*names: str) -> Classifier:
         network = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, len(names)))
@@ -436,7 +436,7 @@ def test_folders_named_by_numbers_are_known_by_their_names(tmp_path: Path) -> No
     for name in ("0", "1", "10", "2"):
         (tmp_path / name).mkdir()
         tensor_to_picture(torch.rand(3, 40, 40)).save(tmp_path / name / "a.jpg")
-    pictures = choose(str(tmp_path), None, "test", None, None)
+    pictures = select_pictures(str(tmp_path), None, "test", None, None)
     network = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 11))
     digits = Classifier(network, class_names=[str(number) for number in range(11)], input_size=(32, 32))
     assert class_map(pictures, digits) == [0, 1, 10, 2]

@@ -15,7 +15,7 @@ import xarray as xr
 
 from spatial_viz.errors import InvalidInput
 from spatial_viz.explorer.payload import GLOSSARY, Pane, exact_answer, explorer_payload
-from spatial_viz.landscape.dataset import build_landscape, transform_words, worst_case
+from spatial_viz.landscape.dataset import build_landscape, describe_transform, worst_case
 
 NAMES = ["cat", "<b>dog</b>", "ship", "frog"]
 DIMS = ("rotation", "dy", "dx")
@@ -70,7 +70,7 @@ def array(text: str, dtype: str, *shape: int) -> np.ndarray:
     ],
 )
 def test_transform_in_words(transform: tuple[float, float, float], words: str) -> None:
-    assert transform_words(*transform) == words
+    assert describe_transform(*transform) == words
 
 
 def test_arrays_travel_unchanged_in_the_order_rotation_dy_dx() -> None:

@@ -20,7 +20,7 @@ from spatial_viz.errors import InvalidInput, SpatialVizError
 from spatial_viz.export import video, worst_case_frames
 from spatial_viz.export.raster import MapPicture, enlarged_picture, fitted, font, lines_of
 from spatial_viz.export.video import save_animation, to_gif, to_mp4
-from spatial_viz.export.worst_case_frames import SIZE, draw_way, way_to_worst
+from spatial_viz.export.worst_case_frames import SIZE, draw_trajectory, trajectory_to_worst
 from spatial_viz.figures.planes import slice_of
 from spatial_viz.figures.style import LOSS_SCALE, loss_colours, palette
 from spatial_viz.landscape.dataset import worst_case
@@ -40,7 +40,7 @@ def landscape(toy_classifier: Classifier, toy_image: Tensor) -> xr.Dataset:
 def test_every_frame_is_computed_not_interpolated(
     toy_classifier: Classifier, toy_image: Tensor, landscape: xr.Dataset
 ) -> None:
-    way = way_to_worst(toy_classifier, toy_image, landscape, 21)
+    way = trajectory_to_worst(toy_classifier, toy_image, landscape, 21)
     logit = toy_logit(*way.transforms.numpy().astype(np.float64).T)
     assert way.losses == pytest.approx(np.log1p(np.exp(logit)), abs=2e-2)
     assert way.probabilities[:, 1] == pytest.approx(1 / (1 + np.exp(-logit)), abs=1e-2)
@@ -51,21 +51,21 @@ def test_every_frame_is_computed_not_interpolated(
 def test_it_leads_from_the_picture_to_its_worst_case(
     toy_classifier: Classifier, toy_image: Tensor, landscape: xr.Dataset
 ) -> None:
-    way, worst = way_to_worst(toy_classifier, toy_image, landscape, 11), worst_case(landscape)
+    way, worst = trajectory_to_worst(toy_classifier, toy_image, landscape, 11), worst_case(landscape)
     assert way.transforms[0].tolist() == [0, 0, 0]
     assert way.transforms[-1].tolist() == [worst.rotation, worst.dx, worst.dy]
     assert way.losses[0] == pytest.approx(float(landscape["natural_loss"]), abs=1e-5)
     assert way.losses[-1] == pytest.approx(worst.loss, abs=1e-4)
     assert (np.diff(way.share) > 0).all() and way.share[[0, -1]].tolist() == [0, 1]
     with pytest.raises(InvalidInput, match="at least 2 frames; got 1"):
-        way_to_worst(toy_classifier, toy_image, landscape, 1)
+        trajectory_to_worst(toy_classifier, toy_image, landscape, 1)
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_the_frames_show_the_picture_and_the_marker_as_they_go(
     theme, toy_classifier: Classifier, toy_image: Tensor, landscape: xr.Dataset
 ) -> None:
-    drawn = draw_way(toy_classifier, toy_image, landscape, picture="blob.png", frames=9, theme=theme)
+    drawn = draw_trajectory(toy_classifier, toy_image, landscape, picture="blob.png", frames=9, theme=theme)
     assert [each.size for each in drawn] == [SIZE] * 9 and {each.mode for each in drawn} == {"RGB"}
     ground = palette(theme)["page"]
     assert f"#{bytes(drawn[0].getpixel((3, 3))).hex()}" == ground
@@ -85,7 +85,7 @@ def test_axes_that_do_not_move(
     granularity: tuple[int, int, int], toy_classifier: Classifier, toy_image: Tensor
 ) -> None:
     landscape = sweep(toy_classifier, toy_image, None, TransformGrid(30.0, 3.0, 3.0, granularity))
-    assert len(draw_way(toy_classifier, toy_image, landscape, frames=3)) == 3
+    assert len(draw_trajectory(toy_classifier, toy_image, landscape, frames=3)) == 3
 
 
 def test_a_long_name_stays_in_its_column(toy_image: Tensor, toy_classifier: Classifier) -> None:
@@ -93,7 +93,9 @@ def test_a_long_name_stays_in_its_column(toy_image: Tensor, toy_classifier: Clas
         toy_classifier.network, class_names=["soft-coated wheaten terrier " * 4, "right"], input_size=(32, 32),
         mean=(0.0,), std=(1.0,), name="a name " * 40,
     )  # fmt: skip
-    drawn = draw_way(long, toy_image, sweep(long, toy_image, 0, TransformGrid(30.0, 3.0, 3.0, (3, 3, 3))), frames=2)
+    drawn = draw_trajectory(
+        long, toy_image, sweep(long, toy_image, 0, TransformGrid(30.0, 3.0, 3.0, (3, 3, 3))), frames=2
+    )
     assert np.asarray(drawn[0])[330:450, 308:322].min() > 250, "nothing between the columns"
 
 
@@ -152,7 +154,7 @@ def test_a_picture_keeps_its_aspect_and_its_pixels() -> None:
 def test_the_gif_runs_for_ever_and_rests_at_the_end(
     toy_classifier: Classifier, toy_image: Tensor, landscape: xr.Dataset
 ) -> None:
-    drawn = draw_way(toy_classifier, toy_image, landscape, frames=6)
+    drawn = draw_trajectory(toy_classifier, toy_image, landscape, frames=6)
     gif = Image.open(io.BytesIO(to_gif(drawn)))
     assert gif.n_frames == 6 and gif.info["loop"] == 0 and gif.size == SIZE
     durations = []
@@ -183,7 +185,7 @@ def test_a_real_picture_stays_below_two_megabytes() -> None:
     classifier = load_classifier("cifar10/standard")
     image, label = load_sample("cifar10", 6)
     landscape = sweep(classifier, image, label, TransformGrid(30.0, 3.0, 3.0, (7, 3, 3)))
-    assert len(to_gif(draw_way(classifier, image, landscape))) <= 2_000_000
+    assert len(to_gif(draw_trajectory(classifier, image, landscape))) <= 2_000_000
 
 
 def test_mp4_without_ffmpeg_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -215,12 +217,12 @@ def test_a_failing_ffmpeg_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_p
 def test_mp4_by_the_real_ffmpeg(
     toy_classifier: Classifier, toy_image: Tensor, landscape: xr.Dataset, tmp_path: Path
 ) -> None:
-    to_mp4(draw_way(toy_classifier, toy_image, landscape, frames=4), tmp_path / "way.mp4")
+    to_mp4(draw_trajectory(toy_classifier, toy_image, landscape, frames=4), tmp_path / "way.mp4")
     assert b"ftyp" in (tmp_path / "way.mp4").read_bytes()[:64]
 
 
 def test_frames_say_which_classes_matter(toy_classifier: Classifier, toy_image: Tensor, landscape: xr.Dataset) -> None:
     scene = worst_case_frames._Scene(
-        toy_classifier, landscape, way_to_worst(toy_classifier, toy_image, landscape, 5), "", "light"
+        toy_classifier, landscape, trajectory_to_worst(toy_classifier, toy_image, landscape, 5), "", "light"
     )
     assert scene.shown == [0, 1]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from spatial_viz.figures.norms import NORMS, balls_figure, distance, distance_words
+from spatial_viz.figures.norms import NORMS, balls_figure, describe_distance, distance
 
 
 def test_distances_of_a_change_that_can_be_checked_by_hand() -> None:
@@ -16,7 +16,7 @@ def test_distances_of_a_change_that_can_be_checked_by_hand() -> None:
     assert sizes["ℓ∞"] == pytest.approx(6, abs=1e-3)
     assert sizes["ℓ2"] == pytest.approx(7, abs=1e-3)  # 4 + 9 + 36
     assert sizes["ℓ1"] == pytest.approx(11, abs=1e-3)
-    assert distance_words(change, "ℓ∞") == "ℓ∞ 6/255"
+    assert describe_distance(change, "ℓ∞") == "ℓ∞ 6/255"
 
 
 @pytest.mark.parametrize("norm", NORMS)

@@ -141,7 +141,7 @@ def test_csv_has_a_row_per_transform() -> None:
 
 
 def test_summary_is_plain_json_types() -> None:
-    result = ls.summary(toy())
+    result = ls.landscape_summary(toy())
     assert result["transforms"] == 775 and isinstance(result["worst_case"]["misclassified"], bool)
     assert set(result["worst_case"]) == {
         "rotation", "dx", "dy", "loss", "predicted", "name", "confidence", "misclassified",

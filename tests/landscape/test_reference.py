@@ -14,7 +14,7 @@ from third_party import resnet20
 from torch import Tensor
 
 from spatial_viz.data.samples import CLASS_NAMES
-from spatial_viz.landscape.dataset import WorstCase, misclassified, summary, worst_case
+from spatial_viz.landscape.dataset import WorstCase, landscape_summary, misclassified, worst_case
 from spatial_viz.landscape.sweeps import sweep
 from spatial_viz.models.classifier import Classifier
 from spatial_viz.models.devices import fast_at_bf16, pick_device
@@ -47,7 +47,7 @@ def test_every_picture(
     for row in rows:
         image, label = reference_pictures[row["file"]], CLASS_NAMES["cifar10"].index(row["label"])
         landscape = sweep(calibrated, image, label, precision=precision)
-        result, worst = summary(landscape), worst_case(landscape)
+        result, worst = landscape_summary(landscape), worst_case(landscape)
         about = f"{row['file']} at precision {precision}"
         assert result["natural"]["name"] == row["natural_prediction"], about
         assert abs(result["misclassified"] - int(row["misclassified_of_775"])) <= 1, about

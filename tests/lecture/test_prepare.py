@@ -147,7 +147,7 @@ def test_what_asks_for_the_network_is_named(monkeypatch: pytest.MonkeyPatch) -> 
         with contextlib.suppress(OSError):  # as a library would that goes on without
             urllib.request.urlopen("http://example.org/", timeout=1)
 
-    monkeypatch.setattr(demo, "_taken_along", asking)
+    monkeypatch.setattr(demo, "_make_downloads", asking)
     monkeypatch.setattr(demo, "SMALL", 1)
     *_, last = prepare(())
     assert not last.ready and last.words == "something asked for example.org"

@@ -125,7 +125,7 @@ def test_damage_is_one_sentence_in_the_app(
 
         module = importlib.import_module(f"spatial_viz.pages.{name}")
         st.session_state["explore"] = st.Page(lambda: None, title="Explore")
-        st.session_state["view"] = dataset_image.opened(sidebar.choose())
+        st.session_state["view"] = dataset_image.opened(sidebar.chosen_view())
         module.page()
 
     shown = AppTest.from_function(script, default_timeout=120, args=(page,)).run()

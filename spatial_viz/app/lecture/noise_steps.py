@@ -6,10 +6,10 @@ import streamlit as st
 import torch
 from torch import Tensor
 
-from spatial_viz.app.lecture.step import Step, Talk, chart, kept, label_of, pictures
+from spatial_viz.app.lecture.step import Step, Talk, chart, kept, pictures, talk_label
 from spatial_viz.attacks.base import AttackResult
 from spatial_viz.attacks.linf import Linf
-from spatial_viz.figures.norms import NORMS, balls_figure, distance, distance_words
+from spatial_viz.figures.norms import NORMS, balls_figure, describe_distance, distance
 from spatial_viz.figures.text import percent, short
 from spatial_viz.models.inference import exact_logits
 from spatial_viz.transforms.geometry import warp
@@ -21,7 +21,7 @@ STEPS_OF_NOISE = 20
 
 def _attacked(talk: Talk, epsilon: int) -> AttackResult:
     """The ℓ∞ attack on the talk's picture."""
-    view, label = talk.view, torch.tensor([label_of(talk)])
+    view, label = talk.view, torch.tensor([talk_label(talk)])
     return kept(talk, ("linf", epsilon), lambda: Linf(epsilon / 255, STEPS_OF_NOISE)(
         view.classifier, view.image[None], label, view.grid, padding=view.padding))  # fmt: skip
 
@@ -39,7 +39,7 @@ def chosen_epsilon() -> int:
 
 
 def _two_pictures(talk: Talk) -> None:
-    place, label = st.container(), label_of(talk)
+    place, label = st.container(), talk_label(talk)
     epsilon = st.select_slider(
         "ε, the most that a pixel may change, in steps of 1/255", EPSILONS, chosen_epsilon(), key="epsilon_slider",
         width=620,
@@ -91,7 +91,7 @@ def _small(talk: Talk) -> None:
     chart(talk, figure, "balls", alt=figure.layout.meta["alt"], place=left)
     size = distance(noise, norm)
     shown = [
-        (image + change, title, f"{distance_words(change, norm)}{_times(distance(change, norm), size)}")
+        (image + change, title, f"{describe_distance(change, norm)}{_times(distance(change, norm), size)}")
         for title, change in changes
     ]
     pictures(talk, shown, side)

@@ -19,12 +19,12 @@ from spatial_viz.app.lecture.step import (
     Talk,
     data_of,
     kept,
-    label_of,
     landscape_of,
     missing,
     of_sample,
     partner,
     pictures,
+    talk_label,
     under,
 )
 from spatial_viz.app.lecture.training_steps import ROBUST, STANDARD
@@ -34,8 +34,8 @@ from spatial_viz.app.widgets import plain
 from spatial_viz.data.samples import SAMPLE_DATASETS, class_names, opening_sample
 from spatial_viz.defences.majority_vote import MajorityVote
 from spatial_viz.figures.text import percent
-from spatial_viz.landscape.dataset import transform_words, worst_case
-from spatial_viz.lecture.hardest_sample import breaking_sample
+from spatial_viz.landscape.dataset import describe_transform, worst_case
+from spatial_viz.lecture.hardest_sample import find_failing_sample
 from spatial_viz.lecture.headline_accuracies import DATA, measured, published_group, recipe_group, vote_groups
 from spatial_viz.lecture.links import own_address, qr_code, reachable, with_parameters
 from spatial_viz.models.inference import exact_logits
@@ -103,7 +103,7 @@ def _ask_ten_times(talk: Talk) -> None:
             if st.button("Draw again", icon=":material/casino:", key="draw-voters"):
                 state["voters_seed"] = state.get("voters_seed", 0) + 1
         pose = poses.get(chosen or "", poses["the worst case"])
-        found, label = _ballots(talk, pose, state.get("voters_seed", 0)), label_of(talk)
+        found, label = _ballots(talk, pose, state.get("voters_seed", 0)), talk_label(talk)
         shown = [(picture, f"{'✓' if said == label else '✕'} {names[said]}", "")
                  for picture, said in zip(found.pictures, found.said, strict=True)]  # fmt: skip
         for first in (0, VOTES // 2):
@@ -111,7 +111,7 @@ def _ask_ten_times(talk: Talk) -> None:
     with right:
         tally = ", ".join(f"{count} × {names[said]}" for said, count in Counter(found.said).most_common())
         st.markdown(
-            f"The picture, {plain(transform_words(*pose))}:  \n"
+            f"The picture, {plain(describe_transform(*pose))}:  \n"
             f"asked once: **{_verdict(found.alone, label, names)}** ({percent(found.sure)})  \n"
             f"asked ten times: **{_verdict(found.voted, label, names)}** ({plain(tally)})"
         )
@@ -129,7 +129,7 @@ def _verdict(predicted: int, label: int, names: tuple[str, ...]) -> str:
 
 def _warm_ballots(talk: Talk) -> None:
     _ballots(talk, _worst_pose(talk), 0)
-    label_of(talk)
+    talk_label(talk)
     results()
 
 
@@ -200,7 +200,7 @@ def _yours(talk: Talk) -> Talk:
 def _found(yours: Talk) -> tuple[str, Talk] | None:
     """A sample that is not the talk's picture and that breaks its classifier, with a title; None where all survive."""
     view, dataset = yours.view, data_of(yours)
-    sample = kept(yours, "hunt", lambda: breaking_sample(
+    sample = kept(yours, "hunt", lambda: find_failing_sample(
         view.classifier, dataset, view.grid, view.padding, yours.progress, view.image))  # fmt: skip
     if sample is None:
         return None

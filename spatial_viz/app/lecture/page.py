@@ -14,7 +14,7 @@ from streamlit import runtime
 from streamlit.runtime.runtime import RuntimeState
 
 from spatial_viz.app import url_state
-from spatial_viz.app.background import Refiner
+from spatial_viz.app.background import BackgroundJobs
 from spatial_viz.app.components import lecture_hands, lecture_style
 from spatial_viz.app.downloads import note_picture
 from spatial_viz.app.lecture import noise_steps, outlook_steps, rotation_steps, search_steps, training_steps
@@ -39,8 +39,8 @@ def page() -> None:
     number, full = _number(), url_state.get("full") == "1"
     step = STEPS[number - 1]
     url_state.show("step", str(number))
-    if "refiner" not in st.session_state:
-        st.session_state["refiner"] = Refiner()
+    if "background" not in st.session_state:
+        st.session_state["background"] = BackgroundJobs()
     lecture_style(full)
     with st.container(key="lecture"):
         _bar(number, full)
@@ -148,7 +148,7 @@ def demonstration(number: int, talk: Talk) -> None:
 def _make_way(number: int, view: View) -> None:
     """What is done beside the page stops, unless it is done for this very step."""
     if ("step", number, view.question) not in st.session_state.get("warming", {}):
-        st.session_state["refiner"].pause()
+        st.session_state["background"].pause()
 
 
 def _warm_beside(number: int, talk: Talk) -> None:
@@ -162,7 +162,7 @@ def _warm_beside(number: int, talk: Talk) -> None:
         if 1 <= each <= len(STEPS)
     }
     st.session_state["warming"] = warming
-    st.session_state["refiner"].want(warming)
+    st.session_state["background"].submit(warming)
 
 
 def _warm(step: Step, talk: Talk, beginning: float, progress: Progress) -> None:

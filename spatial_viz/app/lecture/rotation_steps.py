@@ -25,11 +25,10 @@ from spatial_viz.app.pages import explore
 from spatial_viz.app.widgets import plain
 from spatial_viz.data.images import SMALL, data_uri, tensor_to_picture
 from spatial_viz.data.samples import Sample, class_names, samples
-from spatial_viz.figures.descriptions import failure_words
+from spatial_viz.figures.descriptions import describe_failure
 from spatial_viz.figures.text import percent
-from spatial_viz.landscape.dataset import class_name, transform_words, worst_case
-from spatial_viz.landscape.dataset import label_of as true_class
-from spatial_viz.lecture.figures import accuracy_words
+from spatial_viz.landscape.dataset import class_name, describe_transform, label_of, worst_case
+from spatial_viz.lecture.figures import describe_accuracy
 from spatial_viz.lecture.headline_accuracies import DATA, Group, measured, published_group, recipe_group
 from spatial_viz.models.registry import manifest
 from spatial_viz.transforms.geometry import warp
@@ -62,7 +61,7 @@ def _worst_cases(talk: Talk) -> None:
     view, landscape = talk.view, landscape_of(talk)
     worst = worst_case(landscape)
     turned = warp(view.image[None], torch.tensor([[worst.rotation, worst.dx, worst.dy]]), view.padding)[0]
-    natural, label = int(landscape["natural_predicted"]), true_class(landscape)
+    natural, label = int(landscape["natural_predicted"]), label_of(landscape)
     heading = "The worst case" if worst.misclassified else "The strongest transform"
     left, right = st.columns([4, 5], gap="medium")
     with left:
@@ -71,8 +70,8 @@ def _worst_cases(talk: Talk) -> None:
                                                  float(landscape["natural_confidence"]))),
             (turned, heading, _verdict(worst.name, not worst.misclassified, worst.confidence)),
         ])  # fmt: skip
-        words = transform_words(worst.rotation, worst.dx, worst.dy).capitalize()
-        st.markdown(f"{words}. {plain(failure_words(landscape))}.")
+        words = describe_transform(worst.rotation, worst.dx, worst.dy).capitalize()
+        st.markdown(f"{words}. {plain(describe_failure(landscape))}.")
     with right:
         _wall(talk)
 
@@ -111,7 +110,7 @@ def _tiles(talk: Talk, was_filled: bool) -> None:
 def _choose(name: str) -> None:
     url_state.put("picture", name)
     st.session_state["talk_chosen"] = name
-    url_state.choose("source", "Samples")
+    url_state.assign("source", "Samples")
 
 
 def _warm_worst_cases(talk: Talk) -> None:
@@ -161,7 +160,7 @@ def _how_often(talk: Talk) -> None:
 
 def _kept_of(group: Group) -> str:
     """The grid accuracy, in the words of its bar."""
-    told = [accuracy_words(bar.share, group.published) for bar in group.bars if bar.adversary == "grid"]
+    told = [describe_accuracy(bar.share, group.published) for bar in group.bars if bar.adversary == "grid"]
     return f"**{told[0]}** ({'published' if group.published else 'measured'})" if told else ""
 
 

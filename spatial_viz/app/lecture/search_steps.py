@@ -22,12 +22,12 @@ from spatial_viz.app.lecture.step import (
     is_kept,
     kept,
     kept_figure,
-    label_of,
     landscape_of,
     leave_cores,
     looks,
     missing,
     pictures,
+    talk_label,
 )
 from spatial_viz.app.widgets import plain
 from spatial_viz.attacks.base import AttackResult
@@ -39,9 +39,9 @@ from spatial_viz.figures.style import enlarged, loss_max
 from spatial_viz.figures.surfaces import surface
 from spatial_viz.figures.text import decimal
 from spatial_viz.landscape.cache import remember as remember_landscape
-from spatial_viz.landscape.dataset import card_of, transform_words, worst_case
+from spatial_viz.landscape.dataset import card_of, describe_transform, worst_case
 from spatial_viz.landscape.noise_plane import noise_landscape
-from spatial_viz.landscape.relief import PEAK, peaks_words
+from spatial_viz.landscape.relief import PEAK, describe_peaks
 from spatial_viz.landscape.sweeps import sweep_axes
 from spatial_viz.lecture.headline_accuracies import BETWEEN_THE_POINTS
 from spatial_viz.transforms.geometry import warp
@@ -119,7 +119,7 @@ def _climb(talk: Talk, starts: tuple[Place, ...]) -> AttackResult:
     """The first-order attack from some starts."""
     view, attack = talk.view, FirstOrder(steps=ASCENT, starts=tuple((*start, 0.0) for start in starts))
     return kept(talk, ("climb", starts), lambda: attack(
-        view.classifier, view.image[None], torch.tensor([label_of(talk)]), view.grid, padding=view.padding,
+        view.classifier, view.image[None], torch.tensor([talk_label(talk)]), view.grid, padding=view.padding,
         report=lambda done, total: talk.progress and talk.progress(round(done * ASCENT), ASCENT)))  # fmt: skip
 
 
@@ -157,13 +157,13 @@ def _first_order(talk: Talk) -> None:
             st.markdown("Click the map, or call out a start.")
             return
         passes = sum(int(each.passes) + int(each.backward_passes) for each in found)
-        st.markdown(reached_words(losses, float(landscape["loss"].max()), passes))
+        st.markdown(describe_reached(losses, float(landscape["loss"].max()), passes))
         figure = attack_figures.starts_figure(landscape, losses, talk.theme)
         chart(talk, figure, "reached", alt="The highest loss on the way from each start, beside the grid's worst case.",
               height=round(0.62 * talk.height))  # fmt: skip
 
 
-def reached_words(losses: np.ndarray, highest: float, passes: int) -> str:
+def describe_reached(losses: np.ndarray, highest: float, passes: int) -> str:
     """How far R paths came (R×S losses on their way), and how many of them are stuck: nothing gained in the last third
     of the steps, and never half as high as the grid's ``highest`` loss."""
     best, last = losses.max(1), max(1, losses.shape[1] // 3)
@@ -212,7 +212,7 @@ def _landscapes(talk: Talk) -> None:
     shown = {f"Turns and shifts: {_peaks(talk)}":
              surface(landscape, theme=talk.theme, value_max=top)}  # fmt: skip
     if plane is not None:
-        shown[f"Noise within {epsilon}/255: {peaks_words(plane)}"] = surface(
+        shown[f"Noise within {epsilon}/255: {describe_peaks(plane)}"] = surface(
             plane, "adversarial", "random", theme=talk.theme, value_max=top
         )
     for figure in shown.values():
@@ -225,7 +225,7 @@ def _landscapes(talk: Talk) -> None:
 
 
 def _peaks(talk: Talk) -> str:
-    return str(kept(talk, PEAKS, lambda: peaks_words(landscape_of(talk))))
+    return str(kept(talk, PEAKS, lambda: describe_peaks(landscape_of(talk))))
 
 
 def _warm_landscapes(talk: Talk) -> None:
@@ -266,7 +266,7 @@ def _exhaustive(talk: Talk) -> None:
         ])  # fmt: skip
         st.markdown(
             f"**{passes:,} forward passes** in **{seconds:.1f} seconds**, right here, "
-            f"{_where(landscape)}.  \n{transform_words(worst.rotation, worst.dx, worst.dy).capitalize()}: "
+            f"{_where(landscape)}.  \n{describe_transform(worst.rotation, worst.dx, worst.dy).capitalize()}: "
             f"{plain(worst.name)}, loss **{decimal(worst.loss)}**."
         )
         st.button("Measure again", icon=":material/timer:", key="measure-again", on_click=forget, args=(talk, TIMED))

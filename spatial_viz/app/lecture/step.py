@@ -35,7 +35,7 @@ from spatial_viz.data.images import SMALL, data_uri, load_image, tensor_to_pictu
 from spatial_viz.data.samples import Sample
 from spatial_viz.figures.style import Theme, enlarged
 from spatial_viz.figures.text import spread
-from spatial_viz.landscape.cache import cached_sweep, known
+from spatial_viz.landscape.cache import cached_sweep, is_cached
 from spatial_viz.landscape.sweeps import pixel_hash, sweep_axes
 from spatial_viz.models.classifier import Classifier
 from spatial_viz.models.inference import Progress, exact_logits
@@ -109,7 +109,7 @@ def of_sample(talk: Talk, sample: Sample) -> Talk:
     return dataclasses.replace(talk, view=dataclasses.replace(talk.view, image=image, label=sample.label))
 
 
-def label_of(talk: Talk) -> int:
+def talk_label(talk: Talk) -> int:
     """The true class of the picture; of one that nobody labelled, what it is taken for as it is."""
     view = talk.view
     natural = kept(talk, "natural", lambda: exact_logits(view.classifier, view.image, torch.zeros(1, 3)))
@@ -169,7 +169,7 @@ def _first_look(talk: Talk) -> xr.Dataset:
 def _at_hand(talk: Talk) -> bool:
     """Whether a landscape is in memory, or on the disk, where `demo` puts those of a lecture."""
     view = talk.view
-    return has_landscape(talk) or known(view.classifier, view.image, view.label, view.grid.axes(), view.padding)
+    return has_landscape(talk) or is_cached(view.classifier, view.image, view.label, view.grid.axes(), view.padding)
 
 
 def _some_of(grid: TransformGrid) -> dict[str, np.ndarray]:

@@ -18,11 +18,11 @@ from spatial_viz.app.lecture.step import (
     chart,
     data_of,
     kept,
-    label_of,
     landscape_of,
     missing,
     partner,
     pictures,
+    talk_label,
     under,
 )
 from spatial_viz.app.widgets import plain
@@ -50,7 +50,7 @@ def _candidates(talk: Talk, seed: int) -> dict[str, Any]:
     view = talk.view
 
     def ask() -> dict[str, Any]:
-        draws, label = view.grid.draw(CANDIDATES, seed), label_of(talk)
+        draws, label = view.grid.draw(CANDIDATES, seed), talk_label(talk)
         logits = exact_logits(view.classifier, view.image, draws, padding=view.padding)
         losses = cross_entropy(logits, torch.full((CANDIDATES,), label))
         return {"pictures": warp(view.image[None], draws, view.padding), "losses": losses.tolist(),

@@ -33,7 +33,7 @@ from spatial_viz.figures.worst_case import worst_case_figure
 from spatial_viz.landscape.cache import cached_sweep
 from spatial_viz.landscape.dataset import label_of, severity_order, worst_case
 from spatial_viz.landscape.noise_plane import noise_landscape
-from spatial_viz.landscape.relief import PEAK, peaks_words
+from spatial_viz.landscape.relief import PEAK, describe_peaks
 from spatial_viz.lecture.headline_accuracies import BETWEEN_THE_POINTS
 from spatial_viz.models.inference import exact_logits
 from spatial_viz.models.losses import cross_entropy
@@ -48,8 +48,8 @@ def page() -> None:
     view: View | None = st.session_state["view"]
     if view is None:
         return
-    if "refiner" in st.session_state:
-        st.session_state["refiner"].pause()  # what Explore still wanted would only be in the way
+    if "background" in st.session_state:
+        st.session_state["background"].pause()  # what Explore still wanted would only be in the way
     try:
         head = st.container(height=HEAD_HEIGHT, border=False).empty()
         with progress_bar(head, "Sweeping the grid") as progress:
@@ -66,7 +66,7 @@ def page() -> None:
         st.divider()
         vote(view, landscape)
         st.divider()
-        _take_along(view, landscape)
+        _draw_downloads(view, landscape)
     except SpatialVizError as error:
         st.error(plain(error), icon=":material/error:")
 
@@ -143,7 +143,7 @@ def why(peaks: str) -> dict[str, str]:
 
 
 def _peaks(view: View, landscape: xr.Dataset) -> str:
-    return str(kept(view, "peaks", lambda: peaks_words(landscape)))
+    return str(kept(view, "peaks", lambda: describe_peaks(landscape)))
 
 
 def _run_attacks(view: View, label: int) -> dict[str, tuple[AttackResult, float]]:
@@ -256,7 +256,7 @@ def noise(view: View, landscape: xr.Dataset) -> None:
     linked_surfaces([("", figure) for figure in draw_part(view, "noise", draw).values()], key="noise-surfaces")
     st.caption(
         "The loss over this noise and random signs of its size, with the picture above at the edge: "
-        f"{peaks_words(plane)}. That over rotation and shift has {_peaks(view, landscape)} on the whole grid."
+        f"{describe_peaks(plane)}. That over rotation and shift has {_peaks(view, landscape)} on the whole grid."
     )
     rows = []
     for title, difference in (("noise", change), ("worst turn and shift", turned - view.image)):
@@ -285,7 +285,7 @@ FIGURES = {
 }  # fmt: skip
 
 
-def _take_along(view: View, landscape: xr.Dataset) -> None:
+def _draw_downloads(view: View, landscape: xr.Dataset) -> None:
     """The page with the explorer and all figures, the numbers, pictures of the figures, the link."""
     classifier, drawings, linked = view.classifier, part_drawings(view), linked_pose(view.grid)
     pane = Pane(landscape, view.image, classifier.class_names, classifier.name)
@@ -295,9 +295,9 @@ def _take_along(view: View, landscape: xr.Dataset) -> None:
         return [worst_case_figure(view.image, landscape, theme=theme), *made]
 
     name = f"{classifier.name}: attacks on {view.title}"
-    page = downloads.explorer_keepsake(view, lambda: [pane], draw, linked, name)
-    keepsakes = [page, *downloads.landscape_keepsakes(view, landscape)]
-    downloads.take_along(view, name, keepsakes, FIGURES, "take-attack")
+    page = downloads.explorer_download(view, lambda: [pane], draw, linked, name)
+    files = [page, *downloads.landscape_downloads(view, landscape)]
+    downloads.download_section(view, name, files, FIGURES, "take-attack")
 
 
 # --- Helpers --------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from spatial_viz.figures import attacks as attack_figures
 from spatial_viz.figures.style import Theme
 from spatial_viz.figures.text import decimal, percent
 from spatial_viz.landscape.cache import cached_sweep
-from spatial_viz.landscape.dataset import label_of, misclassified, transform_words, worst_case
+from spatial_viz.landscape.dataset import describe_transform, label_of, misclassified, worst_case
 from spatial_viz.models.inference import exact_logits
 from spatial_viz.transforms.geometry import warp
 
@@ -64,7 +64,7 @@ def vote(view: View, landscape: xr.Dataset) -> None:
     left.plotly_chart(tally, theme=None, config=BARE, key="tally", alt="Votes per class.")
     with right_side:
         st.markdown(
-            f"The picture {plain(transform_words(*pose[0].tolist()))}:  \n"
+            f"The picture {plain(describe_transform(*pose[0].tolist()))}:  \n"
             f"single classifier: **{plain(names[int(single.argmax())])}** {_tick(int(single.argmax()) == label)}  \n"
             f"vote of ten: **{plain(names[verdict])}** {_tick(verdict == label)}"
         )

@@ -9,7 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from spatial_viz.app import url_state
-from spatial_viz.app.components import keeping, wall
+from spatial_viz.app.components import download_bar, wall
 from spatial_viz.app.dataset_image import link_name, listed
 from spatial_viz.app.pages.results import stamp
 from spatial_viz.app.sidebar import limit_settings
@@ -17,12 +17,19 @@ from spatial_viz.app.widgets import BARE, guarded, heading, plain, theme_of_page
 from spatial_viz.data.images import data_uri, tensor_to_picture
 from spatial_viz.errors import MissingFile, SpatialVizError
 from spatial_viz.evaluation.intervals import wilson
-from spatial_viz.evaluation.locate_images import Entry, Found, browsable, fetch_command, find_pictures, worst_pictures
+from spatial_viz.evaluation.locate_images import (
+    BrowsableRun,
+    LocatedPictures,
+    browsable,
+    fetch_command,
+    find_pictures,
+    worst_pictures,
+)
 from spatial_viz.evaluation.results import asks_other_weights, store_folder
 from spatial_viz.evaluation.summary import VERDICTS, Summary
 from spatial_viz.figures.failures import confusion_figure, failing_heatmap, share_histogram
 from spatial_viz.figures.text import decimal, percent
-from spatial_viz.landscape.dataset import transform_words
+from spatial_viz.landscape.dataset import describe_transform
 from spatial_viz.models.registry import catalogue, manifest
 
 PER_PAGE = 24
@@ -38,8 +45,8 @@ Key = tuple[str, int, float]  # path, number of the classifier, when it changed 
 
 def page() -> None:
     """The page, from top to bottom; it stops early where there is nothing to show."""
-    if "refiner" in st.session_state:
-        st.session_state["refiner"].pause()
+    if "background" in st.session_state:
+        st.session_state["background"].pause()
     st.html(heading("Which pictures fail, and where?", 1))
     entries, problems = _entries(store_folder(), stamp())
     for problem in problems:
@@ -75,22 +82,22 @@ def page() -> None:
         pictures(summary, key)
         if summary.wrong is not None:
             _confusion(summary)
-            keeping(f"{summary.classifier} on {entry.data}", FIGURES, "", key="take-browse")
+            download_bar(f"{summary.classifier} on {entry.data}", FIGURES, "", key="take-browse")
     except SpatialVizError as error:
         st.error(plain(error), icon=":material/error:")
 
 
 @st.cache_data(show_spinner=False, max_entries=4)
-def _entries(store: Path, stamps: tuple[tuple[str, float], ...]) -> tuple[list[Entry], list[str]]:
+def _entries(store: Path, stamps: tuple[tuple[str, float], ...]) -> tuple[list[BrowsableRun], list[str]]:
     return browsable(store)
 
 
 @st.cache_resource(show_spinner="Reading the run…", max_entries=4)
-def _summary(key: Key, _entry: Entry) -> Summary:
+def _summary(key: Key, _entry: BrowsableRun) -> Summary:
     return _entry.read()
 
 
-def _choose(entries: list[Entry]) -> Entry:
+def _choose(entries: list[BrowsableRun]) -> BrowsableRun:
     """The run to look at, at first one of the classifier that the other pages show."""
     by_title = {entry.title: entry for entry in entries}
     classifier = url_state.parameters().get("classifier", catalogue()[0].name)
@@ -175,7 +182,7 @@ def _table(key: Key, _summary: Summary) -> pd.DataFrame:
 
 
 @st.cache_resource(show_spinner="Looking for the pictures…", max_entries=4)
-def _found(key: Key, _summary: Summary) -> Found:
+def _found(key: Key, _summary: Summary) -> LocatedPictures:
     data = _summary.card["data"]
     return find_pictures(_summary, listed(data["name"], data["split"]))
 
@@ -207,7 +214,7 @@ def _sorted(table: pd.DataFrame, summary: Summary) -> tuple[pd.DataFrame, str]:
 
 
 @st.cache_data(show_spinner=False, max_entries=64)
-def _tiles(key: Key, rows: tuple[int, ...], _summary: Summary, _found: Found) -> list[dict[str, str]]:
+def _tiles(key: Key, rows: tuple[int, ...], _summary: Summary, _found: LocatedPictures) -> list[dict[str, str]]:
     """The pictures of one page of the wall, with their words."""
     images = worst_pictures(_summary, _found, rows)
     table = _table(key, _summary).loc[list(rows)]
@@ -221,7 +228,7 @@ def _said(summary: Summary, facts: dict[Any, Any]) -> dict[str, str]:
     """Label and caption of a picture."""
     true, seen = summary.name_of(facts["label"]), summary.name_of(facts["predicted"])
     verdict = f"{true} → {seen}" if facts["predicted"] != facts["label"] else f"{true} ✓"
-    moved = "" if pd.isna(facts["rotation"]) else transform_words(facts["rotation"], facts["dx"], facts["dy"])
+    moved = "" if pd.isna(facts["rotation"]) else describe_transform(facts["rotation"], facts["dx"], facts["dy"])
     more = [] if pd.isna(facts["share"]) else [f"fails on {percent(facts['share'])}"]
     more += [] if pd.isna(facts["loss"]) else [f"loss {decimal(facts['loss'])}"]
     return {"caption": "\n".join([verdict, *more]), "label": "; ".join(filter(None, [verdict, moved, *more]))}
@@ -238,14 +245,14 @@ def _words_of(summary: Summary, table: pd.DataFrame) -> pd.DataFrame:
             "share of the grid": [percent(share) if pd.notna(share) else "" for share in table["share"]],
             "loss": table["loss"].round(2),
             "transform": [
-                "" if pd.isna(rotation) else transform_words(rotation, dx, dy)
+                "" if pd.isna(rotation) else describe_transform(rotation, dx, dy)
                 for rotation, dx, dy in zip(table["rotation"], table["dx"], table["dy"], strict=True)
             ],
         }
     )
 
 
-def _open(summary: Summary, found: Found, wall_key: str) -> None:
+def _open(summary: Summary, found: LocatedPictures, wall_key: str) -> None:
     """Hand the clicked picture over to Explore; the switch itself follows in the run of the page."""
     state = st.session_state
     row = int(state[wall_key]["clicked"])
@@ -260,5 +267,5 @@ def _open(summary: Summary, found: Found, wall_key: str) -> None:
         url_state.put("pose", f"{facts['rotation']:g},{facts['dx']:g},{facts['dy']:g}")
     settings |= limit_settings(summary.grid, tuple(summary.card["classifiers"][0]["picture_size"]))
     for control, value in settings.items():
-        url_state.choose(control, value)
+        url_state.assign(control, value)
     state["opening"] = True

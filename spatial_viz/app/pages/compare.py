@@ -14,8 +14,8 @@ import streamlit as st
 import xarray as xr
 
 from spatial_viz.app import downloads, url_state
-from spatial_viz.app.background import Refiner
-from spatial_viz.app.comparison_picker import Contest, choose_contest
+from spatial_viz.app.background import BackgroundJobs
+from spatial_viz.app.comparison_picker import Comparison, choose_comparison
 from spatial_viz.app.components import explorer, linked_surfaces
 from spatial_viz.app.pose import Plane, answer_at, display_plane, link_pose, pose_now, pose_of, pose_planes
 from spatial_viz.app.sidebar import linked_pose
@@ -52,18 +52,18 @@ SHARE = (
 
 @dataclass(frozen=True)
 class Compared:
-    """Who is compared, and the landscape of each, in shares of votes where the contest is."""
+    """Who is compared, and the landscape of each, in shares of votes where the comparison is."""
 
-    contest: Contest
+    comparison: Comparison
     landscapes: tuple[xr.Dataset, ...]
 
     @property
     def quantity(self) -> Literal["loss", "share"]:
-        return "share" if self.contest.in_votes else "loss"
+        return "share" if self.comparison.in_votes else "loss"
 
     @property
     def views(self) -> list[View]:
-        return [each.view for each in self.contest.contestants]
+        return [each.view for each in self.comparison.contestants]
 
 
 def page() -> None:
@@ -73,44 +73,44 @@ def page() -> None:
         return
     try:
         head = st.container(height=HEAD_HEIGHT, border=False).empty()
-        contest = choose_contest(view)
-        if len(contest.contestants) < 2:
+        comparison = choose_comparison(view)
+        if len(comparison.contestants) < 2:
             head.html(heading("Who shall be compared?", 1))
             st.info("A comparison needs two: choose another one above.", icon=":material/compare:")
             return
         place = st.container()
         with place:
-            compared = _compared(contest, head)
+            compared = _compared(comparison, head)
             head.html(heading(_story(compared), 1))
             live(compared)
-        st.html(_table(comparison_rows(contest.titles, compared.landscapes)))
+        st.html(_table(comparison_rows(comparison.titles, compared.landscapes)))
         landscapes(compared)
-        _take_along(view, compared)
+        _draw_downloads(view, compared)
     except SpatialVizError as error:
         st.error(plain(error), icon=":material/error:")
 
 
-def _compared(contest: Contest, head: Any) -> Compared:
+def _compared(comparison: Comparison, head: Any) -> Compared:
     """The answer to the question that the page now shows."""
     state = st.session_state
     known: Compared | None = state.get("compared")
-    if known is not None and known.contest.question == contest.question:
+    if known is not None and known.comparison.question == comparison.question:
         return known
-    if "refiner" not in state:
-        state["refiner"] = Refiner()
-    state["refiner"].pause()  # it would only be in the way
+    if "background" not in state:
+        state["background"] = BackgroundJobs()
+    state["background"].pause()  # it would only be in the way
     waiting = st.empty()
     if known is None:
         waiting.skeleton(height=EXPLORER_HEIGHT)
     swept = []
-    for number, (title, view) in enumerate(((each.title, each.view) for each in contest.contestants), start=1):
-        with progress_bar(head, f"Sweeping {number} of {len(contest.contestants)}, {plain(title)}") as progress:
+    for number, (title, view) in enumerate(((each.title, each.view) for each in comparison.contestants), start=1):
+        with progress_bar(head, f"Sweeping {number} of {len(comparison.contestants)}, {plain(title)}") as progress:
             landscape = cached_sweep(
                 view.classifier, view.image, view.label, view.grid.axes(), view.padding, progress=progress
             )
-        swept.append(vote_shares(landscape, view.classifier) if contest.in_votes else landscape)
+        swept.append(vote_shares(landscape, view.classifier) if comparison.in_votes else landscape)
     waiting.empty()
-    state["compared"], state["compare_figures"] = Compared(contest, tuple(swept)), {}
+    state["compared"], state["compare_figures"] = Compared(comparison, tuple(swept)), {}
     state["compare_rev"] = state.get("compare_rev", 0) + 1
     if EXPLORER in state:
         state[EXPLORER]["pose"] = None  # the pose of the link, which the limits may have changed under
@@ -170,7 +170,7 @@ TABLE = """
 
 def _notes(compared: Compared) -> list[str]:
     """What a reader of these landscapes has to know, in sentences."""
-    contestants, landscapes = compared.contest.contestants, compared.landscapes
+    contestants, landscapes = compared.comparison.contestants, compared.landscapes
     notes = []
     if contestants[0].view.label is None:
         notes.append("Nobody labelled this picture: each is held against its own prediction for it as it is.")
@@ -199,7 +199,7 @@ def _notes(compared: Compared) -> list[str]:
 def live(compared: Compared) -> None:
     """The explorers. A pose let go of re-runs this fragment alone, and so does the wish for denser maps."""
     state, grid, pose = st.session_state, compared.views[0].grid, _pose(compared)
-    panes = _panes(compared, pose, state["refiner"], state["compare_rev"])
+    panes = _panes(compared, pose, state["background"], state["compare_rev"])
     wanted = len(compared.views) * len(_planes(compared, pose))
     state["asked"] = state.get("asked", 0) + 1
     payload = explorer_payload(
@@ -235,18 +235,18 @@ def _pose(compared: Compared) -> dict[str, float]:
 
 
 def _pose_let_go(compared: Compared) -> None:
-    st.session_state["refiner"].pause()  # the exact answers come first
+    st.session_state["background"].pause()  # the exact answers come first
     pose = _pose(compared)
     link_pose(pose)
     if not any(pose.values()):
         url_state.put("pose", "0,0,0")  # here a link without a pose means another one
 
 
-def _panes(compared: Compared, pose: dict[str, float], refiner: Refiner, rev: int) -> list[Pane]:
+def _panes(compared: Compared, pose: dict[str, float], background: BackgroundJobs, rev: int) -> list[Pane]:
     """The explorers, with the display planes that are there. Asks no session: exports are made outside one."""
     panes = []
-    for number, (each, landscape) in enumerate(zip(compared.contest.contestants, compared.landscapes, strict=True)):
-        found = (refiner.get(("compare", rev, number, *key)) for key in _planes(compared, pose))
+    for number, (each, landscape) in enumerate(zip(compared.comparison.contestants, compared.landscapes, strict=True)):
+        found = (background.get(("compare", rev, number, *key)) for key in _planes(compared, pose))
         planes = [plane for plane in found if plane is not None]
         panes.append(Pane(landscape, each.view.image, each.view.classifier.class_names, each.title, planes))
     return panes
@@ -260,7 +260,7 @@ def _planes(compared: Compared, pose: dict[str, float]) -> list[Plane]:
 def _refine(compared: Compared) -> None:
     """Have the display planes that are shown computed."""
     rev, pose = st.session_state["compare_rev"], _pose(compared)
-    st.session_state["refiner"].want(
+    st.session_state["background"].submit(
         {("compare", rev, number, *key): functools.partial(_plane, compared, view, key)
          for key in _planes(compared, pose) for number, view in enumerate(compared.views)}
     )  # fmt: skip
@@ -268,7 +268,7 @@ def _refine(compared: Compared) -> None:
 
 def _plane(compared: Compared, view: View, plane: Plane, progress: Any) -> xr.Dataset:
     swept = display_plane(view, plane, progress)
-    return vote_shares(swept, view.classifier) if compared.contest.in_votes else swept
+    return vote_shares(swept, view.classifier) if compared.comparison.in_votes else swept
 
 
 # --- Below the fold -------------------------------------------------------------------------------------------------
@@ -288,7 +288,7 @@ def landscapes(compared: Compared) -> None:
     kept = st.session_state["compare_figures"]
     kept["shown"] = shown
     drawn = _drawn(compared, *shown, theme_of_page(), kept)
-    titles, count = compared.contest.titles, len(compared.landscapes)
+    titles, count = compared.comparison.titles, len(compared.landscapes)
     columns = st.columns(2 if count == 4 else count)
     for number, (title, figure) in enumerate(zip(titles, drawn.maps, strict=True)):
         with columns[number % len(columns)]:
@@ -338,7 +338,7 @@ def _drawn(compared: Compared, x: str, y: str, at: float | Literal["max"], theme
 
 def _difference(compared: Compared, x: str, y: str, at: float | Literal["max"]) -> None:
     st.html(heading("Who is worse off, and where?"))
-    titles, all_of = compared.contest.titles, compared.landscapes
+    titles, all_of = compared.comparison.titles, compared.landscapes
     pairs = {f"{titles[a]} minus {titles[b]}": (a, b) for a, b in combinations(range(len(titles)), 2)}
     name = next(iter(pairs))
     if len(pairs) > 1:
@@ -357,16 +357,16 @@ def _difference(compared: Compared, x: str, y: str, at: float | Literal["max"]) 
 def _difference_map(
     compared: Compared, pair: tuple[int, int], x: str, y: str, at: float | Literal["max"], theme: Theme
 ) -> go.Figure:
-    (a, b), titles, all_of = pair, compared.contest.titles, compared.landscapes
+    (a, b), titles, all_of = pair, compared.comparison.titles, compared.landscapes
     return difference_map(
         all_of[a], all_of[b], x, y, titles=(titles[a], titles[b]), at=at, quantity=compared.quantity,
         theme=theme, value_max=difference_end(all_of, compared.quantity),
     )  # fmt: skip
 
 
-def _take_along(view: View, compared: Compared) -> None:
-    state, pose, titles = st.session_state, pose_now(), compared.contest.titles
-    refiner, rev, kept = state["refiner"], state["compare_rev"], state["compare_figures"]
+def _draw_downloads(view: View, compared: Compared) -> None:
+    state, pose, titles = st.session_state, pose_now(), compared.comparison.titles
+    background, rev, kept = state["background"], state["compare_rev"], state["compare_figures"]
     pose.update(_pose(compared))
 
     def draw(theme: Theme) -> list[go.Figure]:
@@ -379,13 +379,15 @@ def _take_along(view: View, compared: Compared) -> None:
         return [downloads.named(figure, title) for title, figure in named] + last
 
     title = f"{' and '.join(titles)}: {view.title}"
-    page = downloads.explorer_keepsake(view, lambda: _panes(compared, pose, refiner, rev), draw, pose, title)
-    ways = [
+    page = downloads.explorer_download(view, lambda: _panes(compared, pose, background, rev), draw, pose, title)
+    trajectories = [
         way
-        for each, landscape in zip(compared.contest.contestants, compared.landscapes, strict=True)
-        if not compared.contest.in_votes  # its losses are not to be shown beside those of the classifier alone
-        for way in downloads.way_keepsakes(each.view, landscape, each.title)
+        for each, landscape in zip(compared.comparison.contestants, compared.landscapes, strict=True)
+        if not compared.comparison.in_votes  # its losses are not to be shown beside those of the classifier alone
+        for way in downloads.trajectory_downloads(each.view, landscape, each.title)
     ]
     charts = {f"compare-map-{number}": f"the map of {each}" for number, each in enumerate(titles)}
     charts |= {f"compare-surfaces:{number}": f"the surface of {each}" for number, each in enumerate(titles)}
-    downloads.take_along(view, title, [page, *ways], charts | {"compare-difference": "the difference"}, "take-compare")
+    downloads.download_section(
+        view, title, [page, *trajectories], charts | {"compare-difference": "the difference"}, "take-compare"
+    )

@@ -11,7 +11,7 @@ import streamlit as st
 import xarray as xr
 
 from spatial_viz.app import downloads, url_state
-from spatial_viz.app.background import Refiner
+from spatial_viz.app.background import BackgroundJobs
 from spatial_viz.app.components import explorer, linked_surfaces
 from spatial_viz.app.pose import Plane, answer_at, display_plane, link_pose, pose_now, pose_of, pose_planes
 from spatial_viz.app.view import View
@@ -64,9 +64,9 @@ def page() -> None:
 def _sweep(view: View, head: Any) -> None:
     """Ask the question that the page now shows, and forget what belonged to the one before."""
     state = st.session_state
-    if "refiner" not in state:
-        state["refiner"] = Refiner()
-    state["refiner"].pause()  # it would only be in the way
+    if "background" not in state:
+        state["background"] = BackgroundJobs()
+    state["background"].pause()  # it would only be in the way
     with progress_bar(head, "Sweeping the grid") as progress:
         landscape = cached_sweep(
             view.classifier, view.image, view.label, view.grid.axes(), view.padding, progress=progress
@@ -89,7 +89,7 @@ def _refine(view: View) -> None:
     """Have the display planes that are shown computed."""
     rev = st.session_state["rev"]
     planes = {(rev, *key): functools.partial(display_plane, view, key) for key in _shown(view)}
-    st.session_state["refiner"].want({**planes, **st.session_state.get("warming", {})})
+    st.session_state["background"].submit({**planes, **st.session_state.get("warming", {})})
 
 
 def _shown(view: View) -> list[Plane]:
@@ -101,7 +101,7 @@ def _shown(view: View) -> list[Plane]:
 
 def _refined(plane: Plane) -> xr.Dataset | None:
     """A display plane of the landscape shown, once it is there."""
-    refined: xr.Dataset | None = st.session_state["refiner"].get((st.session_state["rev"], *plane))
+    refined: xr.Dataset | None = st.session_state["background"].get((st.session_state["rev"], *plane))
     return refined
 
 
@@ -150,7 +150,7 @@ def _live(view: View, distance: bool) -> None:
 
 
 def _pose_let_go(view: View) -> None:
-    st.session_state["refiner"].pause()  # the exact answer comes first
+    st.session_state["background"].pause()  # the exact answer comes first
     link_pose(pose_of(EXPLORER, view.grid))
 
 
@@ -219,7 +219,7 @@ def details(view: View, x: str, y: str, at: Literal["max"] | None) -> None:
             with left:
                 linked_surfaces([("", made[0])], key="surface")
             right.plotly_chart(made[1], theme=None, config=BARE, key="heatmap", alt=alt)
-    _take_along(view, landscape, x, y, at)
+    _draw_downloads(view, landscape, x, y, at)
     with st.expander("What do these words mean?"):
         for term, text in GLOSSARY.items():
             st.markdown(f"**{term.capitalize()}.** {text}")
@@ -250,13 +250,13 @@ def _drawn(
     )
 
 
-def _take_along(view: View, landscape: xr.Dataset, x: str, y: str, at: Literal["max"] | None) -> None:
+def _draw_downloads(view: View, landscape: xr.Dataset, x: str, y: str, at: Literal["max"] | None) -> None:
     state, classifier = st.session_state, view.classifier
-    refiner, rev, shown, pose = state["refiner"], state["rev"], state["surface_plane"], pose_now()
+    background, rev, shown, pose = state["background"], state["rev"], state["surface_plane"], pose_now()
     pose.update(pose_of(EXPLORER, view.grid))
 
     def refined(plane: Plane | None) -> xr.Dataset | None:
-        found: xr.Dataset | None = plane and refiner.get((rev, *plane))
+        found: xr.Dataset | None = plane and background.get((rev, *plane))
         return found
 
     def panes() -> list[Pane]:
@@ -268,6 +268,8 @@ def _take_along(view: View, landscape: xr.Dataset, x: str, y: str, at: Literal["
         return [worst_case_figure(view.image, landscape, theme=theme), *drawn]
 
     name = f"{classifier.name}: {view.title}"
-    page = downloads.explorer_keepsake(view, panes, draw, pose, name)
+    page = downloads.explorer_download(view, panes, draw, pose, name)
     charts = {"surface": "the surface", "heatmap": "the map beside it"} if x else {}
-    downloads.take_along(view, name, [page, *downloads.landscape_keepsakes(view, landscape)], charts, "take-explore")
+    downloads.download_section(
+        view, name, [page, *downloads.landscape_downloads(view, landscape)], charts, "take-explore"
+    )

@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from spatial_viz.app import url_state
-from spatial_viz.app.components import keeping
+from spatial_viz.app.components import download_bar
 from spatial_viz.app.widgets import BARE, heading, plain, theme_of_page
 from spatial_viz.errors import SpatialVizError
 from spatial_viz.evaluation.results import SOURCES, all_results, column_of, shipped_folder, store_folder
@@ -26,8 +26,8 @@ MEASURE = (
 
 def page() -> None:
     """The page, from top to bottom."""
-    if "refiner" in st.session_state:
-        st.session_state["refiner"].pause()
+    if "background" in st.session_state:
+        st.session_state["background"].pause()
     st.html(heading("How often are classifiers right when pictures are turned and shifted?", 1))
     try:
         results, problems = _results(store_folder(), stamp())
@@ -44,7 +44,7 @@ def page() -> None:
     figure = accuracy_figure(chosen, theme_of_page())
     st.plotly_chart(figure, theme=None, config=BARE, key="accuracies", alt=figure.layout.meta["alt"])
     st.caption(_legend(chosen))
-    keeping("accuracies", {"accuracies": "the bars"}, "", key="take-results")
+    download_bar("accuracies", {"accuracies": "the bars"}, "", key="take-results")
     _table(chosen)
     _how_to_measure(results)
     with st.expander("What do these words mean?"):

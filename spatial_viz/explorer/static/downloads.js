@@ -1,4 +1,4 @@
-// "Take it along": pictures of the page's figures, and a link to the view. Sent behind save_image.js, as one script.
+// "Download and share": pictures of the page's figures, and a link to the view. Sent behind save_image.js, as one script.
 // data = {file, figures: [{key, name}], note}: figures are found by the class that the host gives to the element of that
 // key, several of one element by "key:number"; note is what the link, the browser's address, leaves out.
 

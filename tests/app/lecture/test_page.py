@@ -23,7 +23,7 @@ def script() -> None:
     from spatial_viz.app import sidebar
     from spatial_viz.app.lecture import page as lecture
 
-    st.session_state["view"] = sidebar.choose()
+    st.session_state["view"] = sidebar.chosen_view()
     lecture.page()
 
 

@@ -24,7 +24,7 @@ from spatial_viz.app.memoize import Memory
 from spatial_viz.app.view import View
 from spatial_viz.data.samples import load_sample
 from spatial_viz.defences.majority_vote import MajorityVote
-from spatial_viz.landscape.relief import peaks_words
+from spatial_viz.landscape.relief import describe_peaks
 from spatial_viz.models.classifier import Classifier
 from spatial_viz.models.inference import runner_for
 from spatial_viz.models.registry import load_classifier
@@ -399,7 +399,7 @@ def test_a_broken_picture_opens_at_its_worst_case_beside_the_talks_own(talk: Tal
 
 
 def test_where_no_sample_breaks_the_audience_hunts_alone(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outlook_steps, "breaking_sample", lambda *arguments: None)
+    monkeypatch.setattr(outlook_steps, "find_failing_sample", lambda *arguments: None)
     page = open_step("Room for improvement", talk)
     assert len(payload(page)["panes"]) == 1 and "survives the whole grid" in page.markdown[0].value
 
@@ -472,8 +472,8 @@ def test_the_plane_of_noise_holds_what_the_first_step_showed(talk: Talk) -> None
     assert trace_values(mark["z"])[0] == pytest.approx(float(first.losses), abs=1e-4)
     assert trace_values(mark["x"])[0] == pytest.approx(8, abs=1e-4) and trace_values(mark["y"])[0] == 0
     assert "picture of the attack" in plane["alt"] and "worst case" in spatial["alt"]
-    assert plane["title"] == f"Noise within 8/255: {peaks_words(search_steps._noise_plane(talk, 8))}"
-    assert spatial["title"] == f"Turns and shifts: {peaks_words(talk_step.landscape_of(talk))}"
+    assert plane["title"] == f"Noise within 8/255: {describe_peaks(search_steps._noise_plane(talk, 8))}"
+    assert spatial["title"] == f"Turns and shifts: {describe_peaks(talk_step.landscape_of(talk))}"
 
 
 def test_without_noise_that_fools_there_is_no_plane(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -488,10 +488,10 @@ def test_stuck_is_low_and_gains_nothing() -> None:
     high = 3.34 * np.minimum(1, 2 * steps)  # comes to rest near the top
     low = 0.5 * np.minimum(1, 2 * steps)
     rising = 1.5 * steps  # low, but still on its way
-    assert search_steps.reached_words(np.stack([high]), 3.6, 121) == (
+    assert search_steps.describe_reached(np.stack([high]), 3.6, 121) == (
         "Reached: **3.34**, where the grid's highest loss is **3.60**, in 121 passes forward and backward."
     )
-    assert search_steps.reached_words(np.stack([high, low, rising]), 3.6, 363) == (
+    assert search_steps.describe_reached(np.stack([high, low, rising]), 3.6, 363) == (
         "Reached: **0.50** to **3.34**, where the grid's highest loss is **3.60**, in 363 passes forward and backward. "
         "**Stuck: 1 of 3**, less than half as high and no gain in the last 20 steps."
     )

@@ -350,7 +350,7 @@ def test_a_link_opens_a_picture_of_the_data_set(monkeypatch: pytest.MonkeyPatch,
 
         from spatial_viz.app import dataset_image, sidebar
 
-        st.session_state["shown"] = dataset_image.opened(sidebar.choose())
+        st.session_state["shown"] = dataset_image.opened(sidebar.chosen_view())
 
     for name, title in (("cifar10/test/3000", "cat (cifar10/test/3000)"), ("cifar10/test/99999", None),
                         ("etc/test/1", None), ("../../etc/test/1", None)):  # fmt: skip
