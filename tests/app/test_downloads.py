@@ -44,7 +44,7 @@ def open_page(
         from spatial_viz.app import sidebar
 
         st.session_state["view"] = sidebar.chosen_view()
-        importlib.import_module(f"spatial_viz.pages.{name}").page()
+        importlib.import_module(f"spatial_viz.app.pages.{name}").page()
 
     page = AppTest.from_function(script, default_timeout=300, args=(name,))
     for parameter, value in parameters.items():

@@ -108,7 +108,7 @@ def test_damage_is_one_sentence_on_the_command_line(
         assert err.startswith(f"error: {copied} is damaged (") and "; restore it or install the package again" in err
 
 
-@pytest.mark.parametrize("page", ["explore", "lecture", "attack", "compare", "results", "browse"])
+@pytest.mark.parametrize("page", ["pages.explore", "lecture.page", "pages.attack", "pages.compare", "pages.results", "pages.browse"])
 def test_damage_is_one_sentence_in_the_app(
     page: str, copied: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -123,7 +123,7 @@ def test_damage_is_one_sentence_in_the_app(
 
         from spatial_viz.app import dataset_image, sidebar
 
-        module = importlib.import_module(f"spatial_viz.pages.{name}")
+        module = importlib.import_module(f"spatial_viz.app.{name}")
         st.session_state["explore"] = st.Page(lambda: None, title="Explore")
         st.session_state["view"] = dataset_image.opened(sidebar.chosen_view())
         module.page()
