@@ -21,6 +21,14 @@ from spatial_viz.data.images import picture_to_tensor
 from spatial_viz.models.classifier import Classifier
 
 
+@pytest.fixture(scope="session", autouse=True)
+def landscapes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The cache of the tests is not the user's, and what one test has swept no other sweeps again."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SPATIAL_VIZ_CACHE", str(tmp_path_factory.mktemp("landscapes")))
+        yield
+
+
 @pytest.fixture
 def toy_classifier() -> Classifier:
     return Classifier(

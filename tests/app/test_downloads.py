@@ -19,11 +19,10 @@ from spatial_viz.landscape.dataset import load, worst_case
 
 
 def open_page(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str = "explore", **parameters: str
+    monkeypatch: pytest.MonkeyPatch, name: str = "explore", **parameters: str
 ) -> tuple[AppTest, dict[str, Any]]:
     """A page, and what its downloads would make, by their endings."""
     made: dict[str, Any] = {}
-    monkeypatch.setenv("SPATIAL_VIZ_CACHE", str(tmp_path))
     monkeypatch.setattr("spatial_viz.app.pages.attack.STEPS", 3)
     from spatial_viz.app import downloads
 
@@ -53,7 +52,7 @@ def open_page(
 
 
 def test_explore_gives_a_page_the_numbers_and_the_picture(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    page, made = open_page(monkeypatch, tmp_path, granularity="11,3,3", pose="12,1,-2")
+    page, made = open_page(monkeypatch, granularity="11,3,3", pose="12,1,-2")
     assert not page.exception and not page.error
     exported = made[".html"]()
     payload = data_of(exported, "explorer-data")
@@ -73,23 +72,21 @@ def test_explore_gives_a_page_the_numbers_and_the_picture(monkeypatch: pytest.Mo
 def test_where_ffmpeg_is_the_way_comes_as_a_film_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     program(tmp_path, 'for last; do :; done; /bin/cat > "$last"')
     monkeypatch.setenv("PATH", str(tmp_path))
-    _, made = open_page(monkeypatch, tmp_path, granularity="3,1,1")
+    _, made = open_page(monkeypatch, granularity="3,1,1")
     width, height = SIZE
     assert len(made["-way.mp4"]()) % (width * height * 3) == 0 < len(made["-way.mp4"]())  # whole frames
 
 
-def test_the_exported_page_opens_where_the_picture_was_let_go_of(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    page, made = open_page(monkeypatch, tmp_path, granularity="11,3,3")
+def test_the_exported_page_opens_where_the_picture_was_let_go_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    page, made = open_page(monkeypatch, granularity="11,3,3")
     assert data_of(made[".html"](), "explorer-data")["pose"] == {"rotation": 0.0, "dx": 0.0, "dy": 0.0}
     page.session_state["pose_now"].update(rotation=-7.5)  # as a pose let go of does, without another run of the page
     assert data_of(made[".html"](), "explorer-data")["pose"]["rotation"] == -7.5
 
 
-def test_attack_gives_its_figures_in_both_themes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_attack_gives_its_figures_in_both_themes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("spatial_viz.app.downloads.ffmpeg", lambda: None)
-    page, made = open_page(monkeypatch, tmp_path, "attack", granularity="11,3,3", k="7")
+    page, made = open_page(monkeypatch, "attack", granularity="11,3,3", k="7")
     assert not page.exception and not page.error
     exported = made[".html"]()
     figures = data_of(exported, "figure-data")
@@ -102,8 +99,8 @@ def test_attack_gives_its_figures_in_both_themes(monkeypatch: pytest.MonkeyPatch
     assert len(made["figures"]) == 6
 
 
-def test_compare_gives_all_of_its_panes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    page, made = open_page(monkeypatch, tmp_path, "compare", granularity="11,3,3")
+def test_compare_gives_all_of_its_panes(monkeypatch: pytest.MonkeyPatch) -> None:
+    page, made = open_page(monkeypatch, "compare", granularity="11,3,3")
     assert not page.exception and not page.error
     exported = made[".html"]()
     panes = data_of(exported, "explorer-data")["panes"]
@@ -115,10 +112,8 @@ def test_compare_gives_all_of_its_panes(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert len(trajectories) == 2 and Image.open(io.BytesIO(made[trajectories[1]]())).size == SIZE
 
 
-def test_a_vote_is_not_shown_in_losses(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    page, made = open_page(
-        monkeypatch, tmp_path, "compare", granularity="11,3,3", rotation="4", compare="Majority vote"
-    )
+def test_a_vote_is_not_shown_in_losses(monkeypatch: pytest.MonkeyPatch) -> None:
+    page, made = open_page(monkeypatch, "compare", granularity="11,3,3", rotation="4", compare="Majority vote")
     assert not page.exception and not page.error
     assert not any(ending.endswith("-way.gif") for ending in made)
     assert len(data_of(made[".html"](), "explorer-data")["panes"]) == 2
@@ -131,9 +126,9 @@ def test_file_names() -> None:
     assert file_name('../"x"\n<b>.png') == "..-x-b-.png"
 
 
-def test_the_link_has_what_was_chosen_elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_link_has_what_was_chosen_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = {"picture": "cifar10/4", "pose": "1,2,3", "rotation": "24", "padding": "edge", "granularity": "11,3,3"}
-    page, _ = open_page(monkeypatch, tmp_path, "attack", **asked, k="12", slice="dx × dy")
+    page, _ = open_page(monkeypatch, "attack", **asked, k="12", slice="dx × dy")
     assert not page.exception and not page.error
     assert page.session_state["address"].parameters() == asked | {"k": "12"}, "the slice is Explore's"
 
@@ -159,7 +154,7 @@ def test_a_joined_script_has_every_part_once(name: str) -> None:
 
 
 @pytest.mark.browser
-def test_pictures_and_the_link_in_the_browser(app: str, browser: Any, tmp_path: Path) -> None:
+def test_pictures_and_the_link_in_the_browser(app: str, browser: Any) -> None:
     context = browser.new_context(
         viewport={"width": 1440, "height": 900},
         permissions=["clipboard-read", "clipboard-write"],
@@ -196,7 +191,7 @@ def test_pictures_and_the_link_in_the_browser(app: str, browser: Any, tmp_path: 
     context.close()
 
 
-def test_the_handout_has_the_pictures_that_the_lecture_showed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_handout_has_the_pictures_that_the_lecture_showed(monkeypatch: pytest.MonkeyPatch) -> None:
     import streamlit as st
     from printed_pages import text_of
 
@@ -206,7 +201,6 @@ def test_the_handout_has_the_pictures_that_the_lecture_showed(monkeypatch: pytes
     from spatial_viz.models.registry import load_classifier
     from spatial_viz.transforms.grids import TransformGrid
 
-    monkeypatch.setenv("SPATIAL_VIZ_CACHE", str(tmp_path))
     asked: dict[str, Any] = {}
     monkeypatch.setattr(st, "session_state", {})
     monkeypatch.setattr(st, "download_button", lambda label, make, *_, **__: asked.update(label=label, make=make))

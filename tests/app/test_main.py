@@ -21,8 +21,7 @@ from benchmarks.app import ROOT
 from spatial_viz.app import dataset_image
 
 
-def open_page(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **parameters: str) -> AppTest:
-    monkeypatch.setenv("SPATIAL_VIZ_CACHE", str(tmp_path))
+def open_page(monkeypatch: pytest.MonkeyPatch, **parameters: str) -> AppTest:
     page = AppTest.from_file(str(ROOT / "app.py"), default_timeout=120)
     for name, value in parameters.items():
         page.query_params[name] = value
@@ -84,10 +83,9 @@ def address_of(page: AppTest) -> dict[str, str]:
     ],
 )
 def test_what_a_link_asks_for_in_vain_is_said(
-    parameters: dict[str, str], said: list[str], address: dict[str, str], monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
+    parameters: dict[str, str], said: list[str], address: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:  # fmt: skip
-    page = open_page(monkeypatch, tmp_path, **parameters)
+    page = open_page(monkeypatch, **parameters)
     dataset_image.listed.clear()  # other tests have their data sets elsewhere
     assert not page.exception
     assert not page.error
@@ -105,8 +103,8 @@ def test_what_a_link_asks_for_in_vain_is_said(
     assert len(page.main.warning) == bool(said)
 
 
-def test_the_address_says_what_was_chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    page = open_page(monkeypatch, tmp_path, classifier="cifar10/worst-of-10-30", padding="edge", slice="dx × dy",
+def test_the_address_says_what_was_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = open_page(monkeypatch, classifier="cifar10/worst-of-10-30", padding="edge", slice="dx × dy",
                      granularity="11,3,3", pose="12,1,-2", picture="cifar10/4", utm_source="x")  # fmt: skip
     chosen = {"classifier": "cifar10/worst-of-10-30", "picture": "cifar10/4", "pose": "12,1,-2",
               "granularity": "11,3,3", "padding": "edge", "slice": "dx × dy"}  # fmt: skip
@@ -126,15 +124,15 @@ def test_the_browser_cannot_choose_a_classifier_by_its_path(monkeypatch: pytest.
     from spatial_viz.errors import InvalidInput
 
     (tmp_path / "classifier.json").write_text("{}")
-    page = open_page(monkeypatch, tmp_path, classifier=str(tmp_path))
+    page = open_page(monkeypatch, classifier=str(tmp_path))
     assert not page.exception and not page.error
     assert page.selectbox(key="classifier").value == "cifar10/standard"
     with pytest.raises(InvalidInput, match="the app shows the classifiers of the catalogue"):
         _classifier(str(tmp_path))
 
 
-def test_what_a_mirror_does_is_said_beside_its_accuracy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    page = open_page(monkeypatch, tmp_path, classifier="cifar10/invariant-30-mirror")
+def test_what_a_mirror_does_is_said_beside_its_accuracy(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = open_page(monkeypatch, classifier="cifar10/invariant-30-mirror")
     assert not page.exception and not page.error
     said = "It averages its answers for the picture and its mirror image."
     assert said in page.sidebar.caption[0].value
@@ -142,13 +140,13 @@ def test_what_a_mirror_does_is_said_beside_its_accuracy(monkeypatch: pytest.Monk
     assert "paper's grid." in page.sidebar.caption[0].value and said not in page.sidebar.caption[0].value
 
 
-def test_a_pose_beyond_the_limits_is_brought_within(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    page = open_page(monkeypatch, tmp_path, pose="1e9,-1e9,2")
+def test_a_pose_beyond_the_limits_is_brought_within(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = open_page(monkeypatch, pose="1e9,-1e9,2")
     payload = json.loads(page.get("bidi_component")[0].proto.json)
     assert payload["pose"] == {"rotation": 30.0, "dx": -3.0, "dy": 2.0}
 
 
-def test_a_classifier_that_fails_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_classifier_that_fails_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
     from spatial_viz.models.classifier import Classifier
@@ -159,7 +157,7 @@ def test_a_classifier_that_fails_is_one_sentence(monkeypatch: pytest.MonkeyPatch
 
     broken = Classifier(Broken(), class_names="abcdefghij", input_size=(32, 32), name="cifar10/broken")
     monkeypatch.setattr("spatial_viz.app.sidebar._classifier", lambda name: broken)
-    page = open_page(monkeypatch, tmp_path)
+    page = open_page(monkeypatch)
     assert not page.exception
     assert len(page.error) == 1 and "not finite" in page.error[0].value
 
@@ -168,7 +166,7 @@ def test_missing_weights_are_explained_and_the_page_stays_usable(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    page = open_page(monkeypatch, tmp_path, classifier="imagenet/resnet18")
+    page = open_page(monkeypatch, classifier="imagenet/resnet18")
     assert not page.exception
     assert len(page.error) == 1 and "resnet18" in page.error[0].value and "not on this machine" in page.error[0].value
     page.selectbox(key="classifier").select("cifar10/standard").run()
@@ -176,7 +174,7 @@ def test_missing_weights_are_explained_and_the_page_stays_usable(
     assert len(page.get("bidi_component")) == COMPONENTS
 
 
-def open_attack(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **parameters: str) -> AppTest:
+def open_attack(monkeypatch: pytest.MonkeyPatch, **parameters: str) -> AppTest:
     def script() -> None:
         import streamlit as st
 
@@ -186,7 +184,6 @@ def open_attack(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **parameters: s
         st.session_state["view"] = sidebar.chosen_view()
         attack.page()
 
-    monkeypatch.setenv("SPATIAL_VIZ_CACHE", str(tmp_path))
     monkeypatch.setattr("spatial_viz.app.pages.attack.STEPS", 3)
     page = AppTest.from_function(script, default_timeout=120)
     for name, value in parameters.items():
@@ -198,16 +195,14 @@ def open_attack(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **parameters: s
     "parameters",
     [{}, {"k": "0", "epsilon": "-3"}, {"k": "<b>", "epsilon": "1e9", "granularity": "11,3,3"}, {"padding": "reflect"}],
 )
-def test_the_attack_page_stands_nonsense(
-    parameters: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    page = open_attack(monkeypatch, tmp_path, **parameters)
+def test_the_attack_page_stands_nonsense(parameters: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    page = open_attack(monkeypatch, **parameters)
     assert not page.exception and not page.error
     assert 1 <= page.slider(key="k").value <= 100 and 1 <= page.slider(key="epsilon").value <= 32
     assert page.dataframe[0].value["attack"].tolist()[0] == "grid"
 
 
-def test_noise_shows_how_far_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_noise_shows_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     from collections.abc import Callable, Iterator
     from contextlib import contextmanager
     from typing import Any
@@ -220,21 +215,21 @@ def test_noise_shows_how_far_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
         yield lambda done, total: steps.append((done, total))
 
     monkeypatch.setattr("spatial_viz.app.pages.attack.progress_bar", bar)
-    page = open_attack(monkeypatch, tmp_path, rotation="0", shift="0")
+    page = open_attack(monkeypatch, rotation="0", shift="0")
     assert not page.exception and not page.error
     assert shown["Attacking by noise, steps"] == [(step, 40) for step in range(1, 41)]
     pictures = shown["Drawing the plane of noise, pictures"]
     assert len(pictures) > 2 and pictures == sorted(pictures) and pictures[-1] == (31 * 31, 31 * 31)
 
 
-def test_nothing_to_search_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    page = open_attack(monkeypatch, tmp_path, rotation="0", shift="0")
+def test_nothing_to_search_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = open_attack(monkeypatch, rotation="0", shift="0")
     assert not page.exception and not page.error
     assert "Nothing to search" in page.info[0].value
 
 
-def test_a_vote_can_be_drawn_again_and_swept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    page = open_attack(monkeypatch, tmp_path, rotation="0", shift="20", granularity="11,3,3")
+def test_a_vote_can_be_drawn_again_and_swept(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = open_attack(monkeypatch, rotation="0", shift="20", granularity="11,3,3")
     before = [caption.value for caption in page.caption]
     (again,) = (button for button in page.button if button.label == "Draw again")
     again.click().run()
@@ -248,7 +243,7 @@ def test_a_vote_can_be_drawn_again_and_swept(monkeypatch: pytest.MonkeyPatch, tm
 
 
 @pytest.mark.parametrize("case", ["truncated", "empty", "svg", "text", "bomb"])
-def test_bad_uploads_are_one_sentence(case: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_bad_uploads_are_one_sentence(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from encoded_images import png_header
 
     from spatial_viz.data.samples import samples
@@ -260,7 +255,7 @@ def test_bad_uploads_are_one_sentence(case: str, monkeypatch: pytest.MonkeyPatch
         "text": b"hello",
         "bomb": png_header(50_000, 50_000),
     }[case]
-    page = open_page(monkeypatch, tmp_path, source="Upload")
+    page = open_page(monkeypatch, source="Upload")
     page.file_uploader(key="upload").upload(f"*{case}*_[x](y).png", content, "image/png").run()
     assert not page.exception
     assert len(page.error) == 1
@@ -269,10 +264,10 @@ def test_bad_uploads_are_one_sentence(case: str, monkeypatch: pytest.MonkeyPatch
     assert not page.error and not page.exception
 
 
-def test_an_upload_of_detector_data_is_shown_and_told_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_an_upload_of_detector_data_is_shown_and_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
     from encoded_images import DETECTOR, png16
 
-    page = open_page(monkeypatch, tmp_path, source="Upload")
+    page = open_page(monkeypatch, source="Upload")
     page.file_uploader(key="upload").upload("x-ray.png", png16(DETECTOR.repeat(8, 0)), "image/png").run()
     assert not page.exception and not page.error
     (warning,) = page.sidebar.warning

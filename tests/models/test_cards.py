@@ -108,7 +108,9 @@ def test_damage_is_one_sentence_on_the_command_line(
         assert err.startswith(f"error: {copied} is damaged (") and "; restore it or install the package again" in err
 
 
-@pytest.mark.parametrize("page", ["pages.explore", "lecture.page", "pages.attack", "pages.compare", "pages.results", "pages.browse"])
+@pytest.mark.parametrize(
+    "page", ["pages.explore", "lecture.page", "pages.attack", "pages.compare", "pages.results", "pages.browse"]
+)
 def test_damage_is_one_sentence_in_the_app(
     page: str, copied: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -27,8 +27,7 @@ def script() -> None:
     lecture.page()
 
 
-def open_lecture(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **parameters: str) -> AppTest:
-    monkeypatch.setenv("SPATIAL_VIZ_CACHE", str(tmp_path))
+def open_lecture(monkeypatch: pytest.MonkeyPatch, **parameters: str) -> AppTest:
     monkeypatch.setattr("spatial_viz.app.lecture.page._warm_beside", lambda number, talk: None)
     page = AppTest.from_function(script, default_timeout=600)
     for name, value in (QUICK | parameters).items():
@@ -50,16 +49,16 @@ def test_titles_are_a_few_words_and_texts_a_sentence_or_two() -> None:
 
 
 @pytest.mark.parametrize("number", range(1, len(STEPS) + 1), ids=[step.title for step in STEPS])
-def test_every_step_shows_its_demonstration(number: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    page = open_lecture(monkeypatch, tmp_path, step=str(number))
+def test_every_step_shows_its_demonstration(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = open_lecture(monkeypatch, step=str(number))
     assert not page.exception and not page.error
     assert title_of(page) == STEPS[number - 1].title
     assert page.selectbox(key="step_list").value == number
 
 
 @pytest.mark.parametrize("wanted", ["0", "-1", "99", "1e3", "x", "", "²", "7; drop", "9" * 5000])
-def test_a_link_to_no_step_opens_the_first(wanted: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    page = open_lecture(monkeypatch, tmp_path, step=wanted)
+def test_a_link_to_no_step_opens_the_first(wanted: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = open_lecture(monkeypatch, step=wanted)
     assert not page.exception and not page.error
     assert title_of(page) == STEPS[0].title
     assert page.session_state["address"].parameters()["step"] == "1"
@@ -67,8 +66,8 @@ def test_a_link_to_no_step_opens_the_first(wanted: str, monkeypatch: pytest.Monk
     assert len(said) == (1 if wanted else 0) and all("has the steps 1 to" in sentence for sentence in said)
 
 
-def test_buttons_and_the_list_turn_the_step(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    page = open_lecture(monkeypatch, tmp_path)
+def test_buttons_and_the_list_turn_the_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = open_lecture(monkeypatch)
     assert page.button(key="lecture-previous").disabled
     page.button(key="lecture-next").click().run()
     assert title_of(page) == STEPS[1].title and page.session_state["address"].parameters()["step"] == "2"
@@ -81,10 +80,8 @@ def test_buttons_and_the_list_turn_the_step(monkeypatch: pytest.MonkeyPatch, tmp
 
 
 @pytest.mark.parametrize("parameters", [{"rotation": "0", "shift": "0"}, {"padding": "reflect"}, {"full": "1"}])
-def test_every_step_stands_every_choice(
-    parameters: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    page = open_lecture(monkeypatch, tmp_path, **parameters)
+def test_every_step_stands_every_choice(parameters: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    page = open_lecture(monkeypatch, **parameters)
     for number, step in enumerate(STEPS, start=1):
         page.selectbox(key="step_list").select(number).run()
         assert not page.exception and not page.error, step.title
@@ -95,22 +92,22 @@ def test_a_choice_that_leads_to_nothing_does_not_break_the_sequence(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    page = open_lecture(monkeypatch, tmp_path, classifier="imagenet/resnet18", step="3")
+    page = open_lecture(monkeypatch, classifier="imagenet/resnet18", step="3")
     assert not page.exception and len(page.error) == 1
     page.button(key="lecture-next").click().run()
     assert title_of(page) == STEPS[3].title
 
 
-def test_the_epsilon_of_the_first_step_is_that_of_the_second(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    page = open_lecture(monkeypatch, tmp_path)
+def test_the_epsilon_of_the_first_step_is_that_of_the_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = open_lecture(monkeypatch)
     page.select_slider(key="epsilon_slider").set_value(8).run()
     page.button(key="lecture-next").click().run()
     assert page.session_state["talk_epsilon"] == 8
     assert any("ℓ∞ 8/255" in html.value for html in page.get("html") if "sv-row" in str(html.value))
 
 
-def test_the_audience_searches_and_the_map_is_uncovered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    page = open_lecture(monkeypatch, tmp_path, step=str(number_of("Can we train better?")))
+def test_the_audience_searches_and_the_map_is_uncovered(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = open_lecture(monkeypatch, step=str(number_of("Can we train better?")))
     page.number_input(key="tries-rotation").set_value(12).run()
     page.button(key="tries-add").click().run()
     page.button(key="tries-random").click().run()
@@ -123,9 +120,9 @@ def test_the_audience_searches_and_the_map_is_uncovered(monkeypatch: pytest.Monk
     assert not page.exception and not page.error
 
 
-def test_starts_are_the_audience_s(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_starts_are_the_audience_s(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("spatial_viz.app.lecture.search_steps.ASCENT", 2)
-    page = open_lecture(monkeypatch, tmp_path, step=str(number_of("Attempt 1: first-order methods")))
+    page = open_lecture(monkeypatch, step=str(number_of("Attempt 1: first-order methods")))
     assert len(page.session_state["starts"]) == 3
     page.button(key="starts-clear").click().run()
     assert not page.exception and not page.error
@@ -135,8 +132,8 @@ def test_starts_are_the_audience_s(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert any("Reached: **" in text.value and "in 5 passes" in text.value for text in page.markdown)
 
 
-def test_seconds_are_measured_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    page = open_lecture(monkeypatch, tmp_path, step=str(number_of("Attempt 2: exhaustive search")))
+def test_seconds_are_measured_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = open_lecture(monkeypatch, step=str(number_of("Attempt 2: exhaustive search")))
     asked: list[str] = []
     sweep_axes = search_steps.sweep_axes
 
@@ -153,8 +150,8 @@ def test_seconds_are_measured_again(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert not page.exception and not page.error
 
 
-def test_a_guess_comes_before_the_answer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    page = open_lecture(monkeypatch, tmp_path, step=str(number_of("How often?")))
+def test_a_guess_comes_before_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = open_lecture(monkeypatch, step=str(number_of("How often?")))
     assert not any("You guessed" in text.value for text in page.markdown)
     page.slider(key="guess").set_value(70).run()
     page.button(key="answer").click().run()

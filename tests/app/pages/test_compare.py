@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import json
 import re
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -162,7 +161,7 @@ def test_the_telling_transform_is_one_that_only_some_fail_on(landscapes: tuple[x
 # --- The page, without a browser -----------------------------------------------------------------------------------
 
 
-def open_compare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **parameters: str | list[str]) -> AppTest:
+def open_compare(monkeypatch: pytest.MonkeyPatch, **parameters: str | list[str]) -> AppTest:
     def script() -> None:
         import streamlit as st
 
@@ -172,7 +171,6 @@ def open_compare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **parameters: 
         st.session_state["view"] = sidebar.chosen_view()
         compare.page()
 
-    monkeypatch.setenv("SPATIAL_VIZ_CACHE", str(tmp_path))
     page = AppTest.from_function(script, default_timeout=300)
     for name, value in ({"granularity": "11,3,3"} | parameters).items():
         page.query_params[name] = value
@@ -193,8 +191,8 @@ def table_of(page: AppTest) -> list[list[str]]:
     return [[html.unescape(cell) for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row)] for row in rows]
 
 
-def test_the_page_opens_with_a_comparison_that_tells(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    page = open_compare(monkeypatch, tmp_path)
+def test_the_page_opens_with_a_comparison_that_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = open_compare(monkeypatch)
     assert not page.exception and not page.error and not page.warning
     payload = payload_of(page)
     assert [pane["title"] for pane in payload["panes"]] == list(OPENING)
@@ -222,9 +220,9 @@ def test_the_page_opens_with_a_comparison_that_tells(monkeypatch: pytest.MonkeyP
     ],
 )
 def test_nonsense_in_the_link_is_one_sentence_at_most(
-    parameters: dict[str, str], warnings: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    parameters: dict[str, str], warnings: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    page = open_compare(monkeypatch, tmp_path, **parameters)
+    page = open_compare(monkeypatch, **parameters)
     assert not page.exception and not page.error
     assert len(page.warning) == warnings
     assert len(payload_of(page)["panes"]) == 2
@@ -233,9 +231,9 @@ def test_nonsense_in_the_link_is_one_sentence_at_most(
 
 
 def test_classifiers_with_other_classes_are_not_offered_and_the_reason_is_given(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    page = open_compare(monkeypatch, tmp_path)
+    page = open_compare(monkeypatch)
     offered = page.multiselect(key="against_chosen")
     assert all(name.startswith("cifar10/") for name in offered.options)
     assert "cifar10/standard" not in offered.options
@@ -243,8 +241,8 @@ def test_classifiers_with_other_classes_are_not_offered_and_the_reason_is_given(
     assert "it knows other classes" in offered.proto.help
 
 
-def test_taking_all_others_away_leaves_a_page_that_goes_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    page = open_compare(monkeypatch, tmp_path)
+def test_taking_all_others_away_leaves_a_page_that_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = open_compare(monkeypatch)
     page.multiselect(key="against_chosen").set_value([]).run()
     assert not page.exception and not page.error and "needs two" in page.info[0].value
     page.multiselect(key="against_chosen").set_value(["cifar10/worst-of-10-30"]).run()
@@ -252,9 +250,7 @@ def test_taking_all_others_away_leaves_a_page_that_goes_on(monkeypatch: pytest.M
     assert page.session_state["address"].parameters()["against"] == "cifar10/worst-of-10-30"
 
 
-def test_weights_that_are_missing_are_one_sentence_and_the_others_are_shown(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_weights_that_are_missing_are_one_sentence_and_the_others_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     from spatial_viz.app import sidebar
     from spatial_viz.errors import MissingFile
 
@@ -266,7 +262,7 @@ def test_weights_that_are_missing_are_one_sentence_and_the_others_are_shown(
         return load(name)
 
     monkeypatch.setattr("spatial_viz.app.sidebar._classifier", without)
-    page = open_compare(monkeypatch, tmp_path)
+    page = open_compare(monkeypatch)
     assert not page.exception and not page.error
     assert len(page.warning) == 1 and "not on this machine" in page.warning[0].value
     assert "needs two" in page.info[0].value
@@ -277,8 +273,8 @@ def test_weights_that_are_missing_are_one_sentence_and_the_others_are_shown(
     ]
 
 
-def test_a_vote_is_compared_in_shares(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    page = open_compare(monkeypatch, tmp_path, compare="Majority vote", granularity="11,3,3", shift="20")
+def test_a_vote_is_compared_in_shares(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = open_compare(monkeypatch, compare="Majority vote", granularity="11,3,3", shift="20")
     assert not page.exception and not page.error
     payload = payload_of(page)
     assert payload["quantity"] == "share" and [pane["top"] for pane in payload["panes"]] == [1, 1]
@@ -289,7 +285,7 @@ def test_a_vote_is_compared_in_shares(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert "nats" not in str(table_of(page))
 
 
-def test_a_picture_that_none_is_right_about(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_picture_that_none_is_right_about(monkeypatch: pytest.MonkeyPatch) -> None:
     class Stubborn(torch.nn.Module):
         """Says class 0, whatever it is shown."""
 
@@ -300,16 +296,14 @@ def test_a_picture_that_none_is_right_about(monkeypatch: pytest.MonkeyPatch, tmp
         return Classifier(Stubborn(), class_names=CLASS_NAMES["cifar10"], input_size=(32, 32), name=name)
 
     monkeypatch.setattr("spatial_viz.app.sidebar._classifier", stubborn)
-    page = open_compare(monkeypatch, tmp_path)
+    page = open_compare(monkeypatch)
     assert not page.exception and not page.error
     payload = payload_of(page)
     assert "None of them is right about the picture as it is." in payload["notes"]
     assert [pane["misclassified_count"] for pane in payload["panes"]] == [99, 99]
 
 
-def test_a_picture_of_ones_own_has_no_common_label_to_subtract_by(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_picture_of_ones_own_has_no_common_label_to_subtract_by(monkeypatch: pytest.MonkeyPatch) -> None:
     class Says(torch.nn.Module):
         def __init__(self, index: int) -> None:
             super().__init__()
@@ -323,7 +317,7 @@ def test_a_picture_of_ones_own_has_no_common_label_to_subtract_by(
         return Classifier(Says(index), class_names=CLASS_NAMES["cifar10"], input_size=(32, 32), name=name)
 
     monkeypatch.setattr("spatial_viz.app.sidebar._classifier", saying)
-    page = open_compare(monkeypatch, tmp_path, source="Upload")
+    page = open_compare(monkeypatch, source="Upload")
     assert not page.exception and not page.error
     page.file_uploader(key="upload").upload("own.png", find_sample("cifar10/0").path.read_bytes(), "image/png").run()
     assert not page.exception and not page.error
@@ -331,8 +325,8 @@ def test_a_picture_of_ones_own_has_no_common_label_to_subtract_by(
     assert any("label (cat and dog)" in each.value.replace("\\", "") for each in page.info)
 
 
-def test_nothing_that_moves(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    page = open_compare(monkeypatch, tmp_path, rotation="0", shift="0")
+def test_nothing_that_moves(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = open_compare(monkeypatch, rotation="0", shift="0")
     assert not page.exception and not page.error
     assert len(payload_of(page)["panes"]) == 2
     assert any("moves" in each.value for each in page.info)
