@@ -11,7 +11,6 @@ from pathlib import Path
 
 import plotly.graph_objects as go
 import streamlit as st
-import torch
 import xarray as xr
 from PIL import Image
 
@@ -30,6 +29,7 @@ from spatial_viz.landscape.sweeps import pixel_hash
 from spatial_viz.lecture.handout import Chosen, handout, usual_classifiers
 from spatial_viz.models.registry import dataset_of, load_classifier
 from spatial_viz.transforms.geometry import warp
+from spatial_viz.transforms.transform import Transform
 
 MOST_SHOWN = 6  # pictures in a handout
 
@@ -71,19 +71,19 @@ def left_out() -> str:
 
 
 def explorer_download(
-    view: View, panes: Callable[[], Sequence[Pane]], draw: Draw | None, pose: Mapping[str, float], title: str
+    view: View, panes: Callable[[], Sequence[Pane]], draw: Draw | None, pose: Callable[[], Transform | None], title: str
 ) -> Download:
-    """The page with the live explorer and the figures of ``draw``; all are asked when it is, ``pose`` as it is then."""
+    """The page with the live explorer and the figures of ``draw``; all are asked when it is."""
     return Download(
         "Page that works offline (HTML)",
-        lambda: explorer_page(panes(), title, picture=view.title, pose=dict(pose), draw=draw), ".html", "text/html",
+        lambda: explorer_page(panes(), title, picture=view.title, pose=pose(), draw=draw), ".html", "text/html",
     )  # fmt: skip
 
 
 def landscape_downloads(view: View, landscape: xr.Dataset) -> list[Download]:
     """The way to the worst case, the picture there, and the numbers behind a landscape."""
     worst = worst_case(landscape)
-    transform = torch.tensor([[worst.rotation, worst.dx, worst.dy]], dtype=torch.float32)
+    transform = worst.transform.tensor()
 
     def picture() -> bytes:
         stream = io.BytesIO()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import xarray as xr
 from spatial_viz.app import url_state
 from spatial_viz.app.sidebar import linked_pose
 from spatial_viz.app.view import View
-from spatial_viz.explorer.payload import Pane, exact_answer
+from spatial_viz.explorer.payload import IDENTITY, Pane, exact_answer
 from spatial_viz.landscape.cache import cached_sweep
 from spatial_viz.landscape.dataset import DIMS, label_of
 from spatial_viz.landscape.sweeps import display_axes, sweep_axes
@@ -20,33 +21,46 @@ from spatial_viz.landscape.vote_shares import class_shares
 from spatial_viz.models.inference import Progress, exact_logits
 from spatial_viz.models.losses import cross_entropy
 from spatial_viz.transforms.grids import TransformGrid
+from spatial_viz.transforms.transform import Transform
 
 Plane = tuple[str, float]  # the dimension held fixed, and at which value
 
 
-def pose_of(explorer: str, grid: TransformGrid) -> dict[str, float]:
+@dataclass
+class LastPose:
+    """The pose last let go of. A session has one of these: what runs outside the page can hold on to it."""
+
+    pose: Transform = IDENTITY
+
+    def __call__(self) -> Transform:
+        return self.pose
+
+
+def let_go(explorer: str) -> Transform | None:
+    """The pose in which the visitor has let go of the explorer of this key; None before the first."""
+    sent = st.session_state.get(explorer, {}).get("pose")
+    return sent and Transform(*(float(sent.get(axis, 0.0)) for axis in Transform._fields))
+
+
+def pose_of(explorer: str, grid: TransformGrid) -> Transform:
     """The pose that the explorer of this key is in, as far as the server knows: let go of, or linked to."""
-    pose = st.session_state.get(explorer, {}).get("pose") or linked_pose(grid)
-    return {axis: float(pose.get(axis, 0.0)) for axis in ("rotation", "dx", "dy")}
+    return let_go(explorer) or linked_pose(grid) or IDENTITY
 
 
-def link_pose(pose: dict[str, float]) -> None:
+def link_pose(pose: Transform) -> None:
     """Keep the pose for the address and the other pages; the unmoved picture needs none."""
-    pose_now().update({axis: pose.get(axis, 0.0) for axis in ("rotation", "dx", "dy")})
-    moved = any(pose.values())
-    url_state.put("pose", ",".join(f"{pose[axis]:g}" for axis in ("rotation", "dx", "dy")) if moved else "")
+    pose_now().pose = pose
+    url_state.put("pose", pose.to_query() if any(pose) else "")
 
 
-def pose_now() -> dict[str, float]:
-    """The pose last let go of, always the same dict: what runs outside the page can hold on to it."""
-    now: dict[str, float] = st.session_state.setdefault("pose_now", {})
+def pose_now() -> LastPose:
+    now: LastPose = st.session_state.setdefault("pose_now", LastPose())
     return now
 
 
-def answer_at(view: View, pane: Pane, pose: dict[str, float]) -> dict[str, Any]:
+def answer_at(view: View, pane: Pane, pose: Transform) -> dict[str, Any]:
     """What the classifier of a pane says about the picture at a pose, computed now."""
-    transform = torch.tensor([[pose["rotation"], pose["dx"], pose["dy"]]], dtype=torch.float32)
-    logits = exact_logits(view.classifier, view.image, transform, padding=view.padding)
+    logits = exact_logits(view.classifier, view.image, pose.tensor(), padding=view.padding)
     probabilities = logits.softmax(1)[0].numpy()
     predicted = int(probabilities.argmax())
     if "share" in pane.landscape:
@@ -60,10 +74,10 @@ def answer_at(view: View, pane: Pane, pose: dict[str, float]) -> dict[str, Any]:
     )
 
 
-def pose_planes(grid: TransformGrid, pose: dict[str, float], fixed: tuple[str, ...]) -> list[Plane]:
+def pose_planes(grid: TransformGrid, pose: Transform, fixed: tuple[str, ...]) -> list[Plane]:
     """The planes through a pose with one of the dimensions ``fixed``, where both of their axes move."""
     moving = {dim for dim, values in zip(DIMS, grid.shape, strict=True) if values > 1}
-    return [(dim, pose[dim]) for dim in fixed if moving >= set(DIMS) - {dim}]
+    return [(dim, getattr(pose, dim)) for dim in fixed if moving >= set(DIMS) - {dim}]
 
 
 def display_plane(view: View, plane: Plane, progress: Progress) -> xr.Dataset:

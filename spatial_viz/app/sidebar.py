@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from typing import Any
 
@@ -21,6 +20,7 @@ from spatial_viz.models.classifier import Classifier
 from spatial_viz.models.registry import ClassifierEntry, catalogue, load_classifier
 from spatial_viz.transforms.geometry import PADDINGS, Padding
 from spatial_viz.transforms.grids import TransformGrid
+from spatial_viz.transforms.transform import Transform
 
 GRANULARITIES = ("31,5,5", "11,3,3", "61,9,9")  # the paper's first; as the command line writes them
 SOURCES = ("Samples", "Upload", "Camera")
@@ -161,28 +161,24 @@ def limit_settings(grid: TransformGrid, size: tuple[int, int]) -> dict[str, Any]
     return said if exact and same else {}
 
 
-def linked_pose(grid: TransformGrid) -> dict[str, float]:
-    """The pose that a link asks for, or the one let go of on another page, within the limits; {} where there is none,
+def linked_pose(grid: TransformGrid) -> Transform | None:
+    """The pose that a link asks for, or the one let go of on another page, within the limits; None where there is none,
     or nonsense.
     """
-    said = url_state.get("pose")
+    said, limits = url_state.get("pose"), grid.limits
     try:
-        values = [float(part) for part in said.split(",")]
-    except ValueError:
-        values = []
-    if len(values) != 3 or not all(map(math.isfinite, values)):
+        wanted = Transform.from_query(said)
+    except InvalidInput:
         url_state.judge("pose", said and (
             f"The link asks for the pose {url_state.quoted(said)}; three numbers were expected, such as 12,1.5,-2 for "
             "rotation, shift right and shift down. The page opens without it."
         ))  # fmt: skip
         url_state.show("pose", "")
-        return {}
-    limits = (grid.rotation, grid.dx, grid.dy)
-    clamped = [min(limit, max(-limit, value)) for value, limit in zip(values, limits, strict=True)]
-    shown = ",".join(f"{value:g}" for value in clamped)
-    url_state.judge("pose", "" if clamped == values else (
+        return None
+    pose = wanted.within(limits)
+    url_state.judge("pose", "" if pose == wanted else (
         f"The link asks for the pose {url_state.quoted(said)}, which is beyond the spatial limits of "
-        f"±{limits[0]:g}° and ±{limits[1]:g} and ±{limits[2]:g} pixels; {shown} is shown instead."
+        f"±{limits.rotation:g}° and ±{limits.dx:g} and ±{limits.dy:g} pixels; {pose.to_query()} is shown instead."
     ))  # fmt: skip
-    url_state.show("pose", shown)
-    return dict(zip(("rotation", "dx", "dy"), clamped, strict=True))
+    url_state.show("pose", pose.to_query())
+    return pose

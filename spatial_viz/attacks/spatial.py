@@ -39,7 +39,7 @@ class GridSearch(Attack):
                 image, label = query.images[picture], int(query.labels[picture])
                 swept = sweep(query.classifier, image, label, grid, device=query.device, padding=query.padding)
                 worst = worst_case(swept)
-                query.ask(torch.tensor([picture]), torch.tensor([[worst.rotation, worst.dx, worst.dy]]))
+                query.ask(torch.tensor([picture]), worst.transform.tensor())
                 query.count(torch.tensor([picture]), times=len(grid) - 1)
                 query.fooled[picture] = int((swept["predicted"] != label).sum())
                 query.tried[picture] = len(grid)

@@ -175,7 +175,7 @@ def _write_figures(path: Path, image: Any, swept: Any, picture: str) -> None:
 
 
 def _describe(result: dict[str, Any], card: dict[str, Any]) -> str:
-    from spatial_viz.landscape.dataset import describe_transform
+    from spatial_viz.transforms.transform import Transform
 
     natural, worst = result["natural"], result["worst_case"]
     kind = result.get("loss_name", "loss")
@@ -198,7 +198,7 @@ def _describe(result: dict[str, Any], card: dict[str, Any]) -> str:
             f"classifier       {card['classifier']} ({card['device']}, {card['precision']})",
             held,
             f"natural          {at_natural}",
-            f"worst case       {describe_transform(worst['rotation'], worst['dx'], worst['dy'])}",
+            f"worst case       {Transform(worst['rotation'], worst['dx'], worst['dy']).describe()}",
             f"                 rotation {worst['rotation']:g}°, dx {worst['dx']:g} px, dy {worst['dy']:g} px",
             f"                 {at_worst}: {verdict}",
             *tried,

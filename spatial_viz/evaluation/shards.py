@@ -22,6 +22,7 @@ from spatial_viz.landscape.sweeps import check_finite, sweep
 from spatial_viz.models.classifier import Classifier
 from spatial_viz.models.inference import runner_for
 from spatial_viz.models.losses import cross_entropy
+from spatial_viz.transforms.transform import Transform
 
 KEPT = ("loss", "margin", "predicted", "confidence")
 """The variables of a landscape that `EvaluationPlan.full` keeps."""
@@ -151,7 +152,7 @@ def _put(columns: dict[str, Any], name: str, robust: Any, passes: Any, backward:
 def _where(
     columns: dict[str, Any], kind: str, places: np.ndarray, losses: np.ndarray, predicted: np.ndarray
 ) -> None:  # fmt: skip
-    for number, axis in enumerate(("rotation", "dx", "dy")):
+    for number, axis in enumerate(Transform._fields):
         columns[f"{kind}_{axis}"] = places[:, number]
     columns[f"{kind}_loss"], columns[f"{kind}_predicted"] = losses, predicted
 

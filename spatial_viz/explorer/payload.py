@@ -23,14 +23,15 @@ from spatial_viz.landscape.dataset import (
     DIMS,
     card_of,
     check_one_loss,
-    describe_transform,
     label_of,
     misclassified,
     share_at,
     worst_case,
 )
+from spatial_viz.transforms.transform import Transform
 
 PAYLOAD_VERSION = 2
+IDENTITY = Transform()
 MAX_PANES = 4
 OTHER_CLASS = -1  # index of the stand-in for predicted classes whose probabilities do not travel
 
@@ -88,19 +89,18 @@ class Pane:
 def explorer_payload(
     panes: Sequence[Pane],
     *,
-    pose: Mapping[str, float] | None = None,
+    pose: Transform = IDENTITY,
     rev: int = 0,
     refining: int = 0,
     exact: Mapping[str, Any] | None = None,
-    limits: Mapping[str, float] | None = None,
+    limits: Transform | None = None,
     notes: Sequence[str] = (),
     glossary: Mapping[str, str] = GLOSSARY,
     distance: bool = False,
 ) -> dict[str, Any]:
     """The explorer's payload for one to four panes that share one pose.
 
-    ``pose`` and ``limits`` map "rotation" (degrees), "dx" and "dy" (pixels) to numbers; the pose defaults to
-    the unmoved picture, the limits to the extent of the grids. The browser moves to ``pose`` only where
+    The limits default to the extent of the grids. The browser moves to ``pose`` only where
     ``rev`` is higher than before. ``exact`` is ``{"pose": …, "panes": [exact_answer(…), …]}``, the classifiers'
     own answers at one pose. ``refining`` is positive, and another number each time, while denser maps are being
     computed: the browser asks for them again and again, as long as the visitor lets the picture rest. ``distance``
@@ -117,17 +117,17 @@ def explorer_payload(
         came = len(exact["panes"])
         raise InvalidInput(f"Expected one answer for each of the {len(panes)} panes; got {came}.")
     if limits is None:
-        limits = {d: max(float(np.abs(ds[d].values).max()) for ds in landscapes) for d in DIMS}
+        limits = Transform(**{d: max(float(np.abs(ds[d].values).max()) for ds in landscapes) for d in DIMS})
     top = 1.0 if quantity == "share" else _highest_loss(panes)  # one colour scale for all panes
     return {
         "version": PAYLOAD_VERSION,
         "rev": int(rev),
         "refining": int(refining),
-        "pose": _pose(pose or {}),
-        "limits": _pose(limits),
+        "pose": pose._asdict(),
+        "limits": limits._asdict(),
         "quantity": quantity,
         "panes": [_pane(pane, ds, quantity, top) for pane, ds in zip(panes, landscapes, strict=True)],
-        "exact": None if exact is None else {"pose": _pose(exact["pose"]), "panes": list(exact["panes"])},
+        "exact": None if exact is None else {"pose": exact["pose"]._asdict(), "panes": list(exact["panes"])},
         "notes": [str(note) for note in notes],
         "glossary": dict(glossary),
         "distance": bool(distance),
@@ -229,7 +229,7 @@ def _pane(pane: Pane, ds: xr.Dataset, quantity: str, top: float) -> dict[str, An
         },
         "worst": {
             **asdict(worst),
-            "words": describe_transform(worst.rotation, worst.dx, worst.dy),
+            "words": worst.transform.describe(),
             **({"share": share_at(ds, worst)} if quantity == "share" else {}),
         },
         "misclassified_count": int(wrong.sum()),
@@ -276,10 +276,6 @@ def _plane(ds: xr.Dataset, quantity: str, label: int) -> dict[str, Any]:
 def _hidden(ds: xr.Dataset) -> np.ndarray:
     """Cells whose predicted class is not among those whose probabilities travel."""
     return ~np.isin(ds["predicted"].transpose(*DIMS).values, ds["class"].values)
-
-
-def _pose(pose: Mapping[str, float]) -> dict[str, float]:
-    return {d: float(pose.get(d, 0.0)) for d in ("rotation", "dx", "dy")}
 
 
 def _name(names: Sequence[str], index: Any) -> str:

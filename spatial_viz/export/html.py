@@ -24,6 +24,7 @@ from spatial_viz.figures.surfaces import surface
 from spatial_viz.figures.worst_case import worst_case_figure
 from spatial_viz.files import readable
 from spatial_viz.landscape.dataset import DIMS, card_of
+from spatial_viz.transforms.transform import Transform
 from spatial_viz.version import VERSION
 
 Draw = Callable[[Theme], Sequence[go.Figure]]
@@ -32,7 +33,7 @@ Draw = Callable[[Theme], Sequence[go.Figure]]
 
 def landscape_page(
     image: Tensor, landscape: xr.Dataset, title: str, *, picture: str = "", planes: Sequence[xr.Dataset] = (),
-    pose: Mapping[str, float] | None = None,
+    pose: Transform | None = None,
 ) -> str:  # fmt: skip
     """The offline page of one swept picture (C×H×W in [0, 1]): the explorer, the worst case, what the axes allow.
 
@@ -67,7 +68,7 @@ def explorer_page(
     title: str,
     *,
     picture: str = "",
-    pose: Mapping[str, float] | None = None,
+    pose: Transform | None = None,
     exact: Mapping[str, Any] | None = None,
     notes: Sequence[str] = (),
     draw: Draw | None = None,
@@ -81,7 +82,7 @@ def explorer_page(
         cells the values are interpolated, and the explorer says so.
     draw: makes the figures in a theme.
     """
-    payload = explorer_payload(panes, pose=pose, exact=exact, notes=notes)
+    payload = explorer_payload(panes, pose=pose or Transform(), exact=exact, notes=notes)
     facts = [caption_parts(pane.landscape, picture) for pane in panes]
     figures: dict[Theme, Sequence[go.Figure]] = {theme: draw(theme) for theme in get_args(Theme)} if draw else {}
     return _page(title, facts, payload, figures)

@@ -23,11 +23,12 @@ from spatial_viz.figures.descriptions import describe_verdict
 from spatial_viz.figures.planes import slice_of, slice_title
 from spatial_viz.figures.style import ACCENT, Theme, loss_colours, loss_max, palette
 from spatial_viz.figures.text import decimal, percent, short
-from spatial_viz.landscape.dataset import card_of, describe_transform, label_of, loss_title, worst_case
+from spatial_viz.landscape.dataset import card_of, label_of, loss_title, worst_case
 from spatial_viz.models.classifier import Classifier
 from spatial_viz.models.inference import exact_logits
 from spatial_viz.models.losses import cross_entropy
 from spatial_viz.transforms.geometry import warp
+from spatial_viz.transforms.transform import Transform
 
 FRAMES = 48  # of the way, both ends among them
 SIZE = (760, 496)  # pixels of a frame; even, as video asks
@@ -114,8 +115,8 @@ class _Scene:
         """One frame, with the picture as the classifier sees it there."""
         frame = self.ground.copy()
         self.draw = ImageDraw.Draw(frame)
-        pose = dict(zip(("rotation", "dx", "dy"), self.way.transforms[number].tolist(), strict=True))
-        self._write(LEFT, 40, describe_transform(**pose).capitalize(), 14, width=SIZE[0] - 2 * LEFT)
+        pose = Transform(*self.way.transforms[number].tolist())
+        self._write(LEFT, 40, pose.describe().capitalize(), 14, width=SIZE[0] - 2 * LEFT)
         shown = enlarged_picture(picture, PICTURE)
         frame.paste(shown, (LEFT + (PICTURE - shown.width) // 2, 68 + (PICTURE - shown.height) // 2))
         predicted = int(self.way.probabilities[number].argmax())
@@ -139,31 +140,31 @@ class _Scene:
         letters = font(size, bold)
         self.draw.text((x, y), fitted(text, letters.getlength, width or SIZE[0]), colour or self.text, letters, anchor)
 
-    def _map(self) -> Callable[[dict[str, float]], tuple[float, float]] | None:
+    def _map(self) -> Callable[[Transform], tuple[float, float]] | None:
         """The map over the two axes along which the way leads furthest: rotation and a shift where they move."""
-        moving = [dim for dim in ("rotation", "dx", "dy") if self.landscape.sizes[dim] > 1]
+        moving = [dim for dim in Transform._fields if self.landscape.sizes[dim] > 1]
         if len(moving) < 2:
             return None
         x, *shifts = moving
         y = max(shifts, key=lambda dim: abs(getattr(self.worst, dim)))
-        (fixed,) = {"rotation", "dx", "dy"} - {x, y}
+        (fixed,) = set(Transform._fields) - {x, y}
         cut = slice_of(self.landscape, x, y, "max" if self.landscape.sizes[fixed] > 1 else None, "loss", None)
         upper, lower = MAP
         drawn = MapPicture(cut, x, y, (WIDE, lower - upper), self.top)
         self.ground.paste(drawn.picture, (RIGHT, upper))
 
-        def place(pose: dict[str, float]) -> tuple[float, float]:
-            across, along = drawn.place(pose[x], pose[y])
+        def place(pose: Transform) -> tuple[float, float]:
+            across, along = drawn.place(getattr(pose, x), getattr(pose, y))
             return RIGHT + across, upper + along
 
         self._write(RIGHT, upper - 22, slice_title(self.landscape, cut, "loss"), 13, bold=True, width=WIDE)
         for value in (cut.xs[0], 0.0, cut.xs[-1]):
-            self._write(place({x: value, y: 0.0})[0], lower + 5, short(value), 11, colour=self.muted, anchor="ma")
+            self._write(place(Transform(**{x: value}))[0], lower + 5, short(value), 11, colour=self.muted, anchor="ma")
         for value in (cut.ys[0], cut.ys[-1]):
-            self._write(RIGHT - 6, place({x: 0.0, y: value})[1], short(value), 11, colour=self.muted, anchor="rm")
+            self._write(RIGHT - 6, place(Transform(**{y: value}))[1], short(value), 11, colour=self.muted, anchor="rm")
         axes = f"{TITLES[x]} · downwards: {TITLES[y]} · outlined: {self._describe_failures()}"
         self._write(RIGHT, lower + 20, axes, 10, colour=self.muted, width=WIDE)
-        diamond(self.draw, *place({x: getattr(self.worst, x), y: getattr(self.worst, y)}))
+        diamond(self.draw, *place(self.worst.transform))
         return place
 
     def _curve_axes(self) -> None:

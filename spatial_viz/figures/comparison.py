@@ -22,7 +22,6 @@ from spatial_viz.landscape.dataset import (
     cell,
     check_one_loss,
     class_name,
-    describe_transform,
     has_label,
     label_of,
     misclassified,
@@ -30,6 +29,7 @@ from spatial_viz.landscape.dataset import (
     share_at,
     worst_case,
 )
+from spatial_viz.transforms.transform import Transform
 
 # Diverging, legible to colour-blind people, and not that of the margin: orange where the first is worse off.
 DIFFERENCE_SCALE = get_colorscale("PuOr_r")
@@ -68,11 +68,11 @@ def _row(title: str, landscape: xr.Dataset) -> dict[str, str]:
         f"{percent(float(wrong.mean()))}",
         "worst case": said(worst.predicted, worst.confidence),
         **how_bad,
-        "worst transform": describe_transform(worst.rotation, worst.dx, worst.dy),
+        "worst transform": worst.transform.describe(),
     }
 
 
-def telling_transform(landscapes: Sequence[xr.Dataset]) -> dict[str, float]:
+def telling_transform(landscapes: Sequence[xr.Dataset]) -> Transform:
     """The transform that tells the landscapes, all on one grid, apart best: the most severe one for the first of them
     that fails where another does not. Without one the worst case of the first that fails, else the identity.
     """
@@ -83,9 +83,8 @@ def telling_transform(landscapes: Sequence[xr.Dataset]) -> dict[str, float]:
             order = severity_of(landscape)
             found = order[(fails & where).ravel()[order]]
             if len(found):
-                place = cell(landscape, int(found[0]))
-                return {"rotation": place.rotation, "dx": place.dx, "dy": place.dy}
-    return {"rotation": 0.0, "dx": 0.0, "dy": 0.0}
+                return cell(landscape, int(found[0])).transform
+    return Transform()
 
 
 def difference_end(landscapes: Sequence[xr.Dataset], quantity: Literal["loss", "share"] = "loss") -> float:

@@ -9,7 +9,6 @@ from spatial_viz.landscape.dataset import (
     WorstCase,
     card_of,
     class_name,
-    describe_transform,
     has_label,
     label_of,
     loss_title,
@@ -18,8 +17,9 @@ from spatial_viz.landscape.dataset import (
     worst_case,
 )
 from spatial_viz.landscape.noise_plane import as_spatial, is_noise
+from spatial_viz.transforms.transform import Transform
 
-ORDER = ("rotation", "dx", "dy")  # as a reader names them; DIMS is the order of the arrays
+ORDER = Transform._fields  # as a reader names them; DIMS is the order of the arrays
 
 
 _WORDS = {"rotation": "rotation left", "dx": "shift right dx", "dy": "shift down dy"}  # what is positive
@@ -96,7 +96,7 @@ def describe_mark(landscape: xr.Dataset, marked: WorstCase) -> str:
 def describe_place(landscape: xr.Dataset, place: WorstCase) -> str:
     """Where a cell lies, as one says it."""
     if not is_noise(landscape):
-        return describe_transform(place.rotation, place.dx, place.dy)
+        return place.transform.describe()
     return ", ".join(
         f"{landscape[dim].attrs['long_name']} {amount(landscape, dim, getattr(place, dim))}" for dim in ("dx", "dy")
     )

@@ -13,7 +13,7 @@ from spatial_viz.figures.descriptions import ORDER, describe_failure, describe_v
 from spatial_viz.figures.planes import check_one_picture
 from spatial_viz.figures.style import Theme, new_figure, palette
 from spatial_viz.figures.text import decimal, escaped, percent, wrapped
-from spatial_viz.landscape.dataset import card_of, class_name, describe_transform, label_of, loss_title, worst_case
+from spatial_viz.landscape.dataset import card_of, class_name, label_of, loss_title, worst_case
 from spatial_viz.transforms.geometry import warp
 
 
@@ -36,7 +36,7 @@ def worst_case_figure(image: Tensor, landscape: xr.Dataset, *, theme: Theme = "l
             f"expected the picture that was swept, 1×{height}×{width} or 3×{height}×{width}; got {tuple(image.shape)}"
         )
     pixels = image.detach().to("cpu", torch.float32)
-    warped = warp(pixels[None], torch.tensor([[worst.rotation, worst.dx, worst.dy]]), card.get("padding", "black"))[0]
+    warped = warp(pixels[None], worst.transform.tensor(), card.get("padding", "black"))[0]
     labelled = bool(card.get("labelled", True))
     natural = int(landscape["natural_predicted"])
     confidence = float(landscape["natural_confidence"])
@@ -55,7 +55,7 @@ def worst_case_figure(image: Tensor, landscape: xr.Dataset, *, theme: Theme = "l
         titles.append([*lines, f"<span style='color:{colours['muted']}'>{verdict}</span>"] if labelled else lines)
     shape = " × ".join(str(landscape.sizes[dim]) for dim in ORDER)
     below = [
-        describe_transform(worst.rotation, worst.dx, worst.dy).capitalize(),
+        worst.transform.describe().capitalize(),
         f"{loss_title(landscape).capitalize()} {decimal(worst.loss)} nats "
         f"(original {decimal(float(landscape['natural_loss']))})",
         describe_failure(landscape),

@@ -12,6 +12,7 @@ import xarray as xr
 
 from spatial_viz.errors import CorruptFile, InvalidInput, MissingFile, did_you_mean
 from spatial_viz.files import write_file
+from spatial_viz.transforms.transform import Transform
 
 SCHEMA = 1
 DIMS = ("rotation", "dy", "dx")
@@ -40,6 +41,10 @@ class WorstCase:
     name: str
     confidence: float
     misclassified: bool
+
+    @property
+    def transform(self) -> Transform:
+        return Transform(self.rotation, self.dx, self.dy)
 
 
 def build_landscape(
@@ -171,28 +176,6 @@ def plane(landscape: xr.Dataset, fixed: str, at: float | None = None) -> xr.Data
             "misclassified": full["misclassified"].any(fixed),
         }
     )
-
-
-def describe_transform(rotation: float, dx: float, dy: float) -> str:
-    """The transform as one says it.
-
-    >>> describe_transform(14, 3, -1.5)
-    'turned 14° left, moved 3 px right and 1.5 px up'
-    >>> describe_transform(0, 0, 0)
-    'not moved at all'
-    """
-    turn, right, down = round(float(rotation), 1), round(float(dx), 2), round(float(dy), 2)
-    moves = []
-    if right:
-        moves.append(f"{abs(right):g} px {'right' if right > 0 else 'left'}")
-    if down:
-        moves.append(f"{abs(down):g} px {'down' if down > 0 else 'up'}")
-    parts = []
-    if turn:
-        parts.append(f"turned {abs(turn):g}° {'left' if turn > 0 else 'right'}")
-    if moves:
-        parts.append("moved " + " and ".join(moves))
-    return ", ".join(parts) or "not moved at all"
 
 
 def landscape_summary(landscape: xr.Dataset) -> dict[str, Any]:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import segno
-import torch
 import xarray as xr
 from PIL import Image, ImageDraw
 from torch import Tensor
@@ -23,7 +22,7 @@ from spatial_viz.figures.planes import slice_of, slice_title
 from spatial_viz.figures.style import loss_colours, loss_max
 from spatial_viz.figures.text import decimal, percent, short
 from spatial_viz.landscape.cache import cached_sweep
-from spatial_viz.landscape.dataset import class_name, describe_transform, has_label, label_of, worst_case
+from spatial_viz.landscape.dataset import class_name, has_label, label_of, worst_case
 from spatial_viz.lecture.headline_accuracies import BETWEEN_THE_POINTS, ROBUST, Group, groups, vote_groups
 from spatial_viz.models.classifier import Classifier
 from spatial_viz.models.inference import Progress
@@ -171,12 +170,12 @@ def _picture(sheets: Sheets, each: Chosen, landscapes: Sequence[xr.Dataset], pad
     _column(sheets, MARGIN, top, step, each.image, "As it is", natural)
     for number, landscape in enumerate(landscapes, start=1):
         worst = worst_case(landscape)
-        at = torch.tensor([[worst.rotation, worst.dx, worst.dy]])
+        at = worst.transform.tensor()
         turned = warp(each.image[None].float(), at, padding)[0]
         verdict = _verdict(landscape, worst.predicted, worst.confidence, worst.loss)
         lines = [
             f"{describe_worst_case(worst).capitalize()}: {verdict}",
-            describe_transform(worst.rotation, worst.dx, worst.dy).capitalize(),
+            worst.transform.describe().capitalize(),
             describe_failure(landscape),
         ]
         _column(sheets, MARGIN + number * step, top, step, turned, _name(landscape), lines)

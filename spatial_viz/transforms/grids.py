@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from spatial_viz.errors import InvalidInput
+from spatial_viz.transforms.transform import Transform
 
-AXES = ("rotation", "dx", "dy")
+AXES = Transform._fields
 MAX_TRANSFORMS = 250_000
 """More transforms than this per picture are refused: on a laptop it would be minutes to hours."""
 
@@ -91,6 +92,11 @@ class TransformGrid:
     def axes(self) -> dict[str, np.ndarray]:
         """The values of the landscape's dimensions, in the order of `shape`."""
         return {axis: np.array(self.values(axis)) for axis in ("rotation", "dy", "dx")}
+
+    @property
+    def limits(self) -> Transform:
+        """The largest rotation and shifts."""
+        return Transform(self.rotation, self.dx, self.dy)
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -16,6 +16,7 @@ from benchmarks.app import ROOT
 from spatial_viz.explorer.assets import JOINED, script
 from spatial_viz.export.worst_case_frames import SIZE
 from spatial_viz.landscape.dataset import load, worst_case
+from spatial_viz.transforms.transform import Transform
 
 
 def open_page(
@@ -80,7 +81,7 @@ def test_where_ffmpeg_is_the_way_comes_as_a_film_too(monkeypatch: pytest.MonkeyP
 def test_the_exported_page_opens_where_the_picture_was_let_go_of(monkeypatch: pytest.MonkeyPatch) -> None:
     page, made = open_page(monkeypatch, granularity="11,3,3")
     assert data_of(made[".html"](), "explorer-data")["pose"] == {"rotation": 0.0, "dx": 0.0, "dy": 0.0}
-    page.session_state["pose_now"].update(rotation=-7.5)  # as a pose let go of does, without another run of the page
+    page.session_state["pose_now"].pose = Transform(-7.5)  # as a pose let go of does, without another run of the page
     assert data_of(made[".html"](), "explorer-data")["pose"]["rotation"] == -7.5
 
 

@@ -83,7 +83,7 @@ def test_sweeps_and_attacks_run_on_a_vote_at_its_price(tmp_path: Path) -> None:
     landscape = sweep(vote, image, label, grid)
     assert json.loads(landscape.attrs["card"])["classifier"].startswith("cifar10/standard, vote of 3")
     worst = worst_case(landscape)
-    at = torch.tensor([[worst.rotation, worst.dx, worst.dy]])
+    at = worst.transform.tensor()
     assert int(vote.logits(warp(image[None], at)).argmax()) == worst.predicted
     assert landscape["loss"].attrs["long_name"] == landscape_summary(landscape)["loss_name"] == "vote loss"
     assert "loss_name" not in landscape_summary(sweep(classifier, image, label, grid))

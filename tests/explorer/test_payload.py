@@ -15,7 +15,8 @@ import xarray as xr
 
 from spatial_viz.errors import InvalidInput
 from spatial_viz.explorer.payload import GLOSSARY, Pane, exact_answer, explorer_payload
-from spatial_viz.landscape.dataset import build_landscape, describe_transform, worst_case
+from spatial_viz.landscape.dataset import build_landscape, worst_case
+from spatial_viz.transforms.transform import Transform
 
 NAMES = ["cat", "<b>dog</b>", "ship", "frog"]
 DIMS = ("rotation", "dy", "dx")
@@ -70,7 +71,7 @@ def array(text: str, dtype: str, *shape: int) -> np.ndarray:
     ],
 )
 def test_transform_in_words(transform: tuple[float, float, float], words: str) -> None:
-    assert describe_transform(*transform) == words
+    assert Transform(*transform).describe() == words
 
 
 def test_arrays_travel_unchanged_in_the_order_rotation_dy_dx() -> None:
@@ -92,7 +93,7 @@ def test_axes_are_sorted() -> None:
 
 
 def test_it_is_json_and_keeps_markup_as_text() -> None:
-    payload = explorer_payload([pane()], rev=3, pose={"rotation": 5.0}, notes=["a note"])
+    payload = explorer_payload([pane()], rev=3, pose=Transform(5.0), notes=["a note"])
     assert json.loads(json.dumps(payload, allow_nan=False)) == payload
     assert payload["version"] == 2
     assert payload["rev"] == 3
@@ -180,7 +181,7 @@ def test_exact_answers() -> None:
     answer = exact_answer(pane(), predicted=1, loss=1.5, confidence=0.5, probabilities=[0.2, 0.5, 0.2, 0.1])
     assert (answer["index"], answer["name"]) == (1, "<b>dog</b>")
     assert answer["misclassified"] is True
-    payload = explorer_payload([pane()], exact={"pose": {"rotation": 3, "dx": 0, "dy": 0}, "panes": [answer]})
+    payload = explorer_payload([pane()], exact={"pose": Transform(3.0), "panes": [answer]})
     assert payload["exact"]["pose"] == {"rotation": 3.0, "dx": 0.0, "dy": 0.0}
     assert payload["exact"]["panes"][0]["probabilities"] == pytest.approx([0.2, 0.5, 0.2, 0.1])
 
@@ -197,7 +198,7 @@ def test_refusals_say_what_was_expected() -> None:
     with pytest.raises(InvalidInput, match="exactly one of"):
         explorer_payload([pane(planes=[pane().landscape])])
     with pytest.raises(InvalidInput, match="one answer for each of the 1 panes; got 0"):
-        explorer_payload([pane()], exact={"pose": {}, "panes": []})
+        explorer_payload([pane()], exact={"pose": Transform(), "panes": []})
 
 
 def shares_of(landscape: xr.Dataset) -> xr.Dataset:

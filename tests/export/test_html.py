@@ -31,6 +31,7 @@ from spatial_viz.landscape.dataset import worst_case
 from spatial_viz.landscape.sweeps import sweep
 from spatial_viz.models.classifier import Classifier
 from spatial_viz.transforms.grids import TransformGrid
+from spatial_viz.transforms.transform import Transform
 
 MARKUP = '<b>"Tom" & </script><script>alert(1)</script></b>'
 PATIENCE = 120_000  # milliseconds
@@ -71,9 +72,9 @@ def test_only_its_own_scripts_may_run_and_nothing_is_fetched(landscape: xr.Datas
 
 def test_the_explorer_is_in_the_page_with_all_it_shows(landscape: xr.Dataset, toy_image: Tensor) -> None:
     pane = pane_of(toy_image, landscape)
-    page = explorer_page([pane], "Tom", picture="blob.png", pose={"rotation": 10.0}, notes=["a note"])
+    page = explorer_page([pane], "Tom", picture="blob.png", pose=Transform(10.0), notes=["a note"])
     payload = data_of(page, "explorer-data")
-    expected = explorer_payload([pane], pose={"rotation": 10.0}, notes=["a note"])
+    expected = explorer_payload([pane], pose=Transform(10.0), notes=["a note"])
     assert payload == json.loads(json.dumps(expected))
     assert payload["panes"][0]["title"] == "toy" and payload["panes"][0]["caption"] == caption(landscape)
     assert payload["panes"][0]["worst"]["name"] == worst_case(landscape).name

@@ -35,7 +35,7 @@ from spatial_viz.figures.style import PALETTE, Theme, loss_colours, loss_max
 from spatial_viz.figures.surfaces import surface
 from spatial_viz.figures.text import percent, short
 from spatial_viz.figures.worst_case import worst_case_figure
-from spatial_viz.landscape.dataset import describe_transform, misclassified, plane, worst_case
+from spatial_viz.landscape.dataset import misclassified, plane, worst_case
 from spatial_viz.landscape.noise_plane import noise_landscape
 from spatial_viz.landscape.sweeps import refined_axes, sweep, sweep_axes
 from spatial_viz.models.classifier import Classifier
@@ -379,7 +379,7 @@ def test_the_worst_case_beside_the_original(landscape: xr.Dataset, toy_image: Te
     assert left.source != right.source and not left.zsmooth
     words = words_of(figure)
     assert "Original" in words and "Worst case" in words and "✕ misclassified" in words
-    assert describe_transform(worst.rotation, worst.dx, worst.dy).capitalize() in words.replace("<br>", " ")
+    assert worst.transform.describe().capitalize() in words.replace("<br>", " ")
     wrong = int(misclassified(landscape).sum())
     assert f"{wrong} of 105 transforms fail ({round(100 * wrong / 105)}\u00a0%)" in words
     assert f"Loss {worst.loss:.2f} nats" in words and "grid of 7 × 5 × 3" in words

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from spatial_viz.data.samples import load_sample
 from spatial_viz.errors import InvalidInput
-from spatial_viz.landscape.dataset import describe_transform, worst_case
+from spatial_viz.landscape.dataset import worst_case
 from spatial_viz.landscape.sweeps import sweep
 from spatial_viz.lecture import handout as module
 from spatial_viz.lecture.handout import Chosen, handout, usual_classifiers
@@ -55,7 +55,7 @@ def test_the_story_the_pictures_and_the_numbers(tmp_path: Path) -> None:
     for landscape in swept:
         worst = worst_case(landscape)
         assert f"✕ {worst.name}, {100 * worst.confidence:.0f}\u00a0%" in pages[1]
-        assert describe_transform(worst.rotation, worst.dx, worst.dy)[:12].capitalize() in pages[1]
+        assert worst.transform.describe()[:12].capitalize() in pages[1]
     assert "cifar10/standard and cifar10/worst-of-10-30" in pages[1]
     assert "5 × 3 × 3 transforms" in pages[1] and f"spatial_viz {VERSION}" in pages[1]
     card = manifest()[0]

@@ -12,9 +12,10 @@ import xarray as xr
 
 from spatial_viz.app.components import explorer
 from spatial_viz.app.lecture.step import Look, Talk, landscape_of, looks
-from spatial_viz.app.pose import answer_at, link_pose, pose_of
+from spatial_viz.app.pose import answer_at, let_go, link_pose, pose_of
 from spatial_viz.app.view import View
 from spatial_viz.explorer.payload import Pane, explorer_payload
+from spatial_viz.transforms.transform import Transform
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +35,7 @@ def sides_of(talks: Mapping[str, Talk], look: Look = landscape_of) -> list[Side]
 def compared(
     talks: Mapping[str, Talk],
     key: str,
-    opens_at: Callable[[Side], dict[str, float]] | None = None,
+    opens_at: Callable[[Side], Transform] | None = None,
     shared: bool = True,
 ) -> None:
     """Explorers of what some talks on one grid are about, by their titles; by a first look at their landscapes, where
@@ -50,20 +51,19 @@ def compared(
         sides = sides_of(talks, look)
         pose = opens_at and opens_at(sides[0])
         if look is not first:
-            pose = st.session_state.get(f"{key}-{first.__name__}", {}).get("pose") or pose
+            pose = let_go(f"{key}-{first.__name__}") or pose
         with place.container():
             _explorers(sides, f"{key}-{look.__name__}", pose, shared)
 
 
-def _explorers(sides: Sequence[Side], key: str, pose: dict[str, float] | None, shared: bool) -> None:
+def _explorers(sides: Sequence[Side], key: str, pose: Transform | None, shared: bool) -> None:
     state, grid = st.session_state, sides[0].view.grid
     question = tuple(side.view.question for side in sides)
     if state.get(f"{key}-question") != question:
         state[f"{key}-question"], state[f"{key}-rev"] = question, state.get(f"{key}-rev", 0) + 1
         if key in state:
             state[key]["pose"] = None
-    let_go = state.get(key, {}).get("pose")
-    at = pose_of(key, grid) if let_go or pose is None else pose
+    at = pose_of(key, grid) if let_go(key) or pose is None else pose
     panes = [Pane(side.landscape, side.view.image, side.view.classifier.class_names, side.title) for side in sides]
     answers = [answer_at(side.view, pane, at) for side, pane in zip(sides, panes, strict=True)]
     payload: dict[str, Any] = explorer_payload(
@@ -71,7 +71,7 @@ def _explorers(sides: Sequence[Side], key: str, pose: dict[str, float] | None, s
         pose=at,
         rev=state[f"{key}-rev"],
         exact={"pose": at, "panes": answers},
-        limits={axis: getattr(grid, axis) for axis in ("rotation", "dx", "dy")},
+        limits=grid.limits,
     )
     explorer(payload, key=key, on_rest=lambda: None,
              on_pose_change=lambda: link_pose(pose_of(key, grid)) if shared else None)  # fmt: skip

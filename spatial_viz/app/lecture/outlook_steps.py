@@ -34,7 +34,7 @@ from spatial_viz.app.widgets import plain
 from spatial_viz.data.samples import SAMPLE_DATASETS, class_names, opening_sample
 from spatial_viz.defences.majority_vote import MajorityVote
 from spatial_viz.figures.text import percent
-from spatial_viz.landscape.dataset import describe_transform, worst_case
+from spatial_viz.landscape.dataset import worst_case
 from spatial_viz.lecture.hardest_sample import find_failing_sample
 from spatial_viz.lecture.headline_accuracies import DATA, measured, published_group, recipe_group, vote_groups
 from spatial_viz.lecture.links import own_address, qr_code, reachable, with_parameters
@@ -42,11 +42,11 @@ from spatial_viz.models.inference import exact_logits
 from spatial_viz.models.registry import dataset_of, manifest
 from spatial_viz.training.recipes import find_recipe
 from spatial_viz.transforms.geometry import warp
-from spatial_viz.transforms.grids import AXES, TransformGrid
+from spatial_viz.transforms.grids import TransformGrid
+from spatial_viz.transforms.transform import Transform
 
 NOISE = "linf-8"  # the recipe of the classifier that was trained against noise
 VOTES = 10
-Pose = tuple[float, float, float]  # rotation, dx, dy
 
 
 # --- Ask ten times --------------------------------------------------------------------------------------------------
@@ -63,11 +63,11 @@ class Ballots:
     voted: int
 
 
-def _ballots(talk: Talk, pose: Pose, seed: int) -> Ballots:
+def _ballots(talk: Talk, pose: Transform, seed: int) -> Ballots:
     view = talk.view
 
     def ask() -> Ballots:
-        at = torch.tensor([pose])
+        at = pose.tensor()
         image = warp(view.image[None], at, view.padding)
         vote = MajorityVote(view.classifier, view.grid, VOTES, seed, padding=view.padding)
         transforms, probabilities = vote.ballots(image)
@@ -80,16 +80,15 @@ def _ballots(talk: Talk, pose: Pose, seed: int) -> Ballots:
     return kept(talk, ("ballots", pose, seed), ask)
 
 
-def _worst_pose(talk: Talk) -> Pose:
-    worst = worst_case(landscape_of(talk))
-    return worst.rotation, worst.dx, worst.dy
+def _worst_pose(talk: Talk) -> Transform:
+    return worst_case(landscape_of(talk)).transform
 
 
-def _poses(talk: Talk) -> dict[str, Pose]:
-    poses = {"the worst case": _worst_pose(talk), "the picture as it is": (0.0, 0.0, 0.0)}
+def _poses(talk: Talk) -> dict[str, Transform]:
+    poses = {"the worst case": _worst_pose(talk), "the picture as it is": Transform()}
     linked = linked_pose(talk.view.grid)
-    if any(linked.values()):
-        poses["the pose of the talk"] = (linked["rotation"], linked["dx"], linked["dy"])
+    if linked and any(linked):
+        poses["the pose of the talk"] = linked
     return poses
 
 
@@ -111,7 +110,7 @@ def _ask_ten_times(talk: Talk) -> None:
     with right:
         tally = ", ".join(f"{count} × {names[said]}" for said, count in Counter(found.said).most_common())
         st.markdown(
-            f"The picture, {plain(describe_transform(*pose))}:  \n"
+            f"The picture, {plain(pose.describe())}:  \n"
             f"asked once: **{_verdict(found.alone, label, names)}** ({percent(found.sure)})  \n"
             f"asked ten times: **{_verdict(found.voted, label, names)}** ({plain(tally)})"
         )
@@ -149,7 +148,7 @@ def _transfer(talk: Talk) -> None:
         st.caption(f"No shipped classifier for these pictures was trained on noise, one for {DATA[data]} was (at most "
                    f"{find_recipe(NOISE, data).epsilon:.2g} a pixel): a sample, with limits of its own.")  # fmt: skip
         borrowed = {f"{title}: {name}": _borrowed(talk, name) for title, name in names.items()}
-        compared(borrowed, "transfer", lambda _: dict.fromkeys(AXES, 0.0), shared=False)
+        compared(borrowed, "transfer", lambda _: Transform(), shared=False)
     known, told = measured(results()), []
     for card in manifest():
         if card["name"] in names.values():
@@ -220,9 +219,8 @@ def _hunt(talk: Talk) -> None:
         compared(dict([found, (title, yours)]), "hunt", _at_worst)
 
 
-def _at_worst(side: Side) -> dict[str, float]:
-    worst = worst_case(side.landscape)
-    return {axis: getattr(worst, axis) for axis in AXES}
+def _at_worst(side: Side) -> Transform:
+    return worst_case(side.landscape).transform
 
 
 def _warm_hunt(talk: Talk) -> None:

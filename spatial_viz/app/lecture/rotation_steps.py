@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 
 import streamlit as st
-import torch
 
 from spatial_viz.app import url_state
 from spatial_viz.app.components import wall
@@ -27,7 +26,7 @@ from spatial_viz.data.images import SMALL, data_uri, tensor_to_picture
 from spatial_viz.data.samples import Sample, class_names, samples
 from spatial_viz.figures.descriptions import describe_failure
 from spatial_viz.figures.text import percent
-from spatial_viz.landscape.dataset import class_name, describe_transform, label_of, worst_case
+from spatial_viz.landscape.dataset import class_name, label_of, worst_case
 from spatial_viz.lecture.figures import describe_accuracy
 from spatial_viz.lecture.headline_accuracies import DATA, Group, measured, published_group, recipe_group
 from spatial_viz.models.registry import manifest
@@ -60,7 +59,7 @@ def _worst_cases(talk: Talk) -> None:
     """The talk's picture beside its worst case, and the wall of all pictures."""
     view, landscape = talk.view, landscape_of(talk)
     worst = worst_case(landscape)
-    turned = warp(view.image[None], torch.tensor([[worst.rotation, worst.dx, worst.dy]]), view.padding)[0]
+    turned = warp(view.image[None], worst.transform.tensor(), view.padding)[0]
     natural, label = int(landscape["natural_predicted"]), label_of(landscape)
     heading = "The worst case" if worst.misclassified else "The strongest transform"
     left, right = st.columns([4, 5], gap="medium")
@@ -70,7 +69,7 @@ def _worst_cases(talk: Talk) -> None:
                                                  float(landscape["natural_confidence"]))),
             (turned, heading, _verdict(worst.name, not worst.misclassified, worst.confidence)),
         ])  # fmt: skip
-        words = describe_transform(worst.rotation, worst.dx, worst.dy).capitalize()
+        words = worst.transform.describe().capitalize()
         st.markdown(f"{words}. {plain(describe_failure(landscape))}.")
     with right:
         _wall(talk)
@@ -95,7 +94,7 @@ def _tiles(talk: Talk, was_filled: bool) -> None:
         image, caption = there.view.image, UNKNOWN
         if has_landscape(there):
             worst = worst_case(landscape_of(there))
-            moved = torch.tensor([[worst.rotation, worst.dx, worst.dy]])
+            moved = worst.transform.tensor()
             image = warp(image[None], moved, there.view.padding)[0]
             caption = f"✕ {worst.name}" if worst.misclassified else f"✓ {worst.name}"
         label = f"{names[sample.label]} ({sample.name}), at its worst: {caption}"

@@ -39,7 +39,7 @@ from spatial_viz.figures.style import enlarged, loss_max
 from spatial_viz.figures.surfaces import surface
 from spatial_viz.figures.text import decimal
 from spatial_viz.landscape.cache import remember as remember_landscape
-from spatial_viz.landscape.dataset import card_of, describe_transform, worst_case
+from spatial_viz.landscape.dataset import card_of, worst_case
 from spatial_viz.landscape.noise_plane import noise_landscape
 from spatial_viz.landscape.relief import PEAK, describe_peaks
 from spatial_viz.landscape.sweeps import sweep_axes
@@ -258,7 +258,7 @@ def _exhaustive(talk: Talk) -> None:
     landscape, seconds = _timed(talk)
     worst = worst_case(landscape)
     with place.container():
-        turned = warp(view.image[None], torch.tensor([[worst.rotation, worst.dx, worst.dy]]), view.padding)[0]
+        turned = warp(view.image[None], worst.transform.tensor(), view.padding)[0]
         natural, passes = int(landscape["natural_predicted"]), landscape["loss"].size * view.classifier.passes_per_query
         pictures(talk, [
             (view.image, "The picture", view.classifier.class_names[natural]),
@@ -266,7 +266,7 @@ def _exhaustive(talk: Talk) -> None:
         ])  # fmt: skip
         st.markdown(
             f"**{passes:,} forward passes** in **{seconds:.1f} seconds**, right here, "
-            f"{_where(landscape)}.  \n{describe_transform(worst.rotation, worst.dx, worst.dy).capitalize()}: "
+            f"{_where(landscape)}.  \n{worst.transform.describe().capitalize()}: "
             f"{plain(worst.name)}, loss **{decimal(worst.loss)}**."
         )
         st.button("Measure again", icon=":material/timer:", key="measure-again", on_click=forget, args=(talk, TIMED))

@@ -223,7 +223,7 @@ def noise(view: View, landscape: xr.Dataset) -> None:
     assert found.noise is not None
     change = found.noise[0]
     worst = worst_case(landscape)
-    at = torch.tensor([[worst.rotation, worst.dx, worst.dy]])
+    at = worst.transform.tensor()
     turned = warp(view.image[None], at, view.padding)[0]
     factor = max(1, int(0.5 / max(float(change.abs().max()), 1 / 255)))
     natural = exact_logits(view.classifier, view.image, torch.zeros(1, 3), padding=view.padding).softmax(1)[0]
@@ -295,7 +295,7 @@ def _draw_downloads(view: View, landscape: xr.Dataset) -> None:
         return [worst_case_figure(view.image, landscape, theme=theme), *made]
 
     name = f"{classifier.name}: attacks on {view.title}"
-    page = downloads.explorer_download(view, lambda: [pane], draw, linked, name)
+    page = downloads.explorer_download(view, lambda: [pane], draw, lambda: linked, name)
     files = [page, *downloads.landscape_downloads(view, landscape)]
     downloads.download_section(view, name, files, FIGURES, "take-attack")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import plotly.graph_objects as go
 import streamlit as st
-import torch
 import xarray as xr
 
 from spatial_viz.app.pages.attack_results import draw_part, enlarged, kept, memory_of
@@ -17,9 +16,10 @@ from spatial_viz.figures import attacks as attack_figures
 from spatial_viz.figures.style import Theme
 from spatial_viz.figures.text import decimal, percent
 from spatial_viz.landscape.cache import cached_sweep
-from spatial_viz.landscape.dataset import describe_transform, label_of, misclassified, worst_case
+from spatial_viz.landscape.dataset import label_of, misclassified, worst_case
 from spatial_viz.models.inference import exact_logits
 from spatial_viz.transforms.geometry import warp
+from spatial_viz.transforms.transform import Transform
 
 
 @st.fragment
@@ -28,21 +28,21 @@ def vote(view: View, landscape: xr.Dataset) -> None:
     """Ten transforms of the picture at one pose, their votes, and the verdict with and without them."""
     st.html(heading("What does a majority vote buy?"))
     worst, label = worst_case(landscape), label_of(landscape)
-    poses = {"the worst case": (worst.rotation, worst.dx, worst.dy), "the picture as it is": (0.0, 0.0, 0.0)}
+    poses = {"the worst case": worst.transform, "the picture as it is": Transform()}
     linked = linked_pose(view.grid)
-    if any(linked.values()):
-        poses["the pose from Explore"] = (linked["rotation"], linked["dx"], linked["dy"])
+    if linked and any(linked):
+        poses["the pose from Explore"] = linked
     with st.container(horizontal=True, vertical_alignment="bottom"):
         chosen = st.segmented_control("Vote on", list(poses), default="the worst case", required=True, key="vote_on")
         if st.button("Draw again", icon=":material/casino:"):
             st.session_state["vote_seed"] = st.session_state.get("vote_seed", 0) + 1
     seed = st.session_state.get("vote_seed", 0)
-    pose = torch.tensor([poses[chosen or "the worst case"]])
+    pose = poses[chosen or "the worst case"]
     voted = kept(view, ("vote", seed), lambda: MajorityVote(
         view.classifier, view.grid, seed=seed, padding=view.padding))  # fmt: skip
-    image = warp(view.image[None], pose, view.padding)
+    image = warp(view.image[None], pose.tensor(), view.padding)
     transforms, probabilities = voted.ballots(image)
-    single = exact_logits(view.classifier, view.image, pose, padding=view.padding).softmax(1)[0]
+    single = exact_logits(view.classifier, view.image, pose.tensor(), padding=view.padding).softmax(1)[0]
     each = probabilities[0].argmax(1).numpy()
     names = view.classifier.class_names
     seen = warp(image, transforms[0], view.padding)
@@ -64,7 +64,7 @@ def vote(view: View, landscape: xr.Dataset) -> None:
     left.plotly_chart(tally, theme=None, config=BARE, key="tally", alt="Votes per class.")
     with right_side:
         st.markdown(
-            f"The picture {plain(describe_transform(*pose[0].tolist()))}:  \n"
+            f"The picture {plain(pose.describe())}:  \n"
             f"single classifier: **{plain(names[int(single.argmax())])}** {_tick(int(single.argmax()) == label)}  \n"
             f"vote of ten: **{plain(names[verdict])}** {_tick(verdict == label)}"
         )

@@ -29,8 +29,8 @@ from spatial_viz.evaluation.results import asks_other_weights, store_folder
 from spatial_viz.evaluation.summary import VERDICTS, Summary
 from spatial_viz.figures.failures import confusion_figure, failing_heatmap, share_histogram
 from spatial_viz.figures.text import decimal, percent
-from spatial_viz.landscape.dataset import describe_transform
 from spatial_viz.models.registry import catalogue, manifest
+from spatial_viz.transforms.transform import Transform
 
 PER_PAGE = 24
 MISTAKES = 10  # listed in words
@@ -228,7 +228,7 @@ def _said(summary: Summary, facts: dict[Any, Any]) -> dict[str, str]:
     """Label and caption of a picture."""
     true, seen = summary.name_of(facts["label"]), summary.name_of(facts["predicted"])
     verdict = f"{true} → {seen}" if facts["predicted"] != facts["label"] else f"{true} ✓"
-    moved = "" if pd.isna(facts["rotation"]) else describe_transform(facts["rotation"], facts["dx"], facts["dy"])
+    moved = "" if pd.isna(facts["rotation"]) else Transform(*facts[list(Transform._fields)]).describe()
     more = [] if pd.isna(facts["share"]) else [f"fails on {percent(facts['share'])}"]
     more += [] if pd.isna(facts["loss"]) else [f"loss {decimal(facts['loss'])}"]
     return {"caption": "\n".join([verdict, *more]), "label": "; ".join(filter(None, [verdict, moved, *more]))}
@@ -245,7 +245,7 @@ def _words_of(summary: Summary, table: pd.DataFrame) -> pd.DataFrame:
             "share of the grid": [percent(share) if pd.notna(share) else "" for share in table["share"]],
             "loss": table["loss"].round(2),
             "transform": [
-                "" if pd.isna(rotation) else describe_transform(rotation, dx, dy)
+                "" if pd.isna(rotation) else Transform(rotation, dx, dy).describe()
                 for rotation, dx, dy in zip(table["rotation"], table["dx"], table["dy"], strict=True)
             ],
         }
@@ -264,7 +264,7 @@ def _open(summary: Summary, found: LocatedPictures, wall_key: str) -> None:
         settings["classifier"] = summary.classifier
     facts = summary.table().loc[row]
     if pd.notna(facts["rotation"]):
-        url_state.put("pose", f"{facts['rotation']:g},{facts['dx']:g},{facts['dy']:g}")
+        url_state.put("pose", Transform(*facts[list(Transform._fields)]).to_query())
     settings |= limit_settings(summary.grid, tuple(summary.card["classifiers"][0]["picture_size"]))
     for control, value in settings.items():
         url_state.assign(control, value)

@@ -17,7 +17,7 @@ from spatial_viz.app import downloads, url_state
 from spatial_viz.app.background import BackgroundJobs
 from spatial_viz.app.comparison_picker import Comparison, choose_comparison
 from spatial_viz.app.components import explorer, linked_surfaces
-from spatial_viz.app.pose import Plane, answer_at, display_plane, link_pose, pose_now, pose_of, pose_planes
+from spatial_viz.app.pose import Plane, answer_at, display_plane, let_go, link_pose, pose_now, pose_planes
 from spatial_viz.app.sidebar import linked_pose
 from spatial_viz.app.view import View
 from spatial_viz.app.widgets import BARE, HEAD_HEIGHT, guarded, heading, plain, progress_bar, theme_of_page
@@ -37,6 +37,7 @@ from spatial_viz.figures.text import percent
 from spatial_viz.landscape.cache import cached_sweep
 from spatial_viz.landscape.dataset import DIMS, label_of, misclassified, worst_case
 from spatial_viz.landscape.vote_shares import vote_shares
+from spatial_viz.transforms.transform import Transform
 
 EXPLORER = "compare-explorer"
 EXPLORER_HEIGHT = 700  # pixels, of the skeleton that keeps its place
@@ -208,17 +209,17 @@ def live(compared: Compared) -> None:
         rev=state["compare_rev"],
         refining=state["asked"] if sum(len(pane.planes) for pane in panes) < wanted else 0,
         exact=_exact(compared, panes, pose),
-        limits={axis: getattr(grid, axis) for axis in ("rotation", "dx", "dy")},
+        limits=grid.limits,
         notes=_notes(compared),
         glossary=GLOSSARY | {"share of votes": SHARE},
     )
     explorer(payload, key=EXPLORER, on_pose_change=lambda: _pose_let_go(compared), on_rest=lambda: _refine(compared))
 
 
-def _exact(compared: Compared, panes: Sequence[Pane], pose: dict[str, float]) -> dict[str, Any]:
+def _exact(compared: Compared, panes: Sequence[Pane], pose: Transform) -> dict[str, Any]:
     """What the classifiers themselves say at a pose; asked once, however often denser maps arrive meanwhile."""
     state = st.session_state
-    asked = (state["compare_rev"], *pose.values())
+    asked = (state["compare_rev"], *pose)
     if state.get("compare_exact", (None,))[0] != asked:
         answers = [answer_at(view, pane, pose) for view, pane in zip(compared.views, panes, strict=True)]
         state["compare_exact"] = (asked, {"pose": pose, "panes": answers})
@@ -226,23 +227,20 @@ def _exact(compared: Compared, panes: Sequence[Pane], pose: dict[str, float]) ->
     return exact
 
 
-def _pose(compared: Compared) -> dict[str, float]:
+def _pose(compared: Compared) -> Transform:
     """The pose let go of or linked to; by default one that tells the contestants apart."""
-    grid = compared.views[0].grid
-    if st.session_state.get(EXPLORER, {}).get("pose") or linked_pose(grid):
-        return pose_of(EXPLORER, grid)
-    return telling_transform(compared.landscapes)
+    return let_go(EXPLORER) or linked_pose(compared.views[0].grid) or telling_transform(compared.landscapes)
 
 
 def _pose_let_go(compared: Compared) -> None:
     st.session_state["background"].pause()  # the exact answers come first
     pose = _pose(compared)
     link_pose(pose)
-    if not any(pose.values()):
-        url_state.put("pose", "0,0,0")  # here a link without a pose means another one
+    if not any(pose):
+        url_state.put("pose", pose.to_query())  # here a link without a pose means another one
 
 
-def _panes(compared: Compared, pose: dict[str, float], background: BackgroundJobs, rev: int) -> list[Pane]:
+def _panes(compared: Compared, pose: Transform, background: BackgroundJobs, rev: int) -> list[Pane]:
     """The explorers, with the display planes that are there. Asks no session: exports are made outside one."""
     panes = []
     for number, (each, landscape) in enumerate(zip(compared.comparison.contestants, compared.landscapes, strict=True)):
@@ -252,7 +250,7 @@ def _panes(compared: Compared, pose: dict[str, float], background: BackgroundJob
     return panes
 
 
-def _planes(compared: Compared, pose: dict[str, float]) -> list[Plane]:
+def _planes(compared: Compared, pose: Transform) -> list[Plane]:
     """The display planes that each explorer shows at a pose."""
     return pose_planes(compared.views[0].grid, pose, ("rotation",))
 
@@ -365,9 +363,9 @@ def _difference_map(
 
 
 def _draw_downloads(view: View, compared: Compared) -> None:
-    state, pose, titles = st.session_state, pose_now(), compared.comparison.titles
+    state, now, titles = st.session_state, pose_now(), compared.comparison.titles
     background, rev, kept = state["background"], state["compare_rev"], state["compare_figures"]
-    pose.update(_pose(compared))
+    now.pose = _pose(compared)
 
     def draw(theme: Theme) -> list[go.Figure]:
         if "shown" not in kept:
@@ -379,7 +377,7 @@ def _draw_downloads(view: View, compared: Compared) -> None:
         return [downloads.named(figure, title) for title, figure in named] + last
 
     title = f"{' and '.join(titles)}: {view.title}"
-    page = downloads.explorer_download(view, lambda: _panes(compared, pose, background, rev), draw, pose, title)
+    page = downloads.explorer_download(view, lambda: _panes(compared, now(), background, rev), draw, now, title)
     trajectories = [
         way
         for each, landscape in zip(compared.comparison.contestants, compared.landscapes, strict=True)

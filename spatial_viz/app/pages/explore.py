@@ -25,6 +25,7 @@ from spatial_viz.figures.surfaces import surface
 from spatial_viz.figures.worst_case import worst_case_figure
 from spatial_viz.landscape.cache import cached_sweep
 from spatial_viz.landscape.dataset import DIMS, card_of, class_name, misclassified, worst_case
+from spatial_viz.transforms.transform import Transform
 
 EXPLORER = "explorer"  # the key of the component; its state holds the pose last let go of
 EXPLORER_HEIGHT = 645  # pixels, of the component and of the skeleton that keeps its place
@@ -75,7 +76,7 @@ def _sweep(view: View, head: Any) -> None:
     state["question"], state["landscape"], state["figures"] = view.question, landscape, {}
     state["rev"] = state.get("rev", 0) + 1
     if not first:  # the first landscape opens at the pose of the link
-        link_pose({})
+        link_pose(Transform())
     if EXPLORER in state:
         state[EXPLORER]["pose"] = None
 
@@ -142,7 +143,7 @@ def _live(view: View, distance: bool) -> None:
         rev=st.session_state["rev"],
         refining=st.session_state["asked"] if incomplete else 0,
         exact={"pose": pose, "panes": [answer_at(view, pane, pose)]},
-        limits={axis: getattr(view.grid, axis) for axis in ("rotation", "dx", "dy")},
+        limits=view.grid.limits,
         notes=_notes(view, landscape),
         distance=distance,
     )
@@ -252,15 +253,15 @@ def _drawn(
 
 def _draw_downloads(view: View, landscape: xr.Dataset, x: str, y: str, at: Literal["max"] | None) -> None:
     state, classifier = st.session_state, view.classifier
-    background, rev, shown, pose = state["background"], state["rev"], state["surface_plane"], pose_now()
-    pose.update(pose_of(EXPLORER, view.grid))
+    background, rev, shown, now = state["background"], state["rev"], state["surface_plane"], pose_now()
+    now.pose = pose_of(EXPLORER, view.grid)
 
     def refined(plane: Plane | None) -> xr.Dataset | None:
         found: xr.Dataset | None = plane and background.get((rev, *plane))
         return found
 
     def panes() -> list[Pane]:
-        planes = [each for plane in pose_planes(view.grid, pose, MAPS) if (each := refined(plane)) is not None]
+        planes = [each for plane in pose_planes(view.grid, now(), MAPS) if (each := refined(plane)) is not None]
         return [Pane(landscape, view.image, classifier.class_names, classifier.name, planes)]
 
     def draw(theme: Theme) -> list[go.Figure]:
@@ -268,7 +269,7 @@ def _draw_downloads(view: View, landscape: xr.Dataset, x: str, y: str, at: Liter
         return [worst_case_figure(view.image, landscape, theme=theme), *drawn]
 
     name = f"{classifier.name}: {view.title}"
-    page = downloads.explorer_download(view, panes, draw, pose, name)
+    page = downloads.explorer_download(view, panes, draw, now, name)
     charts = {"surface": "the surface", "heatmap": "the map beside it"} if x else {}
     downloads.download_section(
         view, name, [page, *downloads.landscape_downloads(view, landscape)], charts, "take-explore"

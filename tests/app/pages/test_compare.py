@@ -23,7 +23,7 @@ from spatial_viz.errors import InvalidInput
 from spatial_viz.figures.comparison import comparison_rows, difference_end, difference_map, telling_transform
 from spatial_viz.figures.heatmaps import heatmap
 from spatial_viz.figures.surfaces import surface
-from spatial_viz.landscape.dataset import describe_transform, misclassified, worst_case
+from spatial_viz.landscape.dataset import misclassified, worst_case
 from spatial_viz.landscape.sweeps import sweep
 from spatial_viz.landscape.vote_shares import vote_shares
 from spatial_viz.models.classifier import Classifier
@@ -58,7 +58,7 @@ def test_the_table_says_what_the_library_says(landscapes: tuple[xr.Dataset, xr.D
     for row, landscape in zip(comparison_rows(["a", "b"], landscapes), landscapes, strict=True):
         worst, wrong = worst_case(landscape), misclassified(landscape).values
         assert row["worst loss"] == f"{worst.loss:.2f} nats"
-        assert row["worst transform"] == describe_transform(worst.rotation, worst.dx, worst.dy)
+        assert row["worst transform"] == worst.transform.describe()
         assert row["fails on"].startswith(f"{wrong.sum()} of {wrong.size}, ")
         assert row["worst case"].startswith(f"{'✕' if worst.misclassified else '✓'} {worst.name}, ")
     assert [row["classifier"] for row in comparison_rows(["a", "b"], landscapes)] == ["a", "b"]
