@@ -24,7 +24,7 @@ def test_an_address_gives_back_what_was_written(rotation: float, dx: float, dy: 
 
 @pytest.mark.parametrize("text", ["", "1,2", "1,2,3,4", "a,b,c", "nan,0,0", "0,inf,0", "1;2;3"])
 def test_what_is_none_is_refused(text: str) -> None:
-    with pytest.raises(InvalidInput, match="three numbers, rotation, dx and dy, such as 12,1.5,-2; got"):
+    with pytest.raises(InvalidInput, match=r"three numbers, rotation, dx and dy, such as 12,1\.5,-2; got"):
         Transform.from_query(text)
 
 
