@@ -13,7 +13,7 @@ from spatial_viz.export.raster import BOLD, REGULAR, fitted, lines_of
 
 FAMILY = "DejaVu"
 MARGIN = 17.0  # millimetres, like all lengths here
-WIDTH, HEIGHT = 210 - 2 * MARGIN, 297 - 2 * MARGIN  # between the margins
+WIDTH = 210 - 2 * MARGIN  # between the margins
 MUTED, TEXT = (93, 95, 107), (38, 39, 48)
 
 
