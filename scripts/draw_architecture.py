@@ -84,14 +84,13 @@ def picture() -> str:
 
 def table() -> str:
     graph = arrows()
-    rows = ["| package | what is in it | modules | lines |", "|---|---|---:|---:|"]
+    rows = ["| package | what is in it | modules |", "|---|---|---:|"]
     for level in floors(graph):
         for name in level:
             files = sorted((PACKAGE / name).rglob("*.py"))
             job = str(ast.get_docstring(ast.parse((PACKAGE / name / "__init__.py").read_text(encoding="utf-8"))))
-            lines = sum(len(path.read_text(encoding="utf-8").splitlines()) for path in files)
             modules = sum(path.name != "__init__.py" for path in files)
-            rows.append(f"| `{name}` | {job.splitlines()[0]} | {modules} | {lines:,} |")
+            rows.append(f"| `{name}` | {job.splitlines()[0]} | {modules} |")
     return "\n".join(rows)
 
 
