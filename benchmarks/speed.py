@@ -27,7 +27,7 @@ from spatial_viz.landscape.dataset import misclassified
 from spatial_viz.landscape.sweeps import sweep
 from spatial_viz.models.classifier import Classifier
 from spatial_viz.models.devices import fast_at_bf16
-from spatial_viz.models.inference import DTYPES, runner_for, warm_up
+from spatial_viz.models.inference import runner_for, warm_up
 from spatial_viz.models.networks import fold_batch_norm
 from spatial_viz.models.registry import load_classifier
 from spatial_viz.transforms.grids import TransformGrid
@@ -130,7 +130,7 @@ def bare_forward(
     classifier: Classifier, precision: str, count: int, batch: int, folded: bool = True
 ) -> Callable[[], None]:
     """The network alone, channels last, on ``count`` random inputs."""
-    dtype = DTYPES[precision]
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     network: Any = copy.deepcopy(classifier.network).eval()
     network = (fold_batch_norm(network) if folded else network).to(dtype).to(memory_format=torch.channels_last)
     inputs = torch.randn(batch, classifier.channels, *classifier.input_size).to(dtype)

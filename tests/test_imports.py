@@ -96,3 +96,10 @@ def test_a_package_gives_the_names_that_it_lists(name: str) -> None:
 def test_help_does_not_wait_for_torch() -> None:
     code = "import sys, spatial_viz.cli.main; sys.exit('torch' in sys.modules or 'xarray' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "path", sorted([*ROOT.glob("benchmarks/*.py"), *ROOT.glob("scripts/*.py")]), ids=lambda path: path.stem
+)
+def test_what_stands_beside_the_package_still_fits_it(path: Path) -> None:
+    importlib.import_module(f"{path.parent.name}.{path.stem}")
