@@ -228,7 +228,7 @@ def _said(summary: Summary, facts: dict[Any, Any]) -> dict[str, str]:
     """Label and caption of a picture."""
     true, seen = summary.name_of(facts["label"]), summary.name_of(facts["predicted"])
     verdict = f"{true} → {seen}" if facts["predicted"] != facts["label"] else f"{true} ✓"
-    moved = "" if pd.isna(facts["rotation"]) else Transform(*facts[list(Transform._fields)]).describe()
+    moved = "" if pd.isna(facts["rotation"]) else Transform(*(facts[axis] for axis in Transform._fields)).describe()
     more = [] if pd.isna(facts["share"]) else [f"fails on {percent(facts['share'])}"]
     more += [] if pd.isna(facts["loss"]) else [f"loss {decimal(facts['loss'])}"]
     return {"caption": "\n".join([verdict, *more]), "label": "; ".join(filter(None, [verdict, moved, *more]))}
@@ -264,7 +264,7 @@ def _open(summary: Summary, found: LocatedPictures, wall_key: str) -> None:
         settings["classifier"] = summary.classifier
     facts = summary.table().loc[row]
     if pd.notna(facts["rotation"]):
-        url_state.put("pose", Transform(*facts[list(Transform._fields)]).to_query())
+        url_state.put("pose", Transform(*(facts[axis] for axis in Transform._fields)).to_query())
     settings |= limit_settings(summary.grid, tuple(summary.card["classifiers"][0]["picture_size"]))
     for control, value in settings.items():
         url_state.assign(control, value)

@@ -29,6 +29,7 @@ from spatial_viz.landscape.vote_shares import vote_shares
 from spatial_viz.models.classifier import Classifier
 from spatial_viz.models.registry import load_classifier
 from spatial_viz.transforms.grids import TransformGrid
+from spatial_viz.transforms.transform import Transform
 
 GRID = TransformGrid(30.0, 3.0, 3.0, (7, 5, 3))
 OPENING = ("cifar10/standard", most_robust("cifar10")["name"])  # of the page
@@ -149,13 +150,13 @@ def test_the_telling_transform_is_one_that_only_some_fail_on(landscapes: tuple[x
     wrong = [misclassified(each) for each in landscapes]
     only_one = (wrong[0] | wrong[1]) & ~(wrong[0] & wrong[1])
     told = telling_transform(landscapes)
-    assert bool(only_one.sel(told))
+    assert bool(only_one.sel(told._asdict()))
     # Nothing tells a landscape from itself: then its worst case; and where nothing fails, the picture as it is.
     worst = worst_case(first)
     assert worst.misclassified
-    assert telling_transform([first, first]) == {"rotation": worst.rotation, "dx": worst.dx, "dy": worst.dy}
+    assert telling_transform([first, first]) == worst.transform
     right = first.assign(predicted=first["predicted"] * 0)
-    assert telling_transform([right, right]) == {"rotation": 0, "dx": 0, "dy": 0}
+    assert telling_transform([right, right]) == Transform()
 
 
 # --- The page, without a browser -----------------------------------------------------------------------------------
