@@ -61,7 +61,10 @@ def is_cached(
     classifier: Classifier, image: Tensor, label: int | None, axes: dict[str, np.ndarray], padding: str = "black"
 ) -> bool:
     """Whether `cached_sweep` has the answer on the disk."""
-    return _load(_path_for(runner_for(classifier), classifier, image, label, axes, padding)) is not None
+    try:
+        return bool(intact(_path_for(runner_for(classifier), classifier, image, label, axes, padding)))
+    except (SpatialVizError, OSError):
+        return False
 
 
 def _load(path: Path) -> xr.Dataset | None:
