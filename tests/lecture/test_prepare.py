@@ -65,18 +65,12 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
 FEW = ["cifar10/standard", "mnist/standard"]
 
 
-def test_all_that_ships_is_made_ready(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(demo, "SMALL", 1)
-    rows = list(prepare(()))
-    assert [row.what for row in rows] == [*shipped(), "without a network"]
-    assert all(row.ready and row.needed for row in rows), rows
-
-
-def test_the_lecture_finds_what_was_made_ready(monkeypatch: pytest.MonkeyPatch, few: None) -> None:
+def test_all_that_ships_is_made_ready_and_the_lecture_finds_it(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[tuple[str, int, int]] = []
     rows = list(prepare((), tell=lambda *at: told.append(at)))
-    assert [row.what for row in rows] == [*FEW, "without a network"] and all(row.ready for row in rows), rows
-    for name in FEW:
+    assert [row.what for row in rows] == [*shipped(), "without a network"]
+    assert all(row.ready and row.needed for row in rows), rows
+    for name in shipped():
         steps = [(done, total) for what, done, total in told if what == name]
         assert steps == sorted(steps) and steps[-1][0] >= 22 and steps[-1][1] == 24
     _the_lecture_finds_its_landscapes(monkeypatch)
