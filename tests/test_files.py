@@ -435,7 +435,8 @@ def test_a_disk_that_fills_leaves_the_old_file(
 def test_an_evaluation_stopped_by_the_keyboard_says_how_to_go_on(pictures: Path, tmp_path: Path) -> None:
     for name in ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"):
         (tmp_path / "cifar" / name).mkdir(parents=True)
-        Image.new("RGB", (32, 32), "teal").save(tmp_path / "cifar" / name / "0.png")
+        for number in range(20):  # many: on a busy machine it goes on for a while before it is stopped
+            Image.new("RGB", (32, 32), "teal").save(tmp_path / "cifar" / name / f"{number}.png")
     store = tmp_path / "store"
     command = [sys.executable, "-m", "spatial_viz", "evaluate", "--classifier", "cifar10/standard", "--data",
                str(tmp_path / "cifar"), "--full", "--shard", "1", "--store", str(store)]  # fmt: skip

@@ -42,7 +42,7 @@ def test_the_same_transform_gives_the_same_picture() -> None:
 def test_the_same_pictures_are_broken(
     shared: Path, reference_rows: list[dict[str, str]], reference_pictures: dict[str, Tensor]
 ) -> None:
-    rows = reference_rows[::2][:200]
+    rows = reference_rows[::6][:80]
     images = torch.stack([reference_pictures[row["file"]] for row in rows])
     labels = torch.tensor([CLASS_NAMES["cifar10"].index(row["label"]) for row in rows])
     classifier = resnet20(shared / "weights" / "resnet20-12fca82f.th")
@@ -62,5 +62,5 @@ def test_the_same_pictures_are_broken(
     broken = runner.exact(images, None, "black", pictures).argmax(1) != labels
     for transform in transforms:
         broken |= runner.exact(images, transform.expand(len(images), 3), "black", pictures).argmax(1) != labels
-    assert 20 < int(broken.sum()) < 195
+    assert 10 < int(broken.sum()) < len(rows)
     assert torch.equal(broken, theirs)

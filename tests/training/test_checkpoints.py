@@ -91,7 +91,10 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_weights(data: P
     script = tmp_path / "train.py"
     script.write_text(KILLED)
     out, threads = tmp_path / "killed", str(torch.get_num_threads())
-    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests' / 'support'}", "OMP_NUM_THREADS": threads}
+    environment = os.environ | {
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests' / 'support'}",
+        "OMP_NUM_THREADS": threads,
+    }
     for lines in (5, 15, None):  # so many lines of metrics, then the end
         process = subprocess.Popen([sys.executable, str(script), str(out)], env=environment, stderr=subprocess.DEVNULL)
         while lines and process.poll() is None:
