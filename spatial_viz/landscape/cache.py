@@ -61,24 +61,28 @@ def is_cached(
     classifier: Classifier, image: Tensor, label: int | None, axes: dict[str, np.ndarray], padding: str = "black"
 ) -> bool:
     """Whether `cached_sweep` has the answer on the disk."""
+    return _is_intact(_path_for(runner_for(classifier), classifier, image, label, axes, padding))
+
+
+def _is_intact(path: Path) -> bool:
+    """Whether under a path lies what was written there; it then counts as used just now."""
     try:
-        return bool(intact(_path_for(runner_for(classifier), classifier, image, label, axes, padding)))
-    except (SpatialVizError, OSError):
+        if not intact(path):
+            return False
+        for each in (checksum_path(path), path):
+            each.touch()
+    except OSError:
         return False
+    return True
 
 
 def _load(path: Path) -> xr.Dataset | None:
     """What lies under a path; None where nothing does, or something that is not as it was written: either way it is to
     be computed."""
     try:
-        if not intact(path):
-            return None
-        landscape = load(path)
-        for each in (checksum_path(path), path):
-            each.touch()
+        return load(path) if _is_intact(path) else None
     except (SpatialVizError, OSError):
         return None
-    return landscape
 
 
 def remember(
