@@ -23,7 +23,7 @@ from spatial_viz.data.samples import samples
 from spatial_viz.models.registry import manifest
 
 VISITORS = 40
-PATIENCE = 240  # seconds, for all of them together; a minute on two cores that do nothing else
+PATIENCE = 480  # seconds, for all of them together; a minute or two on two cores that do nothing else
 QUICK = {"granularity": "11,3,3"}  # a grid that takes a moment
 PAGES = ("", "compare", "", "lecture", "results", "", "browse", "", "attack", "", "lecture")
 STILL = {"rotation": "0", "shift": "0"}  # for attacks: by noise alone, since a search takes both cores for long
