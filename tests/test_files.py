@@ -432,6 +432,11 @@ def test_a_disk_that_fills_leaves_the_old_file(
 # --- Stopped --------------------------------------------------------------------------------------------------------
 
 
+def heed_the_keyboard() -> None:
+    """In a child: a shell's job in the background ignores the keyboard, and so would its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_an_evaluation_stopped_by_the_keyboard_says_how_to_go_on(pictures: Path, tmp_path: Path) -> None:
     for name in ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"):
         (tmp_path / "cifar" / name).mkdir(parents=True)
@@ -440,7 +445,8 @@ def test_an_evaluation_stopped_by_the_keyboard_says_how_to_go_on(pictures: Path,
     store = tmp_path / "store"
     command = [sys.executable, "-m", "spatial_viz", "evaluate", "--classifier", "cifar10/standard", "--data",
                str(tmp_path / "cifar"), "--full", "--shard", "1", "--store", str(store)]  # fmt: skip
-    started = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    started = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                               preexec_fn=heed_the_keyboard)  # fmt: skip
     try:
         while started.poll() is None and not list(store.glob("*/*.parquet")):
             time.sleep(0.02)
