@@ -13,7 +13,7 @@ import xarray as xr
 from spatial_viz.app import url_state
 from spatial_viz.app.sidebar import linked_pose
 from spatial_viz.app.view import View
-from spatial_viz.explorer.payload import IDENTITY, Pane, exact_answer
+from spatial_viz.explorer.payload import Pane, exact_answer
 from spatial_viz.landscape.cache import cached_sweep
 from spatial_viz.landscape.dataset import DIMS, label_of
 from spatial_viz.landscape.sweeps import display_axes, sweep_axes
@@ -21,7 +21,7 @@ from spatial_viz.landscape.vote_shares import class_shares
 from spatial_viz.models.inference import Progress, exact_logits
 from spatial_viz.models.losses import cross_entropy
 from spatial_viz.transforms.grids import TransformGrid
-from spatial_viz.transforms.transform import Transform
+from spatial_viz.transforms.transform import IDENTITY, Transform
 
 Plane = tuple[str, float]  # the dimension held fixed, and at which value
 

@@ -133,7 +133,7 @@ class SearchState:
     @property
     def reach(self) -> Tensor:
         """The limits of (rotation, dx, dy)."""
-        return torch.tensor([self.limits.rotation, self.limits.dx, self.limits.dy])
+        return torch.tensor(self.limits.limits)
 
     def ask(self, pictures: Tensor, transforms: Tensor) -> Tensor:
         """M×K logits of pictures (M numbers) at M transforms, kept as candidates for the answer."""

@@ -95,5 +95,5 @@ def break_pictures(
 def extremes_first(grid: TransformGrid) -> Tensor:
     """The transforms of a grid, those nearest to the spatial limits first, else in grid order; len×3."""
     table = grid.transforms()
-    limits = torch.tensor([grid.rotation, grid.dx, grid.dy]).clamp(min=1e-9)
+    limits = torch.tensor(grid.limits).clamp(min=1e-9)
     return table[(table.abs() / limits).sum(1).argsort(descending=True, stable=True)]

@@ -128,7 +128,7 @@ def _sweep_all(
         if report:
             report(int(robust[: number + 1].sum()), number + 1)
     _put(columns, "grid", robust, torch.full((len(robust),), len(grid) * classifier.passes_per_query))
-    places = np.array([[at.rotation, at.dx, at.dy] for at in worst])
+    places = np.array([at.transform for at in worst])
     _where(columns, "worst", places, np.array([at.loss for at in worst]), np.array([at.predicted for at in worst]))
     columns["failing"] = np.array(failing)
     landscapes = xr.concat(kept, dim="image", coords="minimal", compat="override", join="override")

@@ -28,10 +28,9 @@ from spatial_viz.landscape.dataset import (
     share_at,
     worst_case,
 )
-from spatial_viz.transforms.transform import Transform
+from spatial_viz.transforms.transform import IDENTITY, Transform
 
 PAYLOAD_VERSION = 2
-IDENTITY = Transform()
 MAX_PANES = 4
 OTHER_CLASS = -1  # index of the stand-in for predicted classes whose probabilities do not travel
 

@@ -118,7 +118,7 @@ def heatmap(
 
     worst = worst_case(landscape)
     there = (getattr(worst, x), getattr(worst, y))
-    inside = cut.holds(rotation=worst.rotation, dx=worst.dx, dy=worst.dy)
+    inside = cut.holds(**worst.transform._asdict())
     words = describe_mark(landscape, worst)
     if inside:
         traces.append(

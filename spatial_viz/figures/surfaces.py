@@ -84,7 +84,7 @@ def surface(
             go.Scatter3d(**over, line={"color": WHITE, "width": 4}, name="misclassified", **common),
         ]
 
-    inside = cut.holds(rotation=worst.rotation, dx=worst.dx, dy=worst.dy)
+    inside = cut.holds(**worst.transform._asdict())
     spot = (getattr(worst, x), getattr(worst, y), height)
     words = describe_mark(landscape, worst)
     if not inside:

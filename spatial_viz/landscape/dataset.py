@@ -241,5 +241,5 @@ def has_label(landscape: xr.Dataset) -> bool:
 
 def share_at(landscape: xr.Dataset, place: WorstCase) -> float:
     """The share of votes for the true class at a cell of a landscape that has it."""
-    where = {"rotation": place.rotation, "dx": place.dx, "dy": place.dy}
+    where = place.transform._asdict()
     return float(landscape["share"].sel(where, method="nearest"))

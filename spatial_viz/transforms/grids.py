@@ -141,7 +141,7 @@ def paper_shift(size: int) -> int:
 def draw_transforms(grid: TransformGrid, pictures: np.ndarray, count: int, seed: int) -> Tensor:
     """Random transforms of many pictures: float32 len(pictures)×count×3, keyed by (seed, picture index, draw)."""
     unit = keyed_uniform(seed, pictures[:, None, None], np.arange(count)[None, :, None], np.arange(3)[None, None, :])
-    limits = np.array([grid.rotation, grid.dx, grid.dy])
+    limits = np.array(grid.limits)
     return torch.from_numpy(((2 * unit - 1) * limits).astype(np.float32))
 
 

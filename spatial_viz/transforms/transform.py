@@ -73,3 +73,6 @@ class Transform(NamedTuple):
         if moves:
             parts.append("moved " + " and ".join(moves))
         return ", ".join(parts) or "not moved at all"
+
+
+IDENTITY = Transform()

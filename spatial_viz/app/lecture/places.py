@@ -8,17 +8,11 @@ from typing import Any
 
 import streamlit as st
 
-from spatial_viz.app.lecture.step import (
-    Talk,
-)
+from spatial_viz.app.lecture.step import Talk
 from spatial_viz.figures import grid_search
 
 TRIES = 10  # of the audience
-
-
 PATHS = 12  # at most
-
-
 Place = tuple[float, float]  # rotation and dx
 
 
