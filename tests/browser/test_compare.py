@@ -208,7 +208,7 @@ def test_another_classifier_is_taken_away_and_the_page_goes_on(visit: Visit) -> 
     visit.open()
     visit.page.locator(".st-key-against_chosen").get_by_role("button", name="Clear").first.click()
     visit.page.get_by_text("A comparison needs two").wait_for()
-    assert "against=nobody" in visit.page.url
+    visit.page.wait_for_url("**against=nobody*")
     visit.page.locator(".st-key-against_chosen input").click()
     visit.page.get_by_role("option", name=CLASSIFIERS[1], exact=True).click()
     visit.page.wait_for_url(f"**against=cifar10*{ROBUST['recipe']}*")
