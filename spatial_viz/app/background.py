@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from spatial_viz.models.inference import Progress
+from spatial_viz.models.engine import Progress
 
 Job = Callable[[Progress], Any]
 

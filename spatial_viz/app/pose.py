@@ -18,7 +18,8 @@ from spatial_viz.landscape.cache import cached_sweep
 from spatial_viz.landscape.dataset import DIMS, label_of
 from spatial_viz.landscape.sweeps import display_axes, sweep_axes
 from spatial_viz.landscape.vote_shares import class_shares
-from spatial_viz.models.inference import Progress, exact_logits
+from spatial_viz.models.engine import Progress
+from spatial_viz.models.inference import exact_logits
 from spatial_viz.models.losses import cross_entropy
 from spatial_viz.transforms.grids import TransformGrid
 from spatial_viz.transforms.transform import IDENTITY, Transform

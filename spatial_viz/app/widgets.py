@@ -14,7 +14,7 @@ import streamlit as st
 from spatial_viz.app import url_state
 from spatial_viz.errors import SpatialVizError
 from spatial_viz.figures.style import Theme
-from spatial_viz.models.inference import Progress
+from spatial_viz.models.engine import Progress
 
 HEAD_HEIGHT = 48  # pixels, of a page's heading, or of the progress bar in its place
 

@@ -124,7 +124,7 @@ class SearchState:
         self.path_losses: Tensor | None = None
         self.noise: Tensor | None = None
         self.complete = True
-        self._natural = self.runner.exact(self.images, None, padding, self.every)
+        self._natural = self.runner.exact(self.images, None, self.every, padding)
         check_finite(self._natural, torch.zeros(len(images), 3), classifier.name, self.every)
         # The best so far; the picture as it is stands here until something was asked about it.
         self._transforms, self._logits = torch.zeros(len(images), 3), self._natural.clone()
@@ -137,7 +137,7 @@ class SearchState:
 
     def ask(self, pictures: Tensor, transforms: Tensor) -> Tensor:
         """M×K logits of pictures (M numbers) at M transforms, kept as candidates for the answer."""
-        logits = self.runner.exact(self.images, transforms, self.padding, pictures)
+        logits = self.runner.exact(self.images, transforms, pictures, self.padding)
         self._record(pictures, transforms, logits)
         return logits
 
@@ -149,8 +149,8 @@ class SearchState:
     def value_and_grad(self, pictures: Tensor, transforms: Tensor) -> tuple[Tensor, Tensor]:
         """As `ask`, and the M×3 gradient of the objective."""
         labels = self.labels[pictures].to(self.runner.device)
-        logits, slope = self.runner.gradient(
-            self.images, transforms, self.padding, pictures, lambda answers, rows: self.value(answers, labels[rows])
+        logits, slope = self.runner.reference.gradient(
+            self.images, transforms, pictures, self.padding, lambda answers, rows: self.value(answers, labels[rows])
         )
         self._record(pictures, transforms, logits)
         self.count(pictures, backward=True)
@@ -184,7 +184,7 @@ class SearchState:
         transforms, logits = self.best()
         if self.noise is not None:
             # The noise counts where it made things worse; elsewhere the result is the one without it.
-            noisy = self.runner.exact(self.at(transforms) + self.noise, None, self.padding, self.every)
+            noisy = self.runner.exact(self.at(transforms) + self.noise, None, self.every, self.padding)
             check_finite(noisy, transforms, self.classifier.name, self.every)
             self.count(self.every)
             both = torch.cat((noisy, logits))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from spatial_viz.attacks.base import Attack, Report, SearchState, at_least, misclassified
 from spatial_viz.errors import InvalidInput
-from spatial_viz.models.inference import Runner
+from spatial_viz.models.engine import Engine
 from spatial_viz.transforms.grids import check_cost, keyed_uniform
 
 
@@ -45,14 +45,14 @@ class Linf(Attack):
         keys = query.indices.numpy()[:, None], np.arange(pictures[0].numel())[None]
         unit = torch.from_numpy(keyed_uniform(query.seed, np.array(1), *keys)).float().reshape(pictures.shape)
         noisy = pictures + self.epsilon * (2 * unit - 1)
-        count, size = len(pictures), (pictures.shape[-2], pictures.shape[-1])
+        engine, count, size = query.runner.reference, len(pictures), (pictures.shape[-2], pictures.shape[-1])
 
         def ask(network: nn.Module, rows: Tensor) -> Tensor:
-            return _linf_step(query.runner, network, pictures[rows], noisy[rows], query.labels[rows], self.epsilon)
+            return _linf_step(engine, network, pictures[rows], noisy[rows], query.labels[rows], self.epsilon)
 
         for number in range(self.steps):
             done = 0
-            with contextlib.closing(query.runner.batches("fp32", count, size, ask)) as parts:
+            with contextlib.closing(engine.batches(count, size, ask)) as parts:
                 for found in parts:
                     these = slice(done, done + len(found))
                     noisy[these], query.noise[these] = found, found - pictures[these]
@@ -63,27 +63,27 @@ class Linf(Attack):
 
 
 def _linf_step(
-    runner: Runner, network: nn.Module, pictures: Tensor, noisy: Tensor, labels: Tensor, epsilon: float
+    engine: Engine, network: nn.Module, pictures: Tensor, noisy: Tensor, labels: Tensor, epsilon: float
 ) -> Tensor:
     """One step of foolbox's projected gradient descent around pictures, from where the noise has brought them."""
     import foolbox
 
     class Step(foolbox.attacks.LinfPGD):
         def get_random_start(self, x0: Any, epsilon: float) -> Any:
-            return type(x0)(noisy.to(runner.device))
+            return type(x0)(noisy.to(engine.device))
 
-    model = foolbox.models.pytorch.PyTorchModel(_Logits(runner, network).eval(), bounds=(0, 1), device=runner.device)
-    criterion = foolbox.criteria.Misclassification(labels.to(runner.device))
+    model = foolbox.models.pytorch.PyTorchModel(_Logits(engine, network).eval(), bounds=(0, 1), device=engine.device)
+    criterion = foolbox.criteria.Misclassification(labels.to(engine.device))
     with torch.enable_grad():
-        return Step(steps=1).run(model, pictures.to(runner.device), criterion, epsilon=epsilon).cpu()
+        return Step(steps=1).run(model, pictures.to(engine.device), criterion, epsilon=epsilon).cpu()
 
 
 class _Logits(nn.Module):
     """A classifier for foolbox: pictures in [0, 1] → logits."""
 
-    def __init__(self, runner: Runner, network: nn.Module) -> None:
+    def __init__(self, engine: Engine, network: nn.Module) -> None:
         super().__init__()
-        self.runner, self.network = runner, network
+        self.engine, self.network = engine, network
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.runner.classify(images, network=self.network)
+        return self.engine.classify(images, self.network)

@@ -106,7 +106,7 @@ def attack(
     from spatial_viz.attacks.base import attack_summary
     from spatial_viz.attacks.factory import make_attack
     from spatial_viz.defences.majority_vote import MajorityVote
-    from spatial_viz.models.inference import runner_for, warm_up
+    from spatial_viz.models.inference import one_image, runner_for, warm_up
 
     settings = {"granularity": parse_granularity(granularity), "k": k, "restarts": restarts,
                 "epsilon": parse_epsilon(epsilon), "objective": objective}  # fmt: skip
@@ -115,7 +115,7 @@ def attack(
     if vote:
         model = MajorityVote(model, grid, votes=vote, seed=seed, padding=padding)  # type: ignore[arg-type]
     runner = runner_for(model, device, "fp32")
-    natural = runner.exact(image, None, padding)  # type: ignore[arg-type]
+    natural = runner.exact(image[None], None, one_image(1), padding)  # type: ignore[arg-type]
     labelled, index = index is not None, int(natural.argmax()) if index is None else index
     warm_up(model, device, "fp32")
     started = time.perf_counter()

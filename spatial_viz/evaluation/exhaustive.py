@@ -13,10 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from spatial_viz.evaluation.vote_runner import EarlyStoppingVote
 from spatial_viz.landscape.sweeps import check_finite
 from spatial_viz.models.devices import fast_batch
-from spatial_viz.models.inference import Runner
+from spatial_viz.models.inference import Inference
 from spatial_viz.models.losses import cross_entropy
 from spatial_viz.transforms.geometry import Padding
 from spatial_viz.transforms.grids import TransformGrid
@@ -38,7 +37,7 @@ class Broken:
 
 
 def break_pictures(
-    runner: Runner | EarlyStoppingVote,
+    runner: Inference,
     images: Tensor,
     labels: Tensor,
     grid: TransformGrid,
@@ -71,7 +70,7 @@ def break_pictures(
         now, table = table.tensor_split([-(-at_once // len(alive))])
         pictures = alive.repeat(len(now))  # transform by transform, so that every batch mixes pictures
         transforms = now.repeat_interleave(len(alive), 0)
-        logits, exact, passes = runner.decide(images, transforms, padding, pictures)
+        logits, exact, passes = runner.answer(images, transforms, pictures, padding)
         check_finite(logits, transforms, runner.name, indices[pictures])
         predicted = logits.argmax(1)
         wrong = (predicted != labels[pictures]).reshape(len(now), -1)
@@ -82,7 +81,7 @@ def break_pictures(
             numbers = alive[fallen]
             approximate = rows[~exact[rows]]
             if len(approximate):  # what is stored is computed in fp32
-                logits[approximate] = runner.exact(images, transforms[approximate], padding, pictures[approximate])
+                logits[approximate] = runner.exact(images, transforms[approximate], pictures[approximate], padding)
             found.robust[numbers] = False
             found.transforms[numbers] = transforms[rows]
             found.losses[numbers] = cross_entropy(logits[rows], labels[numbers])

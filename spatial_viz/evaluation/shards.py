@@ -57,7 +57,7 @@ def evaluate_shard(
     columns: dict[str, Any] = {"index": shard.indices.numpy(), "label": labels.numpy()}
     if not len(images):
         return ShardResult(_empty(plan), None, shard.unreadable)
-    natural = runner_for(classifier, device, "fp32").exact(images, None, plan.padding, torch.arange(len(images)))
+    natural = runner_for(classifier, device, "fp32").exact(images, None, torch.arange(len(images)), plan.padding)
     check_finite(natural, torch.zeros(len(images), 3), classifier.name, shard.indices)
     correct = natural.argmax(1) == labels
     columns["natural_predicted"] = natural.argmax(1).numpy()

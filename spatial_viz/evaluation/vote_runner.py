@@ -12,17 +12,17 @@ from spatial_viz.defences.majority_vote import MajorityVote, VotingNetwork
 from spatial_viz.evaluation.plan import EvaluationPlan
 from spatial_viz.models.classifier import Classifier
 from spatial_viz.models.devices import fast_batch
-from spatial_viz.models.inference import Precision, Runner, runner_for
+from spatial_viz.models.inference import Answers, Inference, Precision, runner_for
 from spatial_viz.transforms.geometry import Padding, warp
 
 BATCHES = 4  # of questions that are asked at once: the first voters fill them, and the last ones see what is open
 
 
 class EarlyStoppingVote:
-    """A majority vote on one device, asked as a `Runner` is: its voters at one precision, one after the other, until
+    """A majority vote on one device, an `Inference`: its voters at one precision, one after the other, until
     the rest cannot change the majority.
 
-    What each says is what it says in fp32 (see `Runner.logits`), and a tie, which the mean probability settles, is
+    What each says is what it says in fp32 (see `Runner.answer`), and a tie, which the mean probability settles, is
     asked about again in fp32: the answers are those of the whole vote.
     """
 
@@ -31,22 +31,23 @@ class EarlyStoppingVote:
         self.network = cast(VotingNetwork, vote.network)
         self.classes = len(vote.class_names)
         self.name, self.device, self.device_name = self.whole.name, self.whole.device, self.whole.device_name
-        self.precision, self.exact = self.voter.precision, self.whole.exact
+        self.precision = self.voter.precision
 
-    def decide(
-        self, images: Tensor, transforms: Tensor, padding: Padding, pictures: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """As `Runner.decide`; in the place of logits the ballots for each class that were counted, NaN where a voter's
+    def exact(self, images: Tensor, transforms: Tensor | None, index: Tensor, padding: Padding) -> Tensor:
+        return self.whole.exact(images, transforms, index, padding)
+
+    def answer(self, images: Tensor, transforms: Tensor, index: Tensor, padding: Padding) -> Answers:
+        """In the place of logits the ballots for each class that were counted, NaN where a voter's
         logits are not finite."""
         at_once = BATCHES * fast_batch(self.device, self.precision, (images.shape[-2], images.shape[-1]))
         polled = [
-            self._poll(warp(images[pictures[rows]].to(self.device), transforms[rows].to(self.device), padding))
-            for rows in torch.arange(len(pictures)).split(at_once)
+            self._poll(warp(images[index[rows]].to(self.device), transforms[rows].to(self.device), padding))
+            for rows in torch.arange(len(index)).split(at_once)
         ]
         counts, tied, passes = (torch.cat(parts) for parts in zip(*polled, strict=True))
         if tied.any():
-            counts[tied] = self.exact(images, transforms[tied], padding, pictures[tied])
-        return counts, tied, passes
+            counts[tied] = self.exact(images, transforms[tied], index[tied], padding)
+        return Answers(counts, tied, passes)
 
     def _poll(self, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Of N pictures the N×K ballots, whether it is a tie, and how many forward passes the voters took."""
@@ -57,7 +58,7 @@ class EarlyStoppingVote:
         for number in range(self.network.votes):
             if not len(rows):
                 break
-            logits, _ = self.voter.logits(seen, ballots[rows, number], self.network.padding, pictures=rows)
+            logits = self.voter.answer(seen, ballots[rows, number], rows, self.network.padding).logits
             counts[rows] += F.one_hot(logits.argmax(1), self.classes)
             counts[rows[~logits.isfinite().all(1)]] = torch.nan
             asked[rows] += self.voter.passes_per_query
@@ -73,7 +74,7 @@ def _lead(counts: Tensor) -> Tensor:
     return first.values[:, 0] - counts.scatter(1, first.indices, -torch.inf).amax(1)
 
 
-def grid_runner(classifier: Classifier, plan: EvaluationPlan, device: str) -> Runner | EarlyStoppingVote:
+def grid_runner(classifier: Classifier, plan: EvaluationPlan, device: str) -> Inference:
     """Who answers the questions about the grid. Where verdicts are all that is asked for, and not a whole landscape of
     losses, a majority vote asks no more voters than it needs."""
     if isinstance(classifier, MajorityVote) and not plan.full:

@@ -20,7 +20,8 @@ from spatial_viz.files import checksum_path, intact, replace
 from spatial_viz.landscape.dataset import DIMS, SCHEMA, card_of, load, to_bytes
 from spatial_viz.landscape.sweeps import pixel_hash, sweep_axes
 from spatial_viz.models.classifier import Classifier, is_known
-from spatial_viz.models.inference import Progress, Runner, runner_for
+from spatial_viz.models.engine import Progress
+from spatial_viz.models.inference import Runner, runner_for
 from spatial_viz.version import VERSION
 
 MAX_BYTES = 200_000_000

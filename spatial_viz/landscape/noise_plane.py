@@ -16,7 +16,8 @@ from spatial_viz.landscape.dataset import (
 )
 from spatial_viz.landscape.sweeps import as_input, check_finite, pixel_hash
 from spatial_viz.models.classifier import Classifier
-from spatial_viz.models.inference import Progress, runner_for
+from spatial_viz.models.engine import Progress
+from spatial_viz.models.inference import one_image, runner_for
 from spatial_viz.models.losses import cross_entropy, logit_margin
 from spatial_viz.transforms.grids import keyed_uniform
 from spatial_viz.version import VERSION
@@ -71,7 +72,7 @@ def noise_landscape(
     if granularity < 3 or granularity % 2 == 0:
         raise InvalidInput(f"granularity must be an odd number, 3 or more; got {granularity}")
     runner = runner_for(classifier, device, "fp32")
-    natural = runner.exact(image, None, "black")
+    natural = runner.exact(image[None], None, one_image(1), "black")
     index = int(natural.argmax()) if label is None else classifier.label_index(label)
     target = torch.tensor([index])
     unit = keyed_uniform(seed, np.arange(image.numel()))
@@ -90,7 +91,7 @@ def noise_landscape(
             if progress:
                 progress(before + done, count)
 
-        parts.append(runner.exact(noisy, None, "black", torch.arange(len(noisy)), advance))
+        parts.append(runner.exact(noisy, None, torch.arange(len(noisy)), "black", advance))
     logits = torch.cat(parts)
     check_finite(logits, torch.zeros(len(logits), 3), classifier.name)
     labels = target.expand(len(logits))

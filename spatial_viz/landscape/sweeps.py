@@ -20,7 +20,8 @@ from spatial_viz.data.images import SMALL, load_image
 from spatial_viz.errors import InvalidInput, SpatialVizError
 from spatial_viz.landscape.dataset import DIMS, build_landscape
 from spatial_viz.models.classifier import Classifier
-from spatial_viz.models.inference import Precision, Progress, runner_for
+from spatial_viz.models.engine import Progress
+from spatial_viz.models.inference import Precision, one_image, runner_for
 from spatial_viz.models.losses import cross_entropy, logit_margin
 from spatial_viz.transforms.geometry import Padding, check_padding
 from spatial_viz.transforms.grids import TransformGrid
@@ -75,12 +76,13 @@ def sweep_axes(
     check_padding(padding)
     tensor = as_input(classifier, image)
     runner = runner_for(classifier, device, precision)
-    natural = runner.exact(tensor, None, padding)
+    natural = runner.exact(tensor[None], None, one_image(1), padding)
     label_index = int(natural.argmax()) if label is None else classifier.label_index(label)
 
     rotation, dy, dx = np.meshgrid(*(np.asarray(axes[dim], np.float64) for dim in DIMS), indexing="ij")
     transforms = torch.from_numpy(np.stack([rotation.ravel(), dx.ravel(), dy.ravel()], 1).astype(np.float32))
-    logits, in_fp32 = runner.logits(tensor, transforms, padding, label_index, progress)
+    index = one_image(len(transforms))
+    logits, in_fp32, _ = runner.answer(tensor[None], transforms, index, padding, label_index, progress)
     check_finite(logits, transforms, classifier.name)
 
     labels = torch.full((len(logits),), label_index)

@@ -25,7 +25,7 @@ from spatial_viz.landscape.cache import cached_sweep
 from spatial_viz.landscape.dataset import class_name, has_label, label_of, worst_case
 from spatial_viz.lecture.headline_accuracies import BETWEEN_THE_POINTS, ROBUST, Group, groups, vote_groups
 from spatial_viz.models.classifier import Classifier
-from spatial_viz.models.inference import Progress
+from spatial_viz.models.engine import Progress
 from spatial_viz.models.registry import dataset_of, manifest, without_mirrors
 from spatial_viz.transforms.geometry import Padding, warp
 from spatial_viz.transforms.grids import TransformGrid

@@ -11,7 +11,8 @@ from spatial_viz.data.images import load_image
 from spatial_viz.data.samples import Sample, samples
 from spatial_viz.evaluation.exhaustive import break_pictures
 from spatial_viz.models.classifier import Classifier
-from spatial_viz.models.inference import Progress, runner_for
+from spatial_viz.models.engine import Progress
+from spatial_viz.models.inference import runner_for
 from spatial_viz.transforms.geometry import Padding
 from spatial_viz.transforms.grids import TransformGrid
 
@@ -43,7 +44,7 @@ def find_failing_sample(
     images = torch.stack([classifier.prepare(load_image(sample.path)) for sample in known])
     labels, every = torch.tensor([sample.label for sample in known]), torch.arange(len(known))
     runner = runner_for(classifier)
-    right = runner.exact(images, None, padding, every).argmax(1) == labels
+    right = runner.exact(images, None, every, padding).argmax(1) == labels
     if besides is not None:
         right &= (images != besides).flatten(1).any(1)
 

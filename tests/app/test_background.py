@@ -10,7 +10,7 @@ import xarray as xr
 
 from spatial_viz.app.background import BackgroundJobs
 from spatial_viz.errors import InvalidInput
-from spatial_viz.models.inference import Progress
+from spatial_viz.models.engine import Progress
 
 
 def wait(background: BackgroundJobs, key: object) -> xr.Dataset:

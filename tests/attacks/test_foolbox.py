@@ -59,8 +59,8 @@ def test_the_same_pictures_are_broken(
     transforms = as_ours(TransformGrid(30, 3, 3, GRANULARITY).transforms(), 32)
     runner = runner_for(classifier, "cpu", "fp32")
     pictures = torch.arange(len(images))
-    broken = runner.exact(images, None, "black", pictures).argmax(1) != labels
+    broken = runner.exact(images, None, pictures, "black").argmax(1) != labels
     for transform in transforms:
-        broken |= runner.exact(images, transform.expand(len(images), 3), "black", pictures).argmax(1) != labels
+        broken |= runner.exact(images, transform.expand(len(images), 3), pictures, "black").argmax(1) != labels
     assert 10 < int(broken.sum()) < len(rows)
     assert torch.equal(broken, theirs)

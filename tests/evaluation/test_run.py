@@ -44,7 +44,7 @@ from spatial_viz.evaluation.vote_runner import EarlyStoppingVote
 from spatial_viz.landscape.dataset import misclassified, worst_case
 from spatial_viz.landscape.sweeps import sweep
 from spatial_viz.models.classifier import Classifier
-from spatial_viz.models.inference import runner_for
+from spatial_viz.models.inference import exact_logits, runner_for
 from spatial_viz.models.registry import load_classifier
 from spatial_viz.transforms.geometry import warp
 from spatial_viz.transforms.grids import TransformGrid
@@ -106,7 +106,7 @@ def test_every_row_can_be_checked(toy_classifier: Classifier, folder: Path, tmp_
         assert np.isfinite(row["breaking_loss"]) == broken_by_grid == (row["breaking_predicted"] >= 0)
         if broken_by_grid:
             place = [[row[f"breaking_{axis}"] for axis in ("rotation", "dx", "dy")]]
-            logits = runner_for(toy_classifier).exact(image, torch.tensor(place), "black")
+            logits = exact_logits(toy_classifier, image, torch.tensor(place))
             assert int(logits.argmax()) == row["breaking_predicted"] != label
         draws = WorstOfK(k=5)(
             toy_classifier, image[None], torch.tensor([label]), GRID, 0, indices=torch.tensor([row["index"]])
@@ -173,7 +173,7 @@ def test_no_more_voters_are_asked_than_it_takes(votes: int, redraw: bool, precis
     vote = MajorityVote(alone, votes=votes, seed=4, redraw=redraw)
     images = torch.stack([alone.prepare(load_image(sample.path)) for sample in samples("cifar10")[:5]])
     pictures, moves = torch.arange(5).repeat(6), TransformGrid.paper(32).draw(30, 3)
-    decided, exact, passes = EarlyStoppingVote(vote, "cpu", precision).decide(images, moves, "black", pictures)
+    decided, exact, passes = EarlyStoppingVote(vote, "cpu", precision).answer(images, moves, pictures, "black")
     seen = warp(images[pictures], moves)
     cast, ties = vote.ballots(seen)[1].argmax(2), 0
     for row, ballots in enumerate(cast.tolist()):

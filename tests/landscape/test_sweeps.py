@@ -27,7 +27,8 @@ from spatial_viz.landscape.sweeps import refined_axes, sweep, sweep_axes
 from spatial_viz.models.bf16_error import close_calls
 from spatial_viz.models.classifier import Classifier
 from spatial_viz.models.devices import fast_at_bf16, pick_device
-from spatial_viz.models.inference import Runner, calibrate, exact_logits, runner_for
+from spatial_viz.models.engine import Engine
+from spatial_viz.models.inference import Runner, calibrate, exact_logits, one_image, runner_for
 from spatial_viz.models.losses import cross_entropy, logit_margin
 from spatial_viz.transforms.geometry import warp
 from spatial_viz.transforms.grids import TransformGrid
@@ -294,8 +295,8 @@ def test_refined_axes_contain_the_grid() -> None:
 def test_the_cache_answers_the_same_question_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPATIAL_VIZ_CACHE", str(tmp_path))
     calls = []
-    batches = Runner.batches
-    monkeypatch.setattr(Runner, "batches", lambda *arguments: calls.append(1) or batches(*arguments))  # type: ignore[func-returns-value]
+    batches = Engine.batches
+    monkeypatch.setattr(Engine, "batches", lambda *arguments: calls.append(1) or batches(*arguments))  # type: ignore[func-returns-value]
     axes = {dim: np.array(TransformGrid(10, 2, 2, (3, 3, 3)).values(dim)) for dim in DIMS}
     model = _toy()
     first = cached_sweep(model, blob(8, 0), 0, axes)
@@ -382,11 +383,12 @@ class TestCuda:
         try:
             model = classifier()
             runner = Runner(model, "cuda", "fp32", None, model.hash)
-            runner.batch["fp32"] = 1 << 20
-            logits, _ = runner.logits(
-                load_sample("cifar10", 0)[0], TransformGrid(30, 3, 3, (101, 21, 21)).transforms(), "black"
-            )
-            assert len(logits) == 44541 and runner.batch["fp32"] < 1 << 20
+            runner.reference.batch = 1 << 20
+            transforms = TransformGrid(30, 3, 3, (101, 21, 21)).transforms()
+            logits = runner.answer(
+                load_sample("cifar10", 0)[0][None], transforms, one_image(len(transforms)), "black"
+            ).logits
+            assert len(logits) == 44541 and runner.reference.batch < 1 << 20
         finally:
             torch.cuda.set_per_process_memory_fraction(1.0)
 
@@ -406,7 +408,8 @@ from spatial_viz.data.samples import load_sample
 if sys.argv[1] == "set":
     torch.set_num_threads(2)
 image, _ = load_sample("cifar10", 0)
-answers = runner_for(load_classifier("cifar10/standard"), "cpu", "fp32").exact(image, torch.zeros(1, 3), "black")
+runner = runner_for(load_classifier("cifar10/standard"), "cpu", "fp32")
+answers = runner.exact(image[None], torch.zeros(1, 3), torch.tensor([0]), "black")
 print(torch.get_num_threads(), answers.tolist())
 """
     environment = os.environ | {"OMP_NUM_THREADS": "2", "PYTHONPATH": str(ROOT)}

@@ -133,7 +133,7 @@ def test_foreign_networks_answer_as_they_do_alone(make: Callable[[], Any], image
 
 
 def test_own_networks_are_folded_and_laid_out_for_speed() -> None:
-    form = runner_for(classifier(with_norm()), "cpu", "fp32").forms["fp32"]
+    form = runner_for(classifier(with_norm()), "cpu", "fp32").reference.form
     assert form.copied and form.layout == torch.channels_last
     assert not any(isinstance(module, nn.BatchNorm2d) for module in form.network.modules())
 
@@ -145,10 +145,10 @@ def test_a_norm_behind_a_hooked_convolution_is_not_folded() -> None:
 
 
 def test_what_differs_is_left_out() -> None:
-    form = runner_for(classifier(SwappedNorms()), "cpu", "fp32").forms["fp32"]
+    form = runner_for(classifier(SwappedNorms()), "cpu", "fp32").reference.form
     assert form.layout == torch.channels_last
     assert sum(isinstance(module, nn.BatchNorm2d) for module in form.network.modules()) == 2
-    assert runner_for(classifier(Tutorial()), "cpu", "fp32").forms["fp32"].layout == torch.contiguous_format
+    assert runner_for(classifier(Tutorial()), "cpu", "fp32").reference.form.layout == torch.contiguous_format
 
 
 def test_int8_scaled_by_the_batch_is_asked_one_image_at_a_time(image: Tensor) -> None:
@@ -158,7 +158,7 @@ def test_int8_scaled_by_the_batch_is_asked_one_image_at_a_time(image: Tensor) ->
             return ((x / step).round() * step).flatten(1)[:, :10] * 10
 
     model = classifier(Coarse())
-    assert runner_for(model, "cpu", "fp32").forms["fp32"].alone
+    assert runner_for(model, "cpu", "fp32").reference.form.alone
     landscape = sweep(model, image, 1, GRID)
     assert float(landscape["natural_loss"]) == float(landscape["loss"].sel(rotation=0, dy=0, dx=0))
 

@@ -22,7 +22,7 @@ from spatial_viz.app.lecture.step import DRAWING, Step, Talk, leave_cores, watch
 from spatial_viz.app.view import View
 from spatial_viz.app.widgets import BARE, guarded, progress_bar, theme_of_page
 from spatial_viz.data.images import data_uri, tensor_to_picture
-from spatial_viz.models.inference import Progress
+from spatial_viz.models.engine import Progress
 
 STEPS: tuple[Step, ...] = (
     *noise_steps.STEPS, *rotation_steps.STEPS, *search_steps.STEPS, *training_steps.STEPS, *outlook_steps.STEPS,

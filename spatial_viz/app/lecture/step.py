@@ -38,7 +38,8 @@ from spatial_viz.figures.text import spread
 from spatial_viz.landscape.cache import cached_sweep, is_cached
 from spatial_viz.landscape.sweeps import pixel_hash, sweep_axes
 from spatial_viz.models.classifier import Classifier
-from spatial_viz.models.inference import Progress, exact_logits
+from spatial_viz.models.engine import Progress
+from spatial_viz.models.inference import exact_logits
 from spatial_viz.models.registry import dataset_of, manifest, without_mirrors
 from spatial_viz.transforms.grids import TransformGrid
 
