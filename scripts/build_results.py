@@ -105,7 +105,7 @@ def rehash(target: Path) -> None:
 
 def _rehashed(card: dict[str, Any]) -> bool:
     """Bring the hashes on the card of a run up to date; whether there was anything to do."""
-    plan, shipped, changed = plan_of(card["plan"]), {each["name"] for each in manifest()}, False
+    plan, shipped, changed = plan_of(card["plan"]), {each.name for each in manifest()}, False
     for entry in card["classifiers"]:
         if entry["name"] in shipped and not plan.restrict:
             classifier = voted(load_classifier(entry["name"]), plan)

@@ -16,6 +16,7 @@ from spatial_viz.evaluation.intervals import wilson
 from spatial_viz.export.html import to_html
 from spatial_viz.files import write_file
 from spatial_viz.lecture.figures import curves_of, learning_curves
+from spatial_viz.models.cards import ModelCard
 from spatial_viz.models.networks import build_network, count_parameters
 from spatial_viz.models.registry import dataset_of, manifest, without_mirrors
 from spatial_viz.training.publish import MIRROR
@@ -39,7 +40,7 @@ def main() -> None:
         draw(curves, CURVES / f"{data}.png")
 
 
-def document(text: str, cards: Sequence[Mapping[str, Any]]) -> str:
+def document(text: str, cards: Sequence[ModelCard]) -> str:
     """A page with what is between its marks made anew."""
     parts = {
         "classifiers": classifier_table(cards),
@@ -74,40 +75,39 @@ def in_words(recipe: Recipe, data: str = "") -> str:
     return "; ".join(words)
 
 
-def classifier_table(cards: Sequence[Mapping[str, Any]]) -> str:
+def classifier_table(cards: Sequence[ModelCard]) -> str:
     """The classifiers of CIFAR-10 in short."""
     lines = ["| classifier | trained on | natural | grid |", "|---|---|---:|---:|"]
     for card in cards:
-        if card["data"] == "cifar10":
+        if card.data == "cifar10":
             shares = " | ".join(_accuracy(card, key) for key in ("natural", "grid"))
-            words = in_words(RECIPES[card["recipe"]], card["data"])
-            if card.get("mirror"):
-                plain = card["name"].removesuffix(MIRROR)
+            words = in_words(RECIPES[card.recipe], card.data)
+            if card.mirror:
+                plain = card.name.removesuffix(MIRROR)
                 words = f"nothing more: the answers of `{plain}` for a picture and for its mirror image, averaged"
-            lines.append(f"| `{card['name']}` | {words} | {shares} |")
+            lines.append(f"| `{card.name}` | {words} | {shares} |")
     return "\n".join(lines)
 
 
-def result_table(cards: Sequence[Mapping[str, Any]]) -> str:
+def result_table(cards: Sequence[ModelCard]) -> str:
     head = ["classifier", "network", "parameters", "hours", *ADVERSARIES.values()]
     lines = [f"| {' | '.join(head)} |", "|---|---|---:|---:|" + "---:|" * len(ADVERSARIES)]
     for card in cards:
-        network = build_network(card["network"], classes=len(card["class_names"]), channels=len(card["mean"]))
-        hours = "–" if card.get("mirror") else f"{card['hours']:.1f}"  # not trained: the weights are another's
-        cells = [f"`{card['name']}`", card["network"], f"{count_parameters(network):,}", hours]
+        made = card.architecture
+        network = build_network(made.network, classes=len(made.class_names), channels=len(made.mean))
+        hours = "–" if card.mirror else f"{card.provenance.hours:.1f}"  # not trained: the weights are another's
+        cells = [f"`{card.name}`", made.network, f"{count_parameters(network):,}", hours]
         lines.append(f"| {' | '.join([*cells, *(_accuracy(card, key) for key in ADVERSARIES)])} |")
     return "\n".join(lines)
 
 
-def _accuracy(card: Mapping[str, Any], key: str) -> str:
-    if f"{key}_accuracy" not in card:
-        return "–"
-    share, count = card[f"{key}_accuracy"], card[f"{key}_pictures"]
+def _accuracy(card: ModelCard, key: str) -> str:
+    share, count = card.accuracies[key].accuracy, card.accuracies[key].pictures
     low, high = wilson(round(share * count), count)
     return f"{100 * share:.1f} ({100 * low:.1f} to {100 * high:.1f}; {count:,})"
 
 
-def curves_by_data(cards: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Sequence[Mapping[str, Any]]]]:
+def curves_by_data(cards: Sequence[ModelCard]) -> dict[str, dict[str, Sequence[Mapping[str, Any]]]]:
     """The learning curves of the cards that have one, by data set."""
     found: dict[str, dict[str, Sequence[Mapping[str, Any]]]] = {}
     for name, curve in curves_of(without_mirrors(cards)).items():
@@ -115,34 +115,33 @@ def curves_by_data(cards: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Se
     return found
 
 
-def curve_pictures(cards: Sequence[Mapping[str, Any]]) -> str:
-    found = curves_by_data(cards)
-    if not found:
-        return "No card has a learning curve yet."
-    return "\n\n".join(f"![Learning curves of the classifiers of {data}](training/{data}.png)" for data in found)
+def curve_pictures(cards: Sequence[ModelCard]) -> str:
+    names = curves_by_data(cards)
+    return "\n\n".join(f"![Learning curves of the classifiers of {data}](training/{data}.png)" for data in names)
 
 
-def commands(cards: Sequence[Mapping[str, Any]]) -> str:
+def commands(cards: Sequence[ModelCard]) -> str:
     """How every shipped classifier was trained, and the weights that it began from; each of them is told of once."""
-    mirrors = {card["sha256"]: card["name"] for card in cards if card.get("mirror")}
+    mirrors = {card.sha256: card.name for card in cards if card.mirror}
     cards = without_mirrors(cards)
-    known = {card["sha256"]: f"`{card['name']}`" for card in cards if "sha256" in card}
+    known = {card.sha256: f"`{card.name}`" for card in cards}
     lines = []
     for card in cards:
-        machine = f" on {card['hardware']}" if "hardware" in card else ""
-        lines.append(f"* `{card['name']}`, {card['hours']:.1f} hours{machine}:\n  `{card['command']}`")
-        before = card.get("began_from")
+        made = card.provenance
+        machine = f" on {made.hardware}" if made.hardware else ""
+        lines.append(f"* `{card.name}`, {made.hours:.1f} hours{machine}:\n  `{made.command}`")
+        before = made.began_from
         while before:
-            weights = known.get(before["sha256"])
+            weights = known.get(before.sha256)
             if weights:
                 lines.append(f"\n  It began from {weights}.")
                 break
-            short = f"the weights {before['sha256'][:8]}…"
-            known[before["sha256"]] = f"{short} (above)"
-            lines.append(f"\n  It began from {short}, which were made by\n  `{before['command']}`")
-            before = before.get("began_from")
-        if card.get("sha256") in mirrors:
-            both = f"`{mirrors[card['sha256']]}` has the weights of `{card['name']}`"
+            short = f"the weights {before.sha256[:8]}…"
+            known[before.sha256] = f"{short} (above)"
+            lines.append(f"\n  It began from {short}, which were made by\n  `{before.command}`")
+            before = before.began_from
+        if card.sha256 in mirrors:
+            both = f"`{mirrors[card.sha256]}` has the weights of `{card.name}`"
             lines.append(f"\n  {both}: `python -m spatial_viz publish RUN --mirror`.")
     return "\n".join(lines)
 

@@ -70,19 +70,19 @@ def check_folder(path: Path) -> None:
 
 
 def write_file(path: Path, write: Callable[[Path], object]) -> None:
-    """`replace` for a file that the user named.
+    """`replace_file` for a file that the user named.
 
     Raises
     ------
     InvalidInput: it cannot be written; the message says why.
     """
     try:
-        replace(path, write)
+        replace_file(path, write)
     except OSError as error:
         raise _unwritable(path, error) from error
 
 
-def replace(path: Path, write: Callable[[Path], object], with_checksum: bool = False) -> None:
+def replace_file(path: Path, write: Callable[[Path], object], with_checksum: bool = False) -> None:
     """Have ``write`` make the file under another name beside ``path``, flush it to the disk, then rename it.
 
     A link stays, and leads to the new file. ``with_checksum``: for `intact`. The checksum comes first, so a kill
@@ -107,7 +107,7 @@ def replace(path: Path, write: Callable[[Path], object], with_checksum: bool = F
 
 
 def replace_folder(path: Path, write: Callable[[Path], object]) -> None:
-    """`replace` for a folder with files, always with their checksums; one that is there already goes first."""
+    """`replace_file` for a folder with files, always with their checksums; one that is there already goes first."""
     partial = _partial(path)
     try:
         write(partial)
@@ -169,7 +169,7 @@ def _unwritable(path: Path, error: OSError) -> InvalidInput:
 def _write_checksums(content: Path, place: Path) -> None:
     """Beside ``place``, those of what ``content`` holds, which is to take that place."""
     text = _checksums(content, place.name)
-    replace(checksum_path(place), lambda partial: partial.write_bytes(text))
+    replace_file(checksum_path(place), lambda partial: partial.write_bytes(text))
 
 
 def _checksums(path: Path, name: str) -> bytes:

@@ -14,7 +14,7 @@ from spatial_viz.data.samples import load_sample
 from spatial_viz.evaluation.results import all_results
 from spatial_viz.lecture.handout import STORY
 from spatial_viz.lecture.headline_accuracies import BETWEEN_THE_POINTS
-from spatial_viz.models.registry import load_classifier, manifest
+from spatial_viz.models.registry import dataset_of, load_classifier, manifest
 from spatial_viz.transforms.geometry import warp
 from spatial_viz.transforms.grids import TransformGrid
 
@@ -56,25 +56,25 @@ def test_the_batch_moves_logits_by_rounding_alone() -> None:
 
 
 def test_the_readme_begins_with_the_numbers_of_the_cards() -> None:
-    cards = {card["name"]: card for card in manifest()}
-    standard = cards["cifar10/standard"]
-    best = max((card for card in cards.values() if card["data"] == "cifar10"), key=lambda card: card["grid_accuracy"])
+    shares = {card.name: {key: each.accuracy for key, each in card.accuracies.items()} for card in manifest()}
+    standard, digits = shares["cifar10/standard"], shares["mnist/invariant-30"]
+    best = {data: max(each["grid"] for name, each in shares.items() if dataset_of(name) == data)
+            for data in ("cifar10", "mnist")}  # fmt: skip
     told = re.search(r"gets (\d+) % of the test pictures right\. Only (\d+) % are right at all of (\d+)", README)
     assert told is not None
     assert [int(each) for each in told.groups()] == [
-        round(100 * standard["natural_accuracy"]), round(100 * standard["grid_accuracy"]), len(TransformGrid())
+        round(100 * standard["natural"]), round(100 * standard["grid"]), len(TransformGrid())
     ]  # fmt: skip
-    assert f"With the most robust classifier, {100 * best['grid_accuracy']:.0f} % are." in README
-    digits = cards["mnist/invariant-30"]
-    assert f"{digits['natural_accuracy']:.1%} natural and {digits['grid_accuracy']:.2%} " in README
-    assert digits["grid_accuracy"] == max(c["grid_accuracy"] for c in cards.values() if c["data"] == "mnist")
+    assert f"With the most robust classifier, {100 * best['cifar10']:.0f} % are." in README
+    assert f"{digits['natural']:.1%} natural and {digits['grid']:.2%} " in README
+    assert digits["grid"] == best["mnist"]
 
 
 def test_the_parameters_that_the_readme_counts() -> None:
     counts: dict[str, list[float]] = {"cifar10": [], "mnist": []}
     for card in manifest():
-        network = load_classifier(card["name"]).network
-        counts[card["data"]].append(sum(weights.numel() for weights in network.parameters()) / 1e6)
+        network = load_classifier(card.name).network
+        counts[card.data].append(sum(weights.numel() for weights in network.parameters()) / 1e6)
     low, high = map(float, re.search(r"of ([\d.]+) to ([\d.]+) million parameters", README).groups())
     assert (low, high) == (round(min(counts["cifar10"]), 1), round(max(counts["cifar10"]), 1))
     assert {f"{count:.2f}" for count in counts["mnist"]} == set(re.findall(r"([\d.]+) M parameters each", README))

@@ -95,23 +95,21 @@ def _most_unlike(first: ClassifierEntry, others: list[ClassifierEntry]) -> list[
     with a mirror, so that the training is what differs."""
 
     def robust(entry: ClassifierEntry) -> float:
-        return float(entry.card.get("grid_accuracy", 0))
+        return entry.card.accuracies["grid"].accuracy if entry.card else 0.0
 
-    trained = [entry for entry in others if not entry.card.get("mirror")]
+    trained = [entry for entry in others if not (entry.card and entry.card.mirror)]
     by_contrast = sorted(trained, key=lambda entry: (not entry.available, -abs(robust(entry) - robust(first))))
     return [entry.name for entry in by_contrast[:1]]
 
 
 def reason_against(first: Classifier, entry: ClassifierEntry) -> str:
     """Why a classifier cannot be compared with the first, from what its card says; empty where it can."""
-    card = entry.card
+    architecture = entry.card and entry.card.architecture
     if entry.name == first.name:
         return "it is the first one already"
-    if entry.dataset != dataset_of(first.name) or tuple(card.get("class_names", first.class_names)) != (
-        first.class_names
-    ):
+    if entry.dataset != dataset_of(first.name) or (architecture and architecture.class_names != first.class_names):
         return "it knows other classes"
-    if tuple(card.get("input_size", first.input_size)) != first.input_size:
+    if architecture and architecture.input_size != first.input_size:
         return "it takes pictures of another size"
     return ""
 

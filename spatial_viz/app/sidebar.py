@@ -59,11 +59,11 @@ def _choose_classifier() -> tuple[Classifier, str]:
     entries = {entry.name: entry for entry in catalogue()}
     name = url_state.selectbox("Classifier", entries, format_func=lambda name: _marked(entries[name]), key="classifier")
     entry = entries[name]
-    if "natural_accuracy" in entry.card:
-        mirror = " It averages its answers for the picture and its mirror image." if entry.card.get("mirror") else ""
+    if entry.card:
+        mirror = " It averages its answers for the picture and its mirror image." if entry.card.mirror else ""
         st.caption(
-            f"{entry.card['natural_accuracy']:.1%} of the test pictures right as they are, "
-            f"{entry.card['grid_accuracy']:.1%} under every transform of the paper's grid.{mirror}"
+            f"{entry.card.accuracies['natural'].accuracy:.1%} of the test pictures right as they are, "
+            f"{entry.card.accuracies['grid'].accuracy:.1%} under every transform of the paper's grid.{mirror}"
         )
     with st.spinner(f"Loading {entry.name}…", show_time=True):
         return _classifier(entry.name), entry.dataset

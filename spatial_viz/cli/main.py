@@ -44,13 +44,17 @@ def models(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
 
     entries = catalogue()
     if as_json:
-        print_json([{"name": e.name, "available": e.available, **e.card} for e in entries])
+        facts = [entry.card.to_json() if entry.card else {"parameters": entry.parameters} for entry in entries]
+        print_json([{"name": entry.name, "available": entry.available, **more}
+                    for entry, more in zip(entries, facts, strict=True)])  # fmt: skip
         return
     for entry in entries:
-        facts = entry.missing or "weights on this machine"
-        if "natural_accuracy" in entry.card:
-            facts = _accuracies(entry.card)
-        print(f"{entry.name:28} {facts}")
+        words = entry.missing or "weights on this machine"
+        if entry.card:
+            known = {key: entry.card.accuracies[key] for key in ("natural", "random", "worst_of_10", "grid")}
+            parts = (f"{key.replace('_', '-')} {each.accuracy:.1%} of {each.pictures:,}" for key, each in known.items())
+            words = f"{', '.join(parts)} pictures"
+        print(f"{entry.name:28} {words}")
 
 
 @app.command()
@@ -68,13 +72,6 @@ def samples(as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
         return
     for row in rows:
         print(f"{row['name']:22} {row['label']:>4}  {row['class']}")
-
-
-def _accuracies(card: dict[str, Any]) -> str:
-    """Those that were measured for the card, in words."""
-    keys = [key for key in ("natural", "random", "worst_of_10", "grid") if f"{key}_accuracy" in card]
-    told = (f"{key.replace('_', '-')} {card[f'{key}_accuracy']:.1%} of {card[f'{key}_pictures']:,}" for key in keys)
-    return f"{', '.join(told)} pictures"
 
 
 def main() -> None:

@@ -137,4 +137,4 @@ def publish(
 
     keep_freed_memory()
     card = measure(run, root, pictures, mirror, replace, tell=lambda line: print(line, file=sys.stderr))
-    print_json(card, indent=2)
+    print_json(card.to_json(), indent=2)

@@ -17,6 +17,7 @@ from spatial_viz.evaluation.intervals import wilson
 from spatial_viz.evaluation.plan import ADVERSARIES, EvaluationPlan, card_key, plan_of, voted
 from spatial_viz.evaluation.report import report_on
 from spatial_viz.evaluation.store import runs_in
+from spatial_viz.models.cards import ModelCard
 from spatial_viz.models.registry import load_classifier, manifest
 
 SOURCES = ("measured here", "shipped", "published")
@@ -74,23 +75,23 @@ def rows_of(report: dict[str, Any], source: str, citation: str) -> list[dict[str
         raise CorruptFile(f"{citation} is no report of evaluate --json ({error})") from error
 
 
-def rows_of_card(card: dict[str, Any]) -> list[dict[str, Any]]:
+def rows_of_card(card: ModelCard) -> list[dict[str, Any]]:
     """What a card of the manifest says about its classifier, as rows of the table; it does not count passes."""
-    grid, _, padding = str(card.get("grid", "")).rpartition(", ")
-    shared = {"classifier": card["name"], "data": card["data"], "vote": 0, "grid": grid, "padding": padding,
+    grid, _, padding = card.grid.rpartition(", ")
+    shared = {"classifier": card.name, "data": card.data, "vote": 0, "grid": grid, "padding": padding,
               "source": SOURCES[1], "citation": "its card", "complete": True}  # fmt: skip
     rows = []
     for adversary in ADVERSARIES:
-        key = card_key(adversary)
-        if f"{key}_accuracy" in card:
-            share, count = float(card[f"{key}_accuracy"]), int(card[f"{key}_pictures"])
+        measured = card.accuracies.get(card_key(adversary))
+        if measured:
+            share, count = float(measured.accuracy), measured.pictures
             low, high = wilson(round(share * count), count)
             rows.append(shared | {"adversary": adversary, "accuracy": share, "n": count, "low": low, "high": high})
     return rows
 
 
 def all_results(
-    store: Path | None = None, shipped: Path | None = None, cards: Iterable[dict[str, Any]] | None = None
+    store: Path | None = None, shipped: Path | None = None, cards: Iterable[ModelCard] | None = None
 ) -> tuple[pd.DataFrame, list[str]]:
     """The table of all results (see `COLUMNS`), and a sentence for every run or file that cannot be read.
 
@@ -119,18 +120,18 @@ def all_results(
     return pd.concat([_typed(pd.DataFrame(rows)), published()], ignore_index=True), problems
 
 
-def asks_other_weights(entry: dict[str, Any], plan: EvaluationPlan, cards: Iterable[dict[str, Any]]) -> bool:
+def asks_other_weights(entry: dict[str, Any], plan: EvaluationPlan, cards: Iterable[ModelCard]) -> bool:
     """Whether a run asked another classifier than the one that ships under that name: an earlier training, perhaps, or
     the same weights in a network that another version of torch describes otherwise.
 
     ``entry``: of the classifier on the card of the run, ``plan``: of the run, ``cards``: of the manifest.
     """
-    card = next((card for card in cards if card["name"] == entry["name"]), None)
+    card = next((card for card in cards if card.name == entry["name"]), None)
     if card is None or plan.restrict:  # to classes that a card does not name
         return False
     try:
         asked = plan if plan.vote else EvaluationPlan()
-        return not _is_shipped(entry["hash"], card["name"], card["sha256"], asked)
+        return not _is_shipped(entry["hash"], card.name, card.sha256, asked)
     except SpatialVizError:  # a file that cannot be read is told of where somebody asks for that classifier
         return False
 
@@ -172,7 +173,7 @@ def best_known(results: pd.DataFrame) -> pd.DataFrame:
         rank=results["source"].map(SOURCES.index), pictures=results["n"].fillna(0),
     ).sort_values(["complete", "pictures", "rank"], ascending=[False, False, True], kind="stable")  # fmt: skip
     kept = ranked.drop_duplicates([*question, "kind"]).sort_index()
-    order = {card["name"]: number for number, card in enumerate(manifest())}
+    order = {card.name: number for number, card in enumerate(manifest())}
     kept = kept.sort_values("classifier", key=lambda names: names.map(order).fillna(len(order)), kind="stable")
     return kept.drop(columns=["kind", "rank", "pictures"])
 

@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 from spatial_viz.errors import CorruptFile, InvalidInput, MissingFile, SpatialVizError
 from spatial_viz.evaluation.plan import EvaluationPlan, digest, plan_of
 from spatial_viz.evaluation.shards import ShardResult, columns_of
-from spatial_viz.files import intact, replace, replace_folder
+from spatial_viz.files import intact, replace_file, replace_folder
 
 SCHEMA = 1
 QUESTION = ("classifiers", "data", "plan")
@@ -114,7 +114,7 @@ class Run:
         with _writing(self.folder):
             if result.landscapes is not None:
                 _write_landscapes(_landscape_path(self.folder, classifier, shard), result.landscapes)
-            replace(
+            replace_file(
                 _table_path(self.folder, classifier, shard),
                 lambda partial: pq.write_table(table, partial, compression="zstd"),
                 with_checksum=True,
@@ -258,7 +258,7 @@ def _landscape_path(folder: Path, classifier: int, shard: int) -> Path:
 
 def _write_json(path: Path, value: Any) -> None:
     text = json.dumps(value, indent=2)
-    replace(path, lambda partial: partial.write_text(text + "\n", encoding="utf-8"))
+    replace_file(path, lambda partial: partial.write_text(text + "\n", encoding="utf-8"))
 
 
 class _writing:  # noqa: N801

@@ -19,7 +19,7 @@ from spatial_viz.data.samples import CLASS_NAMES, class_names
 from spatial_viz.errors import CorruptFile, InvalidInput, MissingFile
 from spatial_viz.evaluation.plan import EvaluationPlan, plan_of
 from spatial_viz.evaluation.store import open_landscapes, read_card, read_table
-from spatial_viz.files import replace as replace_file
+from spatial_viz.files import replace_file
 from spatial_viz.models.registry import dataset_of
 from spatial_viz.transforms.grids import AXES, TransformGrid
 

@@ -16,7 +16,7 @@ import xarray as xr
 from torch import Tensor
 
 from spatial_viz.errors import SpatialVizError
-from spatial_viz.files import checksum_path, intact, replace
+from spatial_viz.files import checksum_path, intact, replace_file
 from spatial_viz.landscape.dataset import DIMS, SCHEMA, card_of, load, to_bytes
 from spatial_viz.landscape.sweeps import pixel_hash, sweep_axes
 from spatial_viz.models.classifier import Classifier, is_known
@@ -97,7 +97,7 @@ def remember(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         content = to_bytes(landscape)
-        replace(path, lambda partial: partial.write_bytes(content), with_checksum=True)
+        replace_file(path, lambda partial: partial.write_bytes(content), with_checksum=True)
         _trim(path.parent)
     except (SpatialVizError, OSError):
         return

@@ -13,6 +13,7 @@ from spatial_viz.figures.accuracy import COLOURS
 from spatial_viz.figures.style import Theme, palette, template
 from spatial_viz.figures.text import escaped
 from spatial_viz.lecture.headline_accuracies import Bar, Group
+from spatial_viz.models.cards import ModelCard
 from spatial_viz.training.recipes import RECIPES
 
 TYPE = 15  # pixels of the type, which the last row reads on the full screen, where it is larger
@@ -117,9 +118,9 @@ def curves_alt(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     return f"Learning curves. {'; '.join(told)}."
 
 
-def curves_of(cards: Sequence[Mapping[str, Any]]) -> dict[str, Sequence[Mapping[str, Any]]]:
+def curves_of(cards: Sequence[ModelCard]) -> dict[str, Sequence[Mapping[str, Any]]]:
     """The learning curves that cards of the manifest hold, by the names of the classifiers; not all of them do."""
-    return {str(card["name"]): card["learning_curve"] for card in cards if card.get("learning_curve")}
+    return {card.name: card.learning_curve for card in cards}
 
 
 def _track(number: int, colours: Mapping[str, str]) -> Any:

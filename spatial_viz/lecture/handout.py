@@ -49,8 +49,8 @@ class Chosen:
 
 def usual_classifiers(dataset: str) -> list[str]:
     """The names of the standard and of the robust classifier that ship for a data set, as far as they do."""
-    shipped = {card["recipe"]: card["name"] for card in without_mirrors(manifest())
-               if dataset_of(card["name"]) == dataset}  # fmt: skip
+    shipped = {card.recipe: card.name for card in without_mirrors(manifest())
+               if dataset_of(card.name) == dataset}  # fmt: skip
     robust = next((recipe for recipe in ROBUST if recipe in shipped), "")
     return [shipped[recipe] for recipe in ("standard", robust) if recipe in shipped]
 

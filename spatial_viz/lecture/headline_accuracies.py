@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
 from spatial_viz.evaluation.results import OTHER_WEIGHTS, SOURCES, best_known
+from spatial_viz.models.cards import ModelCard
 from spatial_viz.models.registry import without_mirrors
 from spatial_viz.transforms.grids import TransformGrid
 
@@ -76,7 +76,7 @@ def measured(results: pd.DataFrame) -> pd.DataFrame:
     return known.sort_values("n", ascending=False, kind="stable").drop_duplicates(["classifier", "adversary", "vote"])
 
 
-def groups(results: pd.DataFrame, cards: Sequence[dict[str, Any]]) -> tuple[Group, ...]:
+def groups(results: pd.DataFrame, cards: Sequence[ModelCard]) -> tuple[Group, ...]:
     """The groups of the lecture's numbers, published before measured; those of which nothing is known are left out.
 
     Parameters
@@ -101,10 +101,10 @@ def published_group(results: pd.DataFrame, data: str) -> Group:
     return Group(f"{DATA[data]}, published", True, tuple(bars), _cited(rows))
 
 
-def measured_group(known: pd.DataFrame, cards: Sequence[dict[str, Any]], data: str) -> Group:
+def measured_group(known: pd.DataFrame, cards: Sequence[ModelCard], data: str) -> Group:
     """The same three of this project, and the one with the invariance term; ``known`` as `measured` gives it. Of
     ImageNet, for which nobody trained here, the first two of a classifier of torchvision's."""
-    names = {card["recipe"]: card["name"] for card in without_mirrors(cards) if card["data"] == data}
+    names = {card.recipe: card.name for card in without_mirrors(cards) if card.data == data}
     title = f"{DATA[data]}, measured"
     if not names:
         theirs = next((name for name in known["classifier"] if name.startswith(f"{data}/")), "")
@@ -135,11 +135,11 @@ def vote_groups(results: pd.DataFrame, names: Collection[str] | None = None) -> 
     return tuple(group for group in found if len(group.bars) > 1)
 
 
-def recipe_group(known: pd.DataFrame, card: dict[str, Any]) -> Group:
-    """One shipped classifier, as it is and in the worst case."""
-    training = describe_training(card["recipe"])
-    return _measured_as(f"{card['name']}, measured", [
-        bar for adversary in ("natural", "grid") for bar in _bars(known, card["name"], adversary, training)
+def recipe_group(known: pd.DataFrame, name: str, recipe: str) -> Group:
+    """One classifier, trained by a recipe, as it is and in the worst case."""
+    training = describe_training(recipe)
+    return _measured_as(f"{name}, measured", [
+        bar for adversary in ("natural", "grid") for bar in _bars(known, name, adversary, training)
     ])  # fmt: skip
 
 

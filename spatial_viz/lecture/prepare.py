@@ -125,7 +125,7 @@ def _swept(entry: ClassifierEntry, tell: Tell | None) -> Ready:
 
 
 def _is_small(entry: ClassifierEntry) -> bool:
-    return max(entry.card.get("input_size", (SMALL + 1,))) <= SMALL
+    return entry.card is not None and max(entry.card.architecture.input_size) <= SMALL
 
 
 # --- Without a network ----------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import urllib.error
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -18,7 +18,7 @@ from safetensors.torch import load as load_safetensors
 
 from spatial_viz.errors import CorruptFile, InvalidInput, MissingFile, did_you_mean
 from spatial_viz.files import readable
-from spatial_viz.models.cards import read_cards
+from spatial_viz.models.cards import Architecture, ModelCard, read_cards
 from spatial_viz.models.classifier import Classifier
 from spatial_viz.models.networks import MirrorAverage, build_network, load_weights
 
@@ -36,7 +36,8 @@ DESCRIPTION, WEIGHTS = "classifier.json", "weights.safetensors"
 
 @dataclass(frozen=True)
 class ClassifierEntry:
-    """A classifier that can be loaded by name. ``dataset`` says which pictures it knows; ``card`` is its manifest card.
+    """A classifier that can be loaded by name. ``dataset`` says which pictures it knows; ``card`` is its card in the
+    manifest, and None where others trained it; ``parameters`` is then their number.
 
     ``available`` is false where the weights are not on this machine; ``missing`` then says what would have to be done.
     """
@@ -45,7 +46,8 @@ class ClassifierEntry:
     dataset: str
     available: bool
     missing: str
-    card: dict[str, Any]
+    card: ModelCard | None
+    parameters: int | None = None
 
 
 def pretrained_folder() -> Path:
@@ -56,11 +58,11 @@ def pretrained_folder() -> Path:
 
 
 @cache
-def _manifest(path: Path, modified: float) -> tuple[dict[str, Any], ...]:
+def _manifest(path: Path, modified: float) -> tuple[ModelCard, ...]:
     return read_cards(path)
 
 
-def manifest() -> tuple[dict[str, Any], ...]:
+def manifest() -> tuple[ModelCard, ...]:
     """The cards of the classifiers that this project trained.
 
     Raises
@@ -82,15 +84,15 @@ def dataset_of(name: str) -> str:
     return name.split("/")[0]
 
 
-def without_mirrors(cards: Iterable[Mapping[str, Any]]) -> list[Any]:
+def without_mirrors(cards: Iterable[ModelCard]) -> list[ModelCard]:
     """The cards of one classifier for each training: without those that ask the same weights about the mirror image,
     too, so that what differs between them is the training."""
-    return [card for card in cards if not card.get("mirror")]
+    return [card for card in cards if not card.mirror]
 
 
 def catalogue() -> list[ClassifierEntry]:
     """Everything the picker offers, the project's own first."""
-    own = [ClassifierEntry(card["name"], dataset_of(card["name"]), True, "", card) for card in manifest()]
+    own = [ClassifierEntry(card.name, dataset_of(card.name), True, "", card) for card in manifest()]
     return own + [_imagenet_entry(f"imagenet/{name}") for name in IMAGENET_MODELS]
 
 
@@ -104,7 +106,7 @@ def load_classifier(name: str) -> Classifier:
     CorruptFile: a file in ``pretrained/`` whose SHA-256 is not the one on its card, or files of a training that do not
         fit together.
     """
-    cards = {card["name"]: card for card in manifest()}
+    cards = {card.name: card for card in manifest()}
     if name in cards:
         return _load_own(cards[name])
     if name.startswith("imagenet/") and _torchvision_weights(name) is not None:
@@ -115,16 +117,18 @@ def load_classifier(name: str) -> Classifier:
     raise InvalidInput(f"unknown classifier {name!r}, and there is no folder of a training of that name{hint}")
 
 
-def _load_own(card: dict[str, Any]) -> Classifier:
-    path = pretrained_folder() / card["file"]
+def _load_own(card: ModelCard) -> Classifier:
+    path = pretrained_folder() / card.file
     if not path.is_file():
         raise MissingFile(f"{path} is missing; install the package again")
     content = path.read_bytes()
-    if hashlib.sha256(content).hexdigest() != card["sha256"]:
+    if hashlib.sha256(content).hexdigest() != card.sha256:
         raise CorruptFile(
             f"{path} is corrupted: its SHA-256 is not the one on its card. Restore it or install the package again"
         )
-    return _from_card(card, content, path)
+    classifier = _build(card.name, card.architecture, card.mirror, content, path)
+    classifier.margin_error = card.margin_error
+    return classifier
 
 
 def load_trained(folder: Path, mirror: bool = False) -> Classifier:
@@ -139,32 +143,30 @@ def load_trained(folder: Path, mirror: bool = False) -> Classifier:
     if not weights.is_file():
         raise MissingFile(f"{folder} has no {WEIGHTS}: its training has not ended. Go on with it by --resume")
     try:
-        card = json.loads(described.read_text(encoding="utf-8"))
-        return _from_card(
-            {**card, "name": readable(folder.as_posix()), "mirror": mirror}, weights.read_bytes(), weights
-        )
+        architecture = Architecture.from_json(json.loads(described.read_text(encoding="utf-8")))
+        return _build(readable(folder.as_posix()), architecture, mirror, weights.read_bytes(), weights)
     except (ValueError, TypeError, KeyError) as error:
         raise CorruptFile(
             f"{described} does not describe a classifier ({type(error).__name__}: {error}); restore it or train again"
         ) from error
 
 
-def _from_card(card: dict[str, Any], content: bytes, path: Path) -> Classifier:
+def _build(name: str, architecture: Architecture, mirror: bool, content: bytes, path: Path) -> Classifier:
     """``content`` of the file at ``path``: safetensors."""
-    network = build_network(card["network"], classes=len(card["class_names"]), channels=len(card["mean"]))
+    classes, channels = len(architecture.class_names), len(architecture.mean)
+    network = build_network(architecture.network, classes=classes, channels=channels)
     try:
         load_weights(network, load_safetensors(content))
     except (SafetensorError, RuntimeError) as error:
-        raise CorruptFile(f"{path} does not hold the weights of a {card['network']}: {error}") from error
+        raise CorruptFile(f"{path} does not hold the weights of a {architecture.network}: {error}") from error
     return Classifier(
-        MirrorAverage(network) if card.get("mirror") else network,
-        class_names=card["class_names"],
-        input_size=tuple(card["input_size"]),
-        mean=card["mean"],
-        std=card["std"],
-        name=card["name"],
-        margin_error=card.get("margin_error"),
-        passes_per_query=2 if card.get("mirror") else 1,
+        MirrorAverage(network) if mirror else network,
+        class_names=architecture.class_names,
+        input_size=architecture.input_size,
+        mean=architecture.mean,
+        std=architecture.std,
+        name=name,
+        passes_per_query=2 if mirror else 1,
     )
 
 
@@ -185,13 +187,13 @@ def _weight_file(weights: Any) -> Path:
 def _imagenet_entry(name: str) -> ClassifierEntry:
     weights = _torchvision_weights(name)
     path = _weight_file(weights)
-    there = os.path.isfile(path)  # also where the folder may not be entered
+    available = os.path.isfile(path)  # also where the folder may not be entered
     missing = (
         ""
-        if there
+        if available
         else f"fetched on first use ({weights.meta['_file_size']:.0f} MB), or put {path.name} into {path.parent}"
     )
-    return ClassifierEntry(name, "imagenet", there, missing, {"parameters": weights.meta["num_params"]})
+    return ClassifierEntry(name, "imagenet", available, missing, None, weights.meta["num_params"])
 
 
 def _load_imagenet(name: str) -> Classifier:

@@ -20,6 +20,7 @@ from spatial_viz.data.samples import CLASS_NAMES
 from spatial_viz.data.selection import Pictures, is_folder, select_pictures
 from spatial_viz.errors import InvalidInput, PictureError, warn
 from spatial_viz.files import readable
+from spatial_viz.models.cards import Architecture
 from spatial_viz.transforms.grids import keyed_uniform
 
 NOT_MIRRORED = ("mnist",)
@@ -208,13 +209,10 @@ def split_validation(data: PictureSet, count: int) -> tuple[PictureSet, PictureS
     return training, validation
 
 
-def describe(
-    network: str, data: PictureSet, mean: tuple[float, ...], std: tuple[float, ...]
-) -> dict[str, str | list[str] | list[int] | tuple[float, ...]]:
+def architecture_of(network: str, data: PictureSet, mean: tuple[float, ...], std: tuple[float, ...]) -> Architecture:
     """All that makes a classifier of the weights of ``network`` trained on ``data``."""
     height, width = data.pictures.shape[1:3]
-    return {"network": network, "class_names": list(data.class_names), "input_size": [height, width],
-            "mean": mean, "std": std}  # fmt: skip
+    return Architecture(network, tuple(data.class_names), (height, width), mean, std)
 
 
 def to_images(pictures: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from spatial_viz.errors import SpatialVizError
-from spatial_viz.files import FULL, replace
+from spatial_viz.files import FULL, replace_file
 
 CHECKPOINT = "checkpoint.pt"
 
@@ -15,7 +15,7 @@ CHECKPOINT = "checkpoint.pt"
 def write(path: Path, content: bytes) -> None:
     """Put ``content`` into a file in the place of what it held; if that fails, it still holds it."""
     with writing(path):
-        replace(path, lambda partial: partial.write_bytes(content))
+        replace_file(path, lambda partial: partial.write_bytes(content))
 
 
 @contextmanager

@@ -24,7 +24,7 @@ from spatial_viz.models.classifier import Classifier
 from spatial_viz.models.networks import fold_batch_norm
 from spatial_viz.models.registry import DESCRIPTION, WEIGHTS
 from spatial_viz.training.checkpoints import begin, fingerprint, pack, write_weights
-from spatial_viz.training.data import PictureSet, describe, split_validation, to_images
+from spatial_viz.training.data import PictureSet, architecture_of, split_validation, to_images
 from spatial_viz.training.disk import CHECKPOINT, write
 from spatial_viz.training.distributed import Team
 from spatial_viz.training.hardware import hardware
@@ -64,8 +64,8 @@ def train(plan: TrainingPlan, data: PictureSet, out: Path, resume: bool = False,
     mark: dict[str, Any] = {"plan": asdict(plan), "pictures": fingerprint(data)}
     saved = team.agree(lambda: begin(out, plan, mark["pictures"], resume))
     if team.leads:
-        described = describe(plan.network, training, *channel_statistics(training.pictures))
-        write(out / DESCRIPTION, json.dumps(described, ensure_ascii=False, indent=2).encode())
+        architecture = architecture_of(plan.network, training, *channel_statistics(training.pictures))
+        write(out / DESCRIPTION, json.dumps(architecture.to_json(), ensure_ascii=False, indent=2).encode())
     if saved is not None:
         run.restore(saved)
     keeper = Keeper(out, run, mark, validation) if team.leads and run.step < run.total else None

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 from spatial_viz.errors import InvalidInput, MissingFile
 from spatial_viz.files import checksum
+from spatial_viz.models.cards import Provenance
 from spatial_viz.models.registry import manifest
 from spatial_viz.training.log import read_metrics
 from spatial_viz.training.plan import TrainingPlan, plan_from
@@ -23,36 +23,39 @@ def plan_in(run: Path) -> TrainingPlan:
     return plan_from(json.loads((run / "plan.json").read_text(encoding="utf-8")))
 
 
-def history_of(run: Path) -> dict[str, Any]:
-    """``command``, ``hours``, ``hardware`` and ``versions`` of a training, after those of the training it began from.
+def provenance_of(run: Path, sha256: str) -> Provenance:
+    """How the weights of that checksum came about, which the training in ``run`` has left, after those of the training
+    that it began from.
 
     That one is known by its folder, or by the checksum of weights that are published, or were before others took their
     place; then it stands by itself in ``began_from``.
     """
     plan, metrics = plan_in(run), read_metrics(run)
-    own: dict[str, Any] = {"command": command_of(plan), "hours": metrics.epochs[-1]["seconds"] / 3600}
+    own = Provenance(sha256, command_of(plan), metrics.epochs[-1]["seconds"] / 3600)
     if metrics.starts:  # on the machine that trained, which need not be this one
-        own["hardware"] = _each_once(start["hardware"] for start in metrics.starts)
-        own["versions"] = metrics.starts[-1]["versions"]
+        machines = _each_once(start["hardware"] for start in metrics.starts)
+        own = replace(own, hardware=machines, versions=metrics.starts[-1]["versions"])
     if plan.initial is None:
         return own
     initial = Path(plan.initial)
     weights = _began_from(run, initial)
     if (initial.parent / "plan.json").is_file() and initial.is_file() and checksum(initial) == weights:
-        before = history_of(initial.parent)
-        own["command"] = f"{before['command']} --out {shlex.quote(str(initial.parent))} && {own['command']}"
-        machines = [part["hardware"] for part in (before, own) if "hardware" in part]
-        together = {"hardware": _each_once(machines)} if machines else {}
-        return {**before, **own, **together, "hours": before["hours"] + own["hours"]}
-    published = next((entry for entry in _ever_published() if entry["sha256"] == weights), None)
+        before = provenance_of(initial.parent, weights)
+        return replace(
+            own,
+            command=f"{before.command} --out {shlex.quote(str(initial.parent))} && {own.command}",
+            hours=before.hours + own.hours,
+            hardware=_each_once(filter(None, (before.hardware, own.hardware))) or None,
+            versions=own.versions or before.versions,
+            began_from=before.began_from,
+        )
+    published = next((each for each in _ever_published() if each.sha256 == weights), None)
     if published is None:
         raise InvalidInput(
             f"nobody knows how {initial} ({weights[:8]}…), from which {run} began, was trained: publish it first, or "
             "keep it with plan.json beside it"
         )
-    told = ("sha256", "command", "hours", "hardware", "versions", "began_from")
-    began_from = {key: published[key] for key in told if key in published}
-    return {**own, "hours": began_from["hours"] + own["hours"], "began_from": began_from}
+    return replace(own, hours=published.hours + own.hours, began_from=published)
 
 
 def _began_from(run: Path, initial: Path) -> str:
@@ -67,13 +70,13 @@ def _each_once(machines: Iterable[str]) -> str:
     return THEN.join(dict.fromkeys(machine for several in machines for machine in several.split(THEN)))
 
 
-def _ever_published() -> Iterator[dict[str, Any]]:
-    """The cards of the manifest, and what each says about the weights that its training began from, and so on."""
+def _ever_published() -> Iterator[Provenance]:
+    """Of the cards of the manifest, and of the weights that each training began from, and so on."""
     for card in manifest():
-        entry: dict[str, Any] | None = card
-        while entry:
-            yield entry
-            entry = entry.get("began_from")
+        known: Provenance | None = card.provenance
+        while known:
+            yield known
+            known = known.began_from
 
 
 def command_of(plan: TrainingPlan) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,27 +18,26 @@ from spatial_viz.errors import InvalidInput, SpatialVizError
 from spatial_viz.evaluation.plan import EvaluationPlan, card_key, digest, plan_of
 from spatial_viz.evaluation.report import Accuracy, Report
 from spatial_viz.evaluation.run import evaluate
-from spatial_viz.files import check_writable, checksum, replace
-from spatial_viz.models.cards import SCHEMA
+from spatial_viz.files import check_writable, checksum, replace_file
+from spatial_viz.models.cards import Architecture, MeasuredAccuracy, ModelCard, manifest_text
 from spatial_viz.models.inference import calibrate
 from spatial_viz.models.registry import DESCRIPTION, load_classifier, load_trained, manifest, pretrained_folder
-from spatial_viz.training.data import read, split_validation, to_images
+from spatial_viz.training.data import architecture_of, read, split_validation, to_images
 from spatial_viz.training.log import read_metrics
-from spatial_viz.training.provenance import history_of, plan_in
+from spatial_viz.training.provenance import plan_in, provenance_of
 from spatial_viz.training.recipes import RECIPES, data_name
 from spatial_viz.transforms.grids import TransformGrid
 from spatial_viz.version import VERSION
 
 MANIFEST = "manifest.json"
 MIRROR = "-mirror"  # ends the name of a classifier that asks about the mirror image, too
-MEASURED = ("_pictures", "_accuracy", "_low", "_high")  # ends of the entries of an adversary
 CALIBRATION_PICTURES, CALIBRATION_TRANSFORMS = 200, 25
 
 
 def publish(
     run: Path, root: Path | None = None, pictures: int = 2000, mirror: bool = False, replace_earlier: bool = False,
     tell: Callable[[str], None] | None = None,
-) -> dict[str, Any]:  # fmt: skip
+) -> ModelCard:  # fmt: skip
     """Measure the weights of ``run``, copy them into ``pretrained/``, and put their card into the manifest.
 
     Stopped while it measures, it changes nothing, and goes on where it was when it is called again with the same
@@ -67,9 +67,9 @@ def publish(
     plan = plan_in(run)
     plain = f"{data_name(plan.data)}/{plan.recipe}"
     name = plain + MIRROR if mirror else plain
-    there = _card_of(name)
-    if there and there["data"] != plan.data:
-        raise InvalidInput(f"{name} was trained on {there['data']} and not on {plan.data}; rename that folder first")
+    earlier = _card_of(name)
+    if earlier and earlier.data != plan.data:
+        raise InvalidInput(f"{name} was trained on {earlier.data} and not on {plan.data}; rename that folder first")
     content = weights.read_bytes()
     sha256 = hashlib.sha256(content).hexdigest()
     check_writable(pretrained_folder() / MANIFEST)
@@ -82,11 +82,11 @@ def publish(
     data = read(plan.data, root, "train", size=plan.size, mirrored=plan.mirrored)
     if mirror and not data.mirrored:
         raise InvalidInput(f"the pictures of {plan.data} do not mean the same in the mirror; publish without --mirror")
-    history = history_of(run)
+    provenance = provenance_of(run, sha256)
     classifier = load_trained(run, mirror)
     classifier.name = name
-    described = json.loads((run / DESCRIPTION).read_text(encoding="utf-8"))
-    if (list(data.class_names), list(data.pictures.shape[1:3])) != (described["class_names"], described["input_size"]):
+    architecture = Architecture.from_json(json.loads((run / DESCRIPTION).read_text(encoding="utf-8")))
+    if architecture_of(architecture.network, data, architecture.mean, architecture.std) != architecture:
         raise InvalidInput(f"{plan.data} has other classes or sizes than when {run} was trained; train again")
     training, validation = split_validation(data, plan.validation)
     held_out = validation if len(validation) else training  # margins of logits hardly depend on who saw the pictures
@@ -99,27 +99,23 @@ def publish(
     measure = partial(evaluate, classifier, plan.data, root=root, store=store, resume=True)
     report = measure(EvaluationPlan(("random", "worst-of-10", "grid")), limit=pictures)
     (grid,) = (entry["grid"] for entry in report.run["classifiers"])
-    card: dict[str, Any] = {
-        "name": name,
-        "file": _file_of(plain),
-        "sha256": sha256,
-        **described,
-        **({"mirror": True} if mirror else {}),
-        "data": plan.data,
-        "recipe": plan.recipe,
-        "seed": plan.seed,
-        "epochs": plan.epochs,
-        "validation": plan.validation,
-        "versions": versions,
-        **history,
-        "hours": round(history["hours"], 2),
-        "learning_curve": _learning_curve(run),
-        "margin_error": classifier.margin_error,
-        "grid": f"{grid}, {report.run['plan']['padding']}",
-    }
-    if there and there.get("sha256") == card["sha256"]:
-        card |= {key: value for key, value in there.items() if key.endswith(MEASURED)}
-    card |= _more(card, (*measure(EvaluationPlan(("natural",))).results, *report.results), again=True)
+    card = ModelCard(
+        name=name,
+        file=_file_of(plain),
+        architecture=architecture,
+        mirror=mirror,
+        data=plan.data,
+        recipe=plan.recipe,
+        seed=plan.seed,
+        epochs=plan.epochs,
+        validation=plan.validation,
+        provenance=replace(provenance, hours=round(provenance.hours, 2), versions=provenance.versions or versions),
+        learning_curve=_learning_curve(run),
+        margin_error=classifier.margin_error,
+        grid=f"{grid}, {report.run['plan']['padding']}",
+        accuracies=earlier.accuracies if earlier and earlier.sha256 == sha256 else {},
+    )
+    card = _with_more(card, (*measure(EvaluationPlan(("natural",))).results, *report.results), again=True)
     try:
         if mirror:
             _refuse_other_weights(plain, run)  # measuring takes its time
@@ -127,7 +123,7 @@ def publish(
             _refuse_to_replace(plain, sha256)
         gone = [] if mirror else _names_with_other_weights(plain, sha256)
         if not mirror:
-            replace(pretrained_folder() / card["file"], lambda path: path.write_bytes(content))
+            replace_file(pretrained_folder() / card.file, lambda path: path.write_bytes(content))
         _write(card)
     except OSError as error:
         raise SpatialVizError(
@@ -151,7 +147,7 @@ def _refuse_to_replace(name: str, sha256: str) -> None:
 
 def _names_with_other_weights(name: str, sha256: str) -> list[str]:
     """The classifiers that are gone once the weights of that checksum have the name: what had it, and its mirror."""
-    return [card["name"] for card in _cards() if card["file"] == _file_of(name) and card["sha256"] != sha256]
+    return [card.name for card in _cards() if card.file == _file_of(name) and card.sha256 != sha256]
 
 
 def _file_of(name: str) -> str:
@@ -160,7 +156,8 @@ def _file_of(name: str) -> str:
 
 def _refuse_other_weights(name: str, run: Path) -> None:
     """An error unless the card of that name is about the weights of ``run``."""
-    if (_card_of(name) or {}).get("sha256") != checksum(run / "weights.safetensors"):
+    published = _card_of(name)
+    if not published or published.sha256 != checksum(run / "weights.safetensors"):
         raise InvalidInput(f"{name} is not published with the weights of {run}; publish them without --mirror first")
 
 
@@ -177,18 +174,17 @@ def improve_cards(report: Report, root: Path | None = None) -> list[str]:
     hashes = {entry["name"]: entry["hash"] for entry in run["classifiers"]}
     better = []
     for card in _cards():
-        name = card["name"]
-        measured = name in hashes and card["data"] == run["data"]["name"]
-        if not measured or not load_classifier(name).has_hash(hashes[name]):
+        measured = card.name in hashes and card.data == run["data"]["name"]
+        if not measured or not load_classifier(card.name).has_hash(hashes[card.name]):
             continue
-        more = _more(card, (result for result in report.results if result.classifier == name))
-        if more:
-            better.append(card | more)
+        more = _with_more(card, (result for result in report.results if result.classifier == card.name))
+        if more != card:
+            better.append(more)
     if not better or not _first_pictures(run["data"], root):
         return []
     for card in better:
         _write(card)
-    return [card["name"] for card in better]
+    return [card.name for card in better]
 
 
 def _first_pictures(data: Mapping[str, Any], root: Path | None) -> bool:
@@ -200,41 +196,38 @@ def _first_pictures(data: Mapping[str, Any], root: Path | None) -> bool:
         return False
 
 
-def _more(card: Mapping[str, Any], results: Iterable[Accuracy], again: bool = False) -> dict[str, Any]:
-    """Of each adversary the number of ``pictures``, the ``accuracy`` and its 95 % Wilson interval from ``low`` to
-    ``high``; of those alone of which the card knows fewer pictures, or, measured ``again``, as many."""
-    told: dict[str, Any] = {}
+def _with_more(card: ModelCard, results: Iterable[Accuracy], again: bool = False) -> ModelCard:
+    """The card with the results of those adversaries of which it knows fewer pictures, or, measured ``again``, as
+    many."""
+    accuracies = dict(card.accuracies)
     for result in results:
-        name = card_key(result.adversary)
-        if result.n < card.get(f"{name}_pictures", 0) + (not again):
+        key = card_key(result.adversary)
+        if key in accuracies and result.n < accuracies[key].pictures + (not again):
             continue
-        shares = {"accuracy": result.accuracy, "low": result.low, "high": result.high}
-        told[f"{name}_pictures"] = result.n
-        told |= {f"{name}_{what}": round(share, 6) for what, share in shares.items()}
-    return told
+        shares = (round(share, 6) for share in (result.accuracy, result.low, result.high))
+        accuracies[key] = MeasuredAccuracy(result.n, *shares)
+    return replace(card, accuracies=accuracies)
 
 
-def _learning_curve(run: Path) -> list[dict[str, Any]]:
+def _learning_curve(run: Path) -> tuple[dict[str, Any], ...]:
     """The epochs of a training without their times."""
-    return [{key: value for key, value in line.items() if key != "seconds"} for line in read_metrics(run).epochs]
+    return tuple({key: value for key, value in line.items() if key != "seconds"} for line in read_metrics(run).epochs)
 
 
-def _write(card: dict[str, Any]) -> None:
+def _write(card: ModelCard) -> None:
     """Put a card into the manifest, in the place of an earlier one of that name and of those whose weights are gone; by
     data set and recipe."""
-    stay = (entry for entry in _cards() if entry.get("file") != card["file"] or entry.get("sha256") == card["sha256"])
-    cards = {entry["name"]: entry for entry in (*stay, card)}
+    stay = (other for other in _cards() if other.file != card.file or other.sha256 == card.sha256)
+    cards = {each.name: each for each in (*stay, card)}
     order = {recipe: number for number, recipe in enumerate(RECIPES)}
-    models = sorted(
-        cards.values(), key=lambda each: (each["data"], order.get(each["recipe"], len(order)), each["name"])
-    )
-    text = json.dumps({"schema": SCHEMA, "models": models}, indent=2, ensure_ascii=False)
-    replace(pretrained_folder() / MANIFEST, lambda path: path.write_text(text + "\n", encoding="utf-8"))
+    models = sorted(cards.values(), key=lambda each: (each.data, order.get(each.recipe, len(order)), each.name))
+    text = manifest_text(models)
+    replace_file(pretrained_folder() / MANIFEST, lambda path: path.write_text(text, encoding="utf-8"))
 
 
-def _card_of(name: str) -> dict[str, Any] | None:
-    return next((card for card in _cards() if card["name"] == name), None)
+def _card_of(name: str) -> ModelCard | None:
+    return next((card for card in _cards() if card.name == name), None)
 
 
-def _cards() -> tuple[dict[str, Any], ...]:
+def _cards() -> tuple[ModelCard, ...]:
     return manifest() if (pretrained_folder() / MANIFEST).is_file() else ()

@@ -70,7 +70,7 @@ class Visit:
 
 def plans() -> Iterator[list[Visit]]:
     """What each visitor opens, one after the other: all shipped classifiers, all pages, other pictures."""
-    names = [str(card["name"]) for card in manifest()]
+    names = [str(card.name) for card in manifest()]
 
     def planned(number: int, page: str, picture: bool = True) -> Visit:
         name = names[number % len(names)]
@@ -110,7 +110,7 @@ def healthy(url: str) -> bool:
 
 def test_forty_visitors_do_not_break_each_other(tmp_path: Path) -> None:
     everybody = list(islice(plans(), VISITORS))
-    assert {plan[0].query["classifier"] for plan in everybody} == {card["name"] for card in manifest()}
+    assert {plan[0].query["classifier"] for plan in everybody} == {card.name for card in manifest()}
 
     with running_app(tmp_path) as url:
         all_at_once(url, everybody)

@@ -26,7 +26,7 @@ PATIENCE = 120_000  # milliseconds; the machine may be busy with other tests
 QUICK = "granularity=11%2C3%2C3"  # a grid that takes a moment
 GRID = TransformGrid(30, 3, 3, (11, 3, 3))
 ROBUST = most_robust("cifar10")
-CLASSIFIERS = ("cifar10/standard", ROBUST["name"])  # the page opens with these
+CLASSIFIERS = ("cifar10/standard", ROBUST.name)  # the page opens with these
 # Of a page that is not the first Streamlit looks for its server twice, and finds it the second time.
 LOOKING = ("/compare/_stcore/health", "/compare/_stcore/host-config")
 EYE = "plots => plots.map(plot => Object.values(plot.layout.scene.camera.eye).map(v => Math.round(v * 1e4) / 1e4))"
@@ -211,7 +211,7 @@ def test_another_classifier_is_taken_away_and_the_page_goes_on(visit: Visit) -> 
     visit.page.wait_for_url("**against=nobody*")
     visit.page.locator(".st-key-against_chosen input").click()
     visit.page.get_by_role("option", name=CLASSIFIERS[1], exact=True).click()
-    visit.page.wait_for_url(f"**against=cifar10*{ROBUST['recipe']}*")
+    visit.page.wait_for_url(f"**against=cifar10*{ROBUST.recipe}*")
     visit.settle()
     assert visit.page.locator(".sv-title").all_inner_texts() == list(CLASSIFIERS)
 

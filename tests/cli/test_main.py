@@ -190,9 +190,9 @@ def test_a_vote_can_be_attacked(monkeypatch, capsys) -> None:
 def test_lists(monkeypatch, capsys) -> None:
     code, out, _ = run(["models"], monkeypatch, capsys)
     assert code == 0 and "cifar10/standard" in out and "imagenet/resnet50" in out
-    card = next(card for card in manifest() if card["name"] == "cifar10/standard")
-    assert f"natural {card['natural_accuracy']:.1%} of 10,000, " in out
-    assert f", grid {card['grid_accuracy']:.1%} of {card['grid_pictures']:,} pictures" in out
+    card = next(card for card in manifest() if card.name == "cifar10/standard")
+    assert f"natural {card.accuracies['natural'].accuracy:.1%} of 10,000, " in out
+    assert f", grid {card.accuracies['grid'].accuracy:.1%} of {card.accuracies['grid'].pictures:,} pictures" in out
     code, out, _ = run(["samples"], monkeypatch, capsys)
     assert code == 0 and len(out.splitlines()) == 60 and "sample:cifar10/0" in out and "cat" in out
     code, out, _ = run(["samples", "--json"], monkeypatch, capsys)

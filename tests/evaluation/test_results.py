@@ -90,9 +90,7 @@ def test_what_other_weights_of_the_same_name_reached_is_told_apart(tmp_path: Pat
     data, store = toy_folder(tmp_path / "data", CLASS_NAMES["cifar10"], train=0, test=1), tmp_path / "store"
     for vote in (0, 2):  # the shipped one by itself, and by its vote
         evaluate("cifar10/standard", str(data), EvaluationPlan(("natural",), vote=vote), store=store)
-    table, _ = all_results(
-        store, tmp_path / "none", [card for card in manifest() if card["name"] == "cifar10/standard"]
-    )
+    table, _ = all_results(store, tmp_path / "none", [card for card in manifest() if card.name == "cifar10/standard"])
     here = table[table["source"] == SOURCES[0]]
     assert list(here["classifier"]) == ["cifar10/standard"] * 2 and sorted(here["vote"]) == [0, 2]
 
@@ -100,7 +98,7 @@ def test_what_other_weights_of_the_same_name_reached_is_told_apart(tmp_path: Pat
 def test_what_ships_is_about_the_classifiers_that_ship(tmp_path: Path) -> None:
     table, problems = all_results(tmp_path)
     assert not problems and not table["classifier"].str.endswith(OTHER_WEIGHTS).any()
-    names = [card["name"] for card in manifest()]
+    names = [card.name for card in manifest()]
     assert list(dict.fromkeys(best_known(table)["classifier"]))[: len(names)] == names
 
 
@@ -190,8 +188,10 @@ def test_filters(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_the_document_is_made_of_the_runs_and_cards(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     empty = document(tmp_path / "none", tmp_path / "none")
     (row,) = [line for line in empty.splitlines() if line.startswith("| cifar10/standard |")]
-    (card,) = [card for card in manifest() if card["name"] == "cifar10/standard"]
-    assert f"| {100 * card['grid_accuracy']:.2f} (" in row and row.endswith("| shipped |") and "| 93 |" in empty
+    (card,) = [card for card in manifest() if card.name == "cifar10/standard"]
+    assert (
+        f"| {100 * card.accuracies['grid'].accuracy:.2f} (" in row and row.endswith("| shipped |") and "| 93 |" in empty
+    )
     store, shipped = tmp_path / "store", tmp_path / "shipped"
     shipped.mkdir()
     folder = write_run(store, 60)

@@ -89,10 +89,9 @@ def test_a_training_without_validation_has_its_loss() -> None:
     assert "validation" not in figure.layout.meta["alt"] and "loss from 2.00 to 1.80" in figure.layout.meta["alt"]
 
 
-def test_cards_without_a_curve_are_left_out() -> None:
-    cards = [{"name": "a", "learning_curve": epochs(2)}, {"name": "b"}, {"name": "c", "learning_curve": []}]
-    assert list(curves_of(cards)) == ["a"]
-    assert set(curves_of(manifest())) <= {card["name"] for card in manifest()}
+def test_every_card_has_a_curve() -> None:
+    curves = curves_of(manifest())
+    assert list(curves) == [card.name for card in manifest()] and all(curves.values())
 
 
 @pytest.mark.parametrize("draw", [lambda: accuracy_bars(MEASURED, "blue"), lambda: learning_curves({}, "blue")])

@@ -59,9 +59,9 @@ def test_the_story_the_pictures_and_the_numbers(tmp_path: Path) -> None:
     assert "cifar10/standard and cifar10/worst-of-10-30" in pages[1]
     assert "5 × 3 × 3 transforms" in pages[1] and f"spatial_viz {VERSION}" in pages[1]
     card = manifest()[0]
-    for share in ("93%", "3%", "71%", "76%", "31%", "53%", f"{card['natural_accuracy']:.1%}"):
+    for share in ("93%", "3%", "71%", "76%", "31%", "53%", f"{card.accuracies['natural'].accuracy:.1%}"):
         assert share in pages[2], "published and measured"
-    assert "the talk's slides (ICML 2019)" in pages[2] and f"{card['grid_pictures']:,}" in pages[2]
+    assert "the talk's slides (ICML 2019)" in pages[2] and f"{card.accuracies['grid'].pictures:,}" in pages[2]
     assert b"/Lang (en)" in pdf and pdf.count(b"/Alt ") >= 2 * (1 + 2 + 2 + 1), "pictures, maps and scales have words"
 
 

@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 import pytest
+from toys import model_card
 
 from spatial_viz.evaluation.intervals import wilson
 from spatial_viz.evaluation.plan import EvaluationPlan, settings_of
 from spatial_viz.evaluation.results import COLUMNS, published, rows_of, rows_of_card
 from spatial_viz.lecture.headline_accuracies import groups, measured, recipe_group, vote_groups
+from spatial_viz.models.cards import ModelCard
 from spatial_viz.models.registry import manifest
 
 GRID = "31,5,5 within ±30°, dx ±3 px, dy ±3 px"
 
 
-def card(recipe: str, natural: float, grid: float, data: str = "cifar10", **more: Any) -> dict[str, Any]:
-    return {"name": f"{data}/{recipe}", "data": data, "recipe": recipe, "natural_accuracy": natural,
-            "natural_pictures": 10000, "grid_accuracy": grid, "grid_pictures": 1000,
-            "grid": f"{GRID}, black"} | more  # fmt: skip
+CARDS = [
+    model_card("cifar10/standard", 0.93, 0.15), model_card("cifar10/worst-of-10-30", 0.91, 0.64),
+    model_card("cifar10/linf-8", 0.84, 0.02),
+]  # fmt: skip
 
 
-CARDS = [card("standard", 0.93, 0.15), card("worst-of-10-30", 0.91, 0.64), card("linf-8", 0.84, 0.02)]
-
-
-def told(cards: list[dict[str, Any]]) -> pd.DataFrame:
+def told(cards: Sequence[ModelCard]) -> pd.DataFrame:
     """What cards say, and the published figures."""
     rows = pd.DataFrame([row for card in cards for row in rows_of_card(card)], columns=list(COLUMNS))
     return pd.concat([rows.astype(published().dtypes), published()], ignore_index=True)
@@ -69,7 +70,7 @@ def test_what_the_cards_say_is_measured_with_its_interval() -> None:
     assert [bar.pictures for bar in ours.bars] == [10000, 1000, 1000]
     assert (ours.bars[1].low, ours.bars[1].high) == wilson(150, 1000)
     assert ours.about == "test pictures: 10,000 (as it is), 1,000 (worst case)" and not ours.published
-    more = [*CARDS, card("invariant-30", 0.92, 0.7)]
+    more = [*CARDS, model_card("cifar10/invariant-30", 0.92, 0.7)]
     *_, ours = groups(told(more), more)
     assert list(shares(ours).items())[-1] == ("invariance: worst case", 0.7)
 
@@ -110,9 +111,9 @@ def test_another_grid_or_padding_is_another_question(other: dict[str, str]) -> N
 
 
 def test_a_classifier_without_numbers_leaves_no_bar() -> None:
-    bare = {"name": "cifar10/standard", "data": "cifar10", "recipe": "standard"}
+    bare = replace(CARDS[0], accuracies={})
     assert [group.title for group in groups(told([bare]), [bare])] == [group.title for group in groups(published(), [])]
-    assert recipe_group(measured(told([bare])), bare).bars == ()
+    assert recipe_group(measured(told([bare])), bare.name, bare.recipe).bars == ()
 
 
 def test_networks_that_nobody_trained_here_have_a_group_of_their_own() -> None:
@@ -138,6 +139,6 @@ def test_votes_are_shown_beside_single_answers_where_both_are_known() -> None:
 
 def test_the_shipped_cards_are_read() -> None:
     own = next(group for group in groups(told(manifest()), manifest()) if group.title.startswith("CIFAR-10, measured"))
-    cards = {entry["name"]: entry for entry in manifest()}
-    assert own.bars[0].share == pytest.approx(cards["cifar10/standard"]["natural_accuracy"])
+    cards = {card.name: card for card in manifest()}
+    assert own.bars[0].share == pytest.approx(cards["cifar10/standard"].accuracies["natural"].accuracy)
     assert 0 < own.bars[1].share < own.bars[2].share < own.bars[0].share

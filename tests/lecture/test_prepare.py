@@ -24,23 +24,21 @@ from spatial_viz.landscape.dataset import worst_case
 from spatial_viz.lecture import prepare as demo
 from spatial_viz.lecture.prepare import no_network, prepare
 from spatial_viz.models import registry
+from spatial_viz.models.cards import ModelCard
 from spatial_viz.models.classifier import Classifier
 from spatial_viz.models.registry import catalogue, dataset_of, load_classifier
 from spatial_viz.transforms.grids import TransformGrid
 
 
-def tiny(card: dict[str, Any]) -> Classifier:
+def tiny(card: ModelCard) -> Classifier:
     """A classifier of that name which answers at once."""
-    torch.manual_seed(len(card["name"]))
-    channels = len(card["mean"])
-    network = torch.nn.Sequential(
-        torch.nn.AvgPool2d(4), torch.nn.Flatten(), torch.nn.LazyLinear(len(card["class_names"]))
-    )
-    network(torch.zeros(1, channels, *card["input_size"]))
+    torch.manual_seed(len(card.name))
+    made = card.architecture
+    network = torch.nn.Sequential(torch.nn.AvgPool2d(4), torch.nn.Flatten(), torch.nn.LazyLinear(len(made.class_names)))
+    network(torch.zeros(1, len(made.mean), *made.input_size))
     return Classifier(
-        network, class_names=card["class_names"], input_size=tuple(card["input_size"]), mean=card["mean"],
-        std=card["std"], name=card["name"],
-    )  # fmt: skip
+        network, class_names=made.class_names, input_size=made.input_size, mean=made.mean, std=made.std, name=card.name
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -117,9 +115,9 @@ def test_weights_that_cannot_be_fetched_are_no_error(monkeypatch: pytest.MonkeyP
 
 
 def test_a_classifier_that_cannot_be_read_is(monkeypatch: pytest.MonkeyPatch, few: None) -> None:
-    def broken(card: dict[str, Any]) -> Classifier:
-        if card["name"] == FEW[0]:
-            raise CorruptFile(f"{card['file']} is corrupted")
+    def broken(card: ModelCard) -> Classifier:
+        if card.name == FEW[0]:
+            raise CorruptFile(f"{card.file} is corrupted")
         return tiny(card)
 
     monkeypatch.setattr(registry, "_load_own", broken)
@@ -179,7 +177,7 @@ def test_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
 def test_it_ends_with_1_where_something_is_missing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def broken(card: dict[str, Any]) -> Classifier:
+    def broken(card: ModelCard) -> Classifier:
         raise CorruptFile("it is corrupted")
 
     monkeypatch.setattr(registry, "_load_own", broken)

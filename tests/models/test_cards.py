@@ -19,8 +19,8 @@ from spatial_viz.lecture.figures import curves_of, learning_curves
 from spatial_viz.lecture.handout import usual_classifiers
 from spatial_viz.lecture.headline_accuracies import groups
 from spatial_viz.models import registry
-from spatial_viz.models.cards import read_cards
-from spatial_viz.models.registry import dataset_of, load_classifier, manifest, pretrained_folder
+from spatial_viz.models.cards import ModelCard, manifest_text, read_cards
+from spatial_viz.models.registry import dataset_of, load_classifier, pretrained_folder
 
 MANIFEST = pretrained_folder() / "manifest.json"
 WHOLE = json.loads(MANIFEST.read_text(encoding="utf-8"))
@@ -38,19 +38,20 @@ def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder / "manifest.json"
 
 
-def read_by_all(cards: tuple[dict[str, Any], ...]) -> None:
+def read_by_all(cards: tuple[ModelCard, ...]) -> None:
     """What the pages and the documents make of the cards."""
     for card in cards:
         rows_of_card(card)
-        dataset_of(card["name"])
+        dataset_of(card.name)
     learning_curves(curves_of(cards))
     groups(all_results(Path("none"), Path("none"), cards)[0], cards)
     usual_classifiers("cifar10")
 
 
 def test_the_one_that_ships_is_whole() -> None:
-    assert read_cards(MANIFEST) == tuple(WHOLE["models"])
-    read_by_all(manifest())
+    cards = read_cards(MANIFEST)
+    assert json.loads(manifest_text(cards)) == WHOLE
+    read_by_all(cards)
 
 
 def test_a_bit_that_turned_is_a_sentence_or_does_no_harm(copied: Path) -> None:

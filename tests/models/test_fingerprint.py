@@ -119,7 +119,7 @@ def test_the_hash_is_that_of_another_process() -> None:
 
 
 def test_shipped_classifiers_are_told_apart() -> None:
-    hashes = [load_classifier(card["name"]).hash for card in manifest()]
+    hashes = [load_classifier(card.name).hash for card in manifest()]
     assert len(set(hashes)) == len(hashes)
 
 

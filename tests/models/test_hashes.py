@@ -97,7 +97,7 @@ def test_only_hashes_of_what_ships_are_brought_up_to_date(tmp_path: Path) -> Non
     report = json.loads(source.read_text())
     entry = report["run"]["classifiers"][0]
     classifier = load_classifier(entry["name"])
-    assert entry["name"] in {card["name"] for card in manifest()} and entry["hash"] == classifier.hash
+    assert entry["name"] in {card.name for card in manifest()} and entry["hash"] == classifier.hash
     for old, new in ((classifier.first_hash, classifier.hash), ("0" * 64, "0" * 64)):
         entry["hash"] = old
         (tmp_path / source.name).write_text(json.dumps(report))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,24 +17,28 @@ from spatial_viz.evaluation.results import all_results
 from spatial_viz.lecture import handout
 from spatial_viz.lecture.headline_accuracies import groups
 from spatial_viz.models import registry
+from spatial_viz.models.cards import ModelCard
 from spatial_viz.models.registry import catalogue, load_classifier, manifest, without_mirrors
 
 TRAINED = without_mirrors(manifest())
 
 
 @pytest.fixture
-def mirrors(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+def mirrors(monkeypatch: pytest.MonkeyPatch) -> list[ModelCard]:
     """The manifest with a mirror of every classifier of CIFAR-10, each the most robust there is by its card."""
-    told = {"mirror": True, "grid_accuracy": 0.99}
-    cards = [*TRAINED, *({**card, **told, "name": f"{card['name']}-mirror"} for card in TRAINED
-                         if card["data"] == "cifar10")]  # fmt: skip
-    cards.sort(key=lambda card: card["name"])
+    cards = list(TRAINED)
+    for card in TRAINED:
+        if card.data == "cifar10":
+            best = replace(card.accuracies["grid"], accuracy=0.99)
+            cards.append(replace(card, name=f"{card.name}-mirror", mirror=True,
+                                 accuracies={**card.accuracies, "grid": best}))  # fmt: skip
+    cards.sort(key=lambda card: card.name)
     for module in (registry, handout, step):
         monkeypatch.setattr(module, "manifest", lambda: tuple(cards))
     return cards
 
 
-def test_it_answers_for_two_passes_whoever_asks(mirrors: list[dict[str, Any]]) -> None:
+def test_it_answers_for_two_passes_whoever_asks(mirrors: list[ModelCard]) -> None:
     plan, classifier = EvaluationPlan(vote=5), load_classifier("cifar10/standard-mirror")
     assert classifier.name == "cifar10/standard-mirror" in [entry.name for entry in catalogue()]
     few = restricted(classifier, [1, 3])
@@ -45,7 +50,7 @@ def test_it_answers_for_two_passes_whoever_asks(mirrors: list[dict[str, Any]]) -
         assert "passes_per_query" not in card_of_classifier(asked, "x", settings, [0])  # runs of old keep their names
 
 
-def test_what_compares_trainings_leaves_it_out(mirrors: list[dict[str, Any]]) -> None:
+def test_what_compares_trainings_leaves_it_out(mirrors: list[ModelCard]) -> None:
     results = all_results(cards=mirrors)[0]
     told = [(group.title, group.bars) for group in groups(results, mirrors)]
     assert told == [(group.title, group.bars) for group in groups(results, TRAINED)]
@@ -57,7 +62,7 @@ def test_what_compares_trainings_leaves_it_out(mirrors: list[dict[str, Any]]) ->
     assert _most_unlike(standard, list(entries.values())) == ["cifar10/invariant-30"]
 
 
-def test_the_docs_tell_of_its_weights_once(mirrors: list[dict[str, Any]]) -> None:
+def test_the_docs_tell_of_its_weights_once(mirrors: list[ModelCard]) -> None:
     told = training_docs.commands(mirrors)
     assert told.count("`cifar10/standard-mirror` has the weights of `cifar10/standard`:") == 1
     assert told.replace("-mirror", "").count("* `cifar10/standard`,") == 1

@@ -32,14 +32,14 @@ from spatial_viz.models.networks import (
 )
 from spatial_viz.models.registry import catalogue, dataset_of, load_classifier, manifest, pretrained_folder
 
-OWN = [card["name"] for card in manifest()]
+OWN = [card.name for card in manifest()]
 MEGABYTE = 2**20
 
 
 @pytest.mark.parametrize("name", OWN)
 def test_shipped_classifiers_know_their_samples(name: str) -> None:
     classifier = load_classifier(name)
-    expected = 20 * next(card for card in manifest() if card["name"] == name)["natural_accuracy"]
+    expected = 20 * next(card for card in manifest() if card.name == name).accuracies["natural"].accuracy
     dataset = dataset_of(name)
     right = 0
     for sample in samples(dataset):
@@ -50,13 +50,12 @@ def test_shipped_classifiers_know_their_samples(name: str) -> None:
 
 @pytest.mark.parametrize("name", OWN)
 def test_shipped_files_are_small_and_have_cards(name: str) -> None:
-    card = next(card for card in manifest() if card["name"] == name)
-    assert (pretrained_folder() / card["file"]).stat().st_size <= 6 * MEGABYTE
+    card = next(card for card in manifest() if card.name == name)
+    assert (pretrained_folder() / card.file).stat().st_size <= 6 * MEGABYTE
     assert count_parameters(load_classifier(name).network) <= 3_000_000
-    for entry in ("data", "recipe", "seed", "command", "epochs", "hours", "natural_pictures", "grid_pictures", "grid"):
-        assert card[entry] not in (None, ""), entry
-    assert 0 < card["grid_accuracy"] < card["natural_accuracy"] < 1
-    assert card["margin_error"] > 0
+    assert all((card.data, card.recipe, card.provenance.command, card.epochs, card.provenance.hours, card.grid))
+    assert 0 < card.accuracies["grid"].accuracy < card.accuracies["natural"].accuracy < 1
+    assert card.margin_error > 0
 
 
 def test_the_catalogue_lists_own_and_imagenet_models(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -85,7 +84,7 @@ def test_a_corrupted_file_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     copy = tmp_path / "pretrained"
     shutil.copytree(pretrained_folder(), copy)
     monkeypatch.setattr(registry, "pretrained_folder", lambda: copy)
-    path = copy / next(card for card in manifest() if card["name"] == "cifar10/standard")["file"]
+    path = copy / next(card for card in manifest() if card.name == "cifar10/standard").file
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)

@@ -30,7 +30,7 @@ class Foreign(nn.Module):
     def forward(self, x):
         return self.head(self.norm(self.convolution(x)).relu().mean((2, 3)))
 
-before, names = process(), [card["name"] for card in manifest()]
+before, names = process(), [card.name for card in manifest()]
 failed, verdicts, start = [], {{}}, threading.Barrier({VISITORS})
 
 def visit(number):

@@ -29,6 +29,11 @@ from spatial_viz.training.loop import train
 SHIPPED = manifest()
 
 
+def stored() -> tuple[dict[str, Any], ...]:
+    """The cards of the manifest as it has them."""
+    return tuple(card.to_json() for card in manifest())
+
+
 @pytest.fixture(autouse=True)
 def short_calibration(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a CPU without bf16 the whole one takes a minute, and there is one a publication."""
@@ -58,8 +63,8 @@ def test_a_card_says_what_was_done_and_what_the_shipped_file_reaches(
     shipped: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root, run = trained(monkeypatch, tmp_path, test=4, validation=20, epochs=2)
-    card = publish.publish(run, root, pictures=20)
-    assert manifest() == (json.loads(json.dumps(card)),)
+    card = publish.publish(run, root, pictures=20).to_json()
+    assert stored() == (card,)
     assert card["hardware"] and card["versions"].keys() == {"spatial_viz", "torch"} and card["hours"] >= 0
     assert [line["epoch"] for line in card["learning_curve"]] == [1, 2]
     expected = {
@@ -101,20 +106,20 @@ def test_one_that_is_stopped_changes_nothing_and_goes_on(
             publish.publish(run, root, pictures=20)
     assert not list(shipped.iterdir())
     parquet = {path: path.stat().st_mtime_ns for path in run.rglob("*.parquet")}
-    card = publish.publish(run, root, pictures=20)
+    card = publish.publish(run, root, pictures=20).to_json()
     assert parquet and all(path.stat().st_mtime_ns == at for path, at in parquet.items())
     assert card["validation"] == 0 and card["learning_curve"][0]["validation_accuracy"] is None
     assert card["margin_error"] > 0 and card["grid_pictures"] == 20
-    assert publish.publish(run, root, pictures=10) == card  # fewer pictures take nothing away
-    wrong = manifest()[0] | {"grid_accuracy": 2.0}
+    assert publish.publish(run, root, pictures=10).to_json() == card  # fewer pictures take nothing away
+    wrong = stored()[0] | {"grid_accuracy": 2.0}
     (shipped / "manifest.json").write_text(json.dumps({"schema": 1, "models": [wrong]}))
     monkeypatch.setattr(publish, "VERSION", "another")  # which does not go on with what this one has measured
-    assert publish.publish(run, root, pictures=20)["grid_accuracy"] == card["grid_accuracy"]
+    assert publish.publish(run, root, pictures=20).to_json()["grid_accuracy"] == card["grid_accuracy"]
 
     def refuse(*_: object, **__: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(publish, "replace", refuse)
+    monkeypatch.setattr(publish, "replace_file", refuse)
     with pytest.raises(SpatialVizError, match=r"cannot write .*pretrained: Permission denied; make it writable"):
         publish.publish(run, root, pictures=10)
 
@@ -133,7 +138,7 @@ def test_own_pictures_become_a_classifier_of_the_catalogue(
     assert code == 0
     classifier = load_classifier("leaves/no-crop")
     assert classifier.class_names == ("ash", "oak", "yew")
-    (card,) = manifest()
+    (card,) = stored()
     assert card["natural_pictures"] == 12 and card["grid_pictures"] == 6
     assert card["mean"] == json.loads((out / "classifier.json").read_text())["mean"]
     shutil.rmtree(leaves / "train" / "yew")
@@ -148,11 +153,11 @@ def test_published_weights_can_be_asked_about_the_mirror_image_too(
     root, run = trained(monkeypatch, tmp_path, test=2, validation=20, epochs=1)
     with pytest.raises(InvalidInput, match=r"cifar10/augment-30 is not published with the weights of .*run; pub"):
         publish.publish(run, root, pictures=10, mirror=True)
-    card = publish.publish(run, root, pictures=10)
+    card = publish.publish(run, root, pictures=10).to_json()
     command = ["publish", str(run), "--root", str(root), "--pictures", "10", "--mirror"]
     code, out, _ = run_command(command, monkeypatch, capsys)
     mirror = json.loads(out)
-    assert code == 0 and manifest() == (card, mirror) and mirror["name"] == "cifar10/augment-30-mirror"
+    assert code == 0 and stored() == (card, mirror) and mirror["name"] == "cifar10/augment-30-mirror"
     assert mirror["file"] == card["file"] and mirror["mirror"] and len(list(shipped.iterdir())) == 2
 
     alone, both = load_classifier(card["name"]), load_classifier(mirror["name"])
@@ -169,8 +174,8 @@ def test_published_weights_can_be_asked_about_the_mirror_image_too(
         2 * [alone.hash, both.hash]
     )
 
-    assert publish.publish(run, root, pictures=10) == card and manifest() == (card, mirror)
-    assert publish.publish(run, root, pictures=10, mirror=True) == mirror and manifest() == (card, mirror)
+    assert publish.publish(run, root, pictures=10).to_json() == card and stored() == (card, mirror)
+    assert publish.publish(run, root, pictures=10, mirror=True).to_json() == mirror and stored() == (card, mirror)
 
     other = tmp_path / "other"
     train(plan(data="cifar10", recipe="augment-30", validation=20, epochs=1, seed=1),
@@ -189,7 +194,7 @@ def test_published_weights_can_be_asked_about_the_mirror_image_too(
     code, out, err = run_command(command, monkeypatch, capsys)
     assert code == 0 and json.loads(out)["name"] == card["name"]
     assert err.endswith("with their earlier weights went cifar10/augment-30 and cifar10/augment-30-mirror\n")
-    (now,) = manifest()  # the weights of the one with a mirror are gone
+    (now,) = stored()  # the weights of the one with a mirror are gone
     assert now["name"] == card["name"] and now["sha256"] == checksum(other / "weights.safetensors") != card["sha256"]
 
 
@@ -199,7 +204,7 @@ def test_another_publication_meanwhile_is_not_replaced(
     root, run = trained(monkeypatch, tmp_path, test=2, validation=0, epochs=1)
 
     own = {"name": "cifar10/augment-30", "file": "cifar10-augment-30.safetensors", "sha256": "0" * 64}
-    other = SHIPPED[0] | own
+    other = SHIPPED[0].to_json() | own
 
     def meanwhile(*arguments: Any, **chosen: Any) -> Any:
         (shipped / "manifest.json").write_text(json.dumps({"schema": 1, "models": [other]}))
@@ -207,8 +212,8 @@ def test_another_publication_meanwhile_is_not_replaced(
 
     monkeypatch.setattr(publish, "evaluate", meanwhile)
     with pytest.raises(InvalidInput, match=r"with --replace these take their place, and what goes is cifar10/augment"):
-        publish.publish(run, root, pictures=10)
-    assert manifest() == (other,) and not list(shipped.glob("*.safetensors"))
+        publish.publish(run, root, pictures=10).to_json()
+    assert stored() == (other,) and not list(shipped.glob("*.safetensors"))
 
 
 def test_a_folder_that_cannot_be_written_is_refused_before_measuring(
@@ -253,7 +258,7 @@ def test_own_pictures_need_some_that_the_training_did_not_see_and_a_name_of_thei
     with pytest.raises(InvalidInput, match=r"leaves has no test/ with pictures that the training did not see"):
         publish.publish(run)
     (tmp_path / "elsewhere").rename(leaves / "test")
-    other = SHIPPED[0] | {"name": "leaves/standard", "data": "/other/leaves"}
+    other = SHIPPED[0].to_json() | {"name": "leaves/standard", "data": "/other/leaves"}
     (shipped / "manifest.json").write_text(json.dumps({"schema": 1, "models": [other]}))
     with pytest.raises(InvalidInput, match=r"leaves/standard was trained on /other/leaves and not on .*; rename"):
         publish.publish(run)
@@ -264,7 +269,7 @@ def test_a_run_over_more_pictures_brings_the_card_up_to_date(
 ) -> None:
     root, run = trained(monkeypatch, tmp_path, test=4, validation=20, epochs=1)
     publish.publish(run, root, pictures=10)
-    (card,) = manifest()
+    (card,) = stored()
     asked = EvaluationPlan(("natural", "random", "grid"), shard=7)
     classifier = load_classifier("cifar10/augment-30")
 
@@ -278,10 +283,10 @@ def test_a_run_over_more_pictures_brings_the_card_up_to_date(
     for same in ({"limit": 10}, {"plan": replace(asked, vote=2)}, {"plan": replace(asked, padding="edge")},
                  {"plan": replace(asked, granularity=(3, 3, 3))}, {"plan": replace(asked, seed=1)},
                  {"split": "train", "limit": 100}, {"indices": range(1, 12)}, {"classifiers": other}):  # fmt: skip
-        assert not improved(**same) and manifest() == (card,)
-    assert improved(limit=20) == ["cifar10/augment-30"] and manifest()[0]["grid_pictures"] == 20
+        assert not improved(**same) and stored() == (card,)
+    assert improved(limit=20) == ["cifar10/augment-30"] and stored()[0]["grid_pictures"] == 20
     assert improved() == ["cifar10/augment-30"] and not improved(limit=20)
-    (now,) = manifest()
+    (now,) = stored()
     report = evaluate(classifier, "cifar10", asked, root=root)
     for result in report.results[1:]:
         assert card[f"{result.adversary}_pictures"] == 10 and now[f"{result.adversary}_pictures"] == result.n == 40

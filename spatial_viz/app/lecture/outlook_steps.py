@@ -151,8 +151,8 @@ def _transfer(talk: Talk) -> None:
         compared(borrowed, "transfer", lambda _: Transform(), shared=False)
     known, told = measured(results()), []
     for card in manifest():
-        if card["name"] in names.values():
-            group = recipe_group(known, card)
+        if card.name in names.values():
+            group = recipe_group(known, card.name, card.recipe)
             told += [f"{bar.words} {bar.share:.1%} of {bar.pictures:,}" for bar in group.bars]
     if told:
         st.caption(plain(f"Right on test pictures: {'; '.join(told)}."))

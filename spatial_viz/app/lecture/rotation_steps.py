@@ -29,7 +29,6 @@ from spatial_viz.figures.text import percent
 from spatial_viz.landscape.dataset import class_name, label_of, worst_case
 from spatial_viz.lecture.figures import describe_accuracy
 from spatial_viz.lecture.headline_accuracies import DATA, Group, measured, published_group, recipe_group
-from spatial_viz.models.registry import manifest
 from spatial_viz.transforms.geometry import warp
 
 WALL, UNKNOWN = "talk-wall", "?"
@@ -125,9 +124,7 @@ def _warm_worst_cases(talk: Talk) -> None:
 def _groups(talk: Talk) -> tuple[Group | None, Group | None]:
     """What is known of the standard classifier of this data set: measured here, and published."""
     dataset = data_of(talk)
-    known, cards = measured(results()), {card["name"]: card for card in manifest()}
-    card = cards.get(partner(talk, "standard") or "", {"name": talk.view.classifier.name, "recipe": "standard"})
-    ours = recipe_group(known, card)
+    ours = recipe_group(measured(results()), partner(talk, "standard") or talk.view.classifier.name, "standard")
     theirs = published_group(results(), dataset) if dataset in DATA else None
     if theirs is not None:
         theirs = dataclasses.replace(theirs, bars=tuple(bar for bar in theirs.bars if bar.training == "standard"))

@@ -190,8 +190,8 @@ def partner(talk: Talk, recipe: str, dataset: str | None = None) -> str | None:
     The talk's own comes first, if it was trained so.
     """
     dataset = dataset or data_of(talk)
-    names = [card["name"] for card in without_mirrors(manifest())
-             if dataset_of(card["name"]) == dataset and card.get("recipe") == recipe]  # fmt: skip
+    names = [card.name for card in without_mirrors(manifest())
+             if dataset_of(card.name) == dataset and card.recipe == recipe]  # fmt: skip
     return talk.view.classifier.name if talk.view.classifier.name in names else next(iter(names), None)
 
 

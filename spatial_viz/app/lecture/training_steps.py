@@ -25,7 +25,6 @@ from spatial_viz.app.lecture.step import (
     talk_label,
     under,
 )
-from spatial_viz.app.widgets import plain
 from spatial_viz.figures.style import enlarged, loss_max
 from spatial_viz.figures.surfaces import surface
 from spatial_viz.figures.text import decimal
@@ -94,14 +93,11 @@ def _warm_training_step(talk: Talk) -> None:
 def _curves(talk: Talk) -> None:
     """How the shipped classifiers of this data set learned, as far as their cards say."""
     dataset = data_of(talk)
-    cards = [card for card in without_mirrors(manifest()) if card["data"] == dataset]
+    cards = [card for card in without_mirrors(manifest()) if card.data == dataset]
     curves = curves_of(cards)
-    silent = [card["name"] for card in cards if card["name"] not in curves]
     if curves:
         figure = learning_curves(curves, talk.theme)
         chart(talk, figure, "learning-curves", alt=figure.layout.meta["alt"], height=_of_height(talk, 0.7))
-    if silent:
-        missing(f"How {plain(' and '.join(silent))} learned, epoch by epoch, is not on the card; where it got to is.")
     if not cards:
         missing("No classifier of these pictures was trained by this project, so there is no learning curve to show.")
     if not curves:

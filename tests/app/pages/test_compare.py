@@ -32,7 +32,7 @@ from spatial_viz.transforms.grids import TransformGrid
 from spatial_viz.transforms.transform import Transform
 
 GRID = TransformGrid(30.0, 3.0, 3.0, (7, 5, 3))
-OPENING = ("cifar10/standard", most_robust("cifar10")["name"])  # of the page
+OPENING = ("cifar10/standard", most_robust("cifar10").name)  # of the page
 
 
 @pytest.fixture
