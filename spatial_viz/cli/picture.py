@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -23,6 +23,9 @@ from spatial_viz.cli.parsing import (
     print_json,
 )
 from spatial_viz.cli.progress import ProgressBar
+
+if TYPE_CHECKING:
+    from spatial_viz.models.classifier import Classifier
 
 # Torch takes seconds to import, so the commands import what they need: help and bad arguments answer at once.
 
@@ -50,6 +53,7 @@ def sweep(
     from spatial_viz.export.worst_case_frames import draw_trajectory
     from spatial_viz.files import check_apart, check_writable
     from spatial_viz.landscape import cache, dataset, sweeps
+    from spatial_viz.landscape.attributes import attributes_of
     from spatial_viz.models.inference import warm_up
 
     check_apart((out, figure, animation), None if picture.startswith("sample:") else Path(picture))
@@ -72,13 +76,13 @@ def sweep(
         _write_figures(figure, image, swept, called(picture))
     if animation is not None:
         save_animation(animation, draw_trajectory(model, image, swept, picture=called(picture)))
-    card = dataset.card_of(swept)
+    known = attributes_of(swept)
     result = {"schema": 1, **dataset.landscape_summary(swept), "seconds": round(seconds, 4)}
-    result |= {"device": card["device"], "precision": card["precision"]}
+    result |= {"device": known.device, "precision": known.precision}
     if as_json:
         print_json(result)
     else:
-        print(_describe(result, card))
+        print(_describe(result, model, known.labelled))
 
 
 def attack(
@@ -126,9 +130,7 @@ def attack(
     if as_json:
         print_json(result)
         return
-    names = {str(index): model.class_names[index]}
-    card = {"classifier": model.name, "device": runner.device_name, "precision": "fp32", "names": names}
-    print(_describe(result, card | {"labelled": labelled}))
+    print(_describe(result, model, labelled))
     asked = f"{result['passes']:,} forward and {result['backward_passes']:,} backward passes"
     print(f"attack           {found.attack}: {asked}")
     if result["natural_misclassified"]:
@@ -167,14 +169,14 @@ def _question(
 def _write_figures(path: Path, image: Any, swept: Any, picture: str) -> None:
     from spatial_viz.export.html import landscape_page
     from spatial_viz.files import write_file
-    from spatial_viz.landscape.dataset import card_of
+    from spatial_viz.landscape.attributes import attributes_of
 
-    title = f"{card_of(swept)['classifier']}: loss landscape"
+    title = f"{attributes_of(swept).classifier}: loss landscape"
     page = landscape_page(image, swept, title, picture=picture)
     write_file(path, lambda partial: partial.write_text(page, encoding="utf-8"))
 
 
-def _describe(result: dict[str, Any], card: dict[str, Any]) -> str:
+def _describe(result: dict[str, Any], classifier: Classifier, labelled: bool) -> str:
     from spatial_viz.transforms.transform import Transform
 
     natural, worst = result["natural"], result["worst_case"]
@@ -182,7 +184,7 @@ def _describe(result: dict[str, Any], card: dict[str, Any]) -> str:
     at_natural, at_worst = (
         f"{at['name']}, confidence {at['confidence']:.1%}, {kind} {at['loss']:.3f} nats" for at in (natural, worst)
     )
-    true_name = card["names"][str(result["label"])]
+    true_name = classifier.class_names[result["label"]]
     verdict = "misclassified" if worst["misclassified"] else "still correct"
     tried = []
     if result["transforms"]:  # an attack by noise tries none
@@ -190,12 +192,12 @@ def _describe(result: dict[str, Any], card: dict[str, Any]) -> str:
         tried = [f"tried            {result['misclassified']} of {result['transforms']} transforms fail ({share:.0%})"]
     held = (
         f"label            {true_name}"
-        if card["labelled"]
+        if labelled
         else f"no label given   held against its own prediction, {true_name}"
     )
     return "\n".join(
         (
-            f"classifier       {card['classifier']} ({card['device']}, {card['precision']})",
+            f"classifier       {classifier.name} ({result['device']}, {result['precision']})",
             held,
             f"natural          {at_natural}",
             f"worst case       {Transform(worst['rotation'], worst['dx'], worst['dy']).describe()}",

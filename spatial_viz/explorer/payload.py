@@ -19,9 +19,9 @@ import xarray as xr
 
 from spatial_viz.errors import InvalidInput
 from spatial_viz.figures.captions import caption
+from spatial_viz.landscape.attributes import attributes_of
 from spatial_viz.landscape.dataset import (
     DIMS,
-    card_of,
     check_one_loss,
     label_of,
     misclassified,
@@ -192,7 +192,7 @@ def _checked(pane: Pane) -> xr.Dataset:
 
 
 def _pane(pane: Pane, ds: xr.Dataset, quantity: str, top: float) -> dict[str, Any]:
-    card, label = card_of(ds), label_of(ds)
+    attributes, label = attributes_of(ds), label_of(ds)
     wrong = misclassified(ds).transpose(*DIMS).values
     classes = [{"index": int(c), "name": _name(pane.class_names, c)} for c in ds["class"].values]
     probabilities = ds["probabilities"].transpose(*DIMS, "class").values
@@ -208,10 +208,10 @@ def _pane(pane: Pane, ds: xr.Dataset, quantity: str, top: float) -> dict[str, An
     return {
         "title": pane.title,
         "caption": caption(ds),
-        "picture": _picture(pane.image, card["padding"]),
+        "picture": _picture(pane.image, attributes.padding),
         "label": label,
         "label_name": _name(pane.class_names, label),
-        "labelled": bool(card["labelled"]),
+        "labelled": attributes.labelled,
         "axes": {d: [float(x) for x in ds[d].values] for d in DIMS},
         quantity: _base64(ds[quantity].transpose(*DIMS), "<f4"),
         "misclassified": _base64(wrong, "u1"),

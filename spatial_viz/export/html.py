@@ -23,7 +23,8 @@ from spatial_viz.figures.style import ACCENT, Theme, palette
 from spatial_viz.figures.surfaces import surface
 from spatial_viz.figures.worst_case import worst_case_figure
 from spatial_viz.files import readable
-from spatial_viz.landscape.dataset import DIMS, card_of
+from spatial_viz.landscape.attributes import attributes_of
+from spatial_viz.landscape.dataset import DIMS
 from spatial_viz.transforms.transform import Transform
 from spatial_viz.version import VERSION
 
@@ -57,10 +58,10 @@ def landscape_figures(image: Tensor, landscape: xr.Dataset, theme: Theme = "ligh
 
 
 def pane_of(image: Tensor, landscape: xr.Dataset, *, title: str = "", planes: Sequence[xr.Dataset] = ()) -> Pane:
-    """A pane of the explorer from a landscape alone: its card has the names of all classes that occur in it."""
-    card = card_of(landscape)
-    names = [card["names"].get(str(index), f"class {index}") for index in range(int(card["classes"]))]
-    return Pane(landscape, image, names, title or str(card["classifier"]), planes)
+    """A pane of the explorer from a landscape alone: its attributes have the names of all classes that occur in it."""
+    attributes = attributes_of(landscape)
+    names = [attributes.names.get(index, f"class {index}") for index in range(attributes.classes)]
+    return Pane(landscape, image, names, title or attributes.classifier, planes)
 
 
 def explorer_page(

@@ -23,7 +23,8 @@ from spatial_viz.figures.descriptions import describe_verdict
 from spatial_viz.figures.planes import slice_of, slice_title
 from spatial_viz.figures.style import ACCENT, Theme, loss_colours, loss_max, palette
 from spatial_viz.figures.text import decimal, percent, short
-from spatial_viz.landscape.dataset import card_of, label_of, loss_title, worst_case
+from spatial_viz.landscape.attributes import attributes_of
+from spatial_viz.landscape.dataset import label_of, loss_title, worst_case
 from spatial_viz.models.classifier import Classifier
 from spatial_viz.models.inference import exact_logits
 from spatial_viz.models.losses import cross_entropy
@@ -69,7 +70,7 @@ def trajectory_to_worst(
     share = time * time * (3 - 2 * time)
     goal = torch.tensor([worst.rotation, worst.dx, worst.dy], dtype=torch.float32)
     transforms = torch.from_numpy(share.astype(np.float32))[:, None] * goal
-    logits = exact_logits(classifier, image, transforms, padding=card_of(landscape)["padding"])
+    logits = exact_logits(classifier, image, transforms, padding=attributes_of(landscape).padding)
     losses = cross_entropy(logits, torch.full((frames,), label_of(landscape)))
     return Trajectory(transforms, share, losses.numpy(), logits.softmax(1).numpy())
 
@@ -86,7 +87,7 @@ def draw_trajectory(
     picture: what the picture is called, for the caption.
     """
     way = trajectory_to_worst(classifier, image, landscape, frames)
-    seen = warp(image[None].float(), way.transforms, card_of(landscape)["padding"])
+    seen = warp(image[None].float(), way.transforms, attributes_of(landscape).padding)
     scene = _Scene(classifier, landscape, way, picture, theme)
     return [scene.frame(number, tensor_to_picture(seen[number])) for number in range(frames)]
 
@@ -99,7 +100,7 @@ class _Scene:
     ) -> None:
         self.landscape, self.way, self.names = landscape, way, classifier.class_names
         self.text, self.muted, self.faint = (palette(theme)[name] for name in ("text", "muted", "grid"))
-        self.label, self.labelled = label_of(landscape), bool(card_of(landscape).get("labelled", True))
+        self.label, self.labelled = label_of(landscape), attributes_of(landscape).labelled
         self.worst, self.loss = worst_case(landscape), loss_title(landscape)
         self.top = max(loss_max(landscape), float(way.losses.max()))
         self.ground = Image.new("RGB", SIZE, palette(theme)["page"])

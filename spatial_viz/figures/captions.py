@@ -7,7 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 import xarray as xr
 
-from spatial_viz.landscape.dataset import card_of, class_name, label_of
+from spatial_viz.landscape.attributes import NOISE, attributes_of
+from spatial_viz.landscape.dataset import class_name, label_of
 from spatial_viz.transforms.grids import TransformGrid
 
 _UNITS = {"degree": "°", "pixel": " px", "1/255": "/255"}
@@ -19,15 +20,15 @@ def caption_parts(landscape: xr.Dataset, picture: str = "") -> dict[str, str]:
 
     ``picture`` is what the picture is called; by default it is known by its label alone.
     """
-    card = card_of(landscape)
+    attributes = attributes_of(landscape)
     label = class_name(landscape, label_of(landscape))
-    said = f"true class {label}" if card.get("labelled", True) else f"no label, taken for {label}"
+    said = f"true class {label}" if attributes.labelled else f"no label, taken for {label}"
     parts = {
-        "classifier": str(card.get("classifier", "unnamed")),
+        "classifier": attributes.classifier,
         "picture": f"{picture}, {said}" if picture else said,
     }
     dims = {"rotation": "rotation", "dx": "dx", "dy": "dy"}
-    noise = card.get("kind") == "noise"
+    noise = attributes.kind == NOISE
     if noise:  # figures call its axes dx and dy
         dims = {"adversarial" if "adversarial" in landscape.dims else "dx": "adversarial",
                 "random" if "random" in landscape.dims else "dy": "random"}  # fmt: skip
@@ -37,8 +38,8 @@ def caption_parts(landscape: xr.Dataset, picture: str = "") -> dict[str, str]:
         parts["noise"] = f"{shape} pictures with noise: {axes}"
     else:
         parts["grid"] = f"{shape} transforms: {axes}"
-        parts["padding"] = str(card.get("padding", "black"))
-    parts["computed with"] = f"spatial_viz {card.get('versions', {}).get('spatial_viz', 'of an unknown version')}"
+        parts["padding"] = attributes.padding
+    parts["computed with"] = f"spatial_viz {attributes.versions.get('spatial_viz', 'of an unknown version')}"
     return parts
 
 

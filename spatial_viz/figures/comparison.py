@@ -16,9 +16,9 @@ from spatial_viz.figures.marks import cell_edges
 from spatial_viz.figures.planes import slice_of, slice_title
 from spatial_viz.figures.style import HALO, HOVER, WHITE, Theme, axis_of, new_figure, palette, scale_end
 from spatial_viz.figures.text import decimal, escaped, percent
+from spatial_viz.landscape.attributes import attributes_of
 from spatial_viz.landscape.dataset import (
     DIMS,
-    card_of,
     cell,
     check_one_loss,
     class_name,
@@ -193,9 +193,11 @@ def check_comparable(first: xr.Dataset, second: xr.Dataset) -> None:
     ------
     InvalidInput: says which of them differ.
     """
-    one, other = card_of(first), card_of(second)
+    one, other = attributes_of(first), attributes_of(second)
     differing = [
-        word for word, key in (("picture", "image_hash"), ("label", "label")) if one.get(key) != other.get(key)
+        word
+        for word, same in (("picture", one.image_hash == other.image_hash), ("label", one.label == other.label))
+        if not same
     ]
     if any(not np.array_equal(first[dim], second[dim]) for dim in DIMS):
         differing.append("grid")

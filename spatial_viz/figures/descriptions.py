@@ -5,9 +5,9 @@ from __future__ import annotations
 import xarray as xr
 
 from spatial_viz.figures.text import decimal, escaped, percent, short
+from spatial_viz.landscape.attributes import attributes_of
 from spatial_viz.landscape.dataset import (
     WorstCase,
-    card_of,
     class_name,
     has_label,
     label_of,
@@ -54,15 +54,15 @@ def axis_title(landscape: xr.Dataset, name: str) -> str:
 def alt_text(landscape: xr.Dataset) -> str:
     """One plain sentence for screen readers, not escaped: what was swept, how much fails, the worst case."""
     landscape = as_spatial(landscape)
-    card, worst = card_of(landscape), marked_cell(landscape)
-    of = "of class" if card.get("labelled", True) else "taken for"
+    attributes, worst = attributes_of(landscape), marked_cell(landscape)
+    of = "of class" if attributes.labelled else "taken for"
     low, high = float(landscape["loss"].min()), float(landscape["loss"].max())
     noise = is_noise(landscape)
     what = "pictures with noise" if noise else "transforms"
     dims = [dim for dim in ORDER if dim != "rotation" or not noise]
     ranges = ", ".join(f"{axis_title(landscape, dim) if noise else dim} {_range(landscape, dim)}" for dim in dims)
     return (
-        f"Loss landscape of the classifier {card.get('classifier', 'unnamed')} on a picture {of} "
+        f"Loss landscape of the classifier {attributes.classifier} on a picture {of} "
         f"{class_name(landscape, label_of(landscape))}: over {landscape['loss'].size} {what} ({ranges}) "
         f"the {loss_title(landscape)} runs from {decimal(low)} to {decimal(high)} nats, "
         f"{describe_failure(landscape)}, and the {describe_mark(landscape, worst)}, "

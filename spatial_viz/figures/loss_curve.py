@@ -33,7 +33,8 @@ from spatial_viz.figures.style import (
     new_figure,
     palette,
 )
-from spatial_viz.landscape.dataset import DIMS, card_of, loss_title, misclassified, worst_case
+from spatial_viz.landscape.attributes import attributes_of
+from spatial_viz.landscape.dataset import DIMS, loss_title, misclassified, worst_case
 
 
 def loss_curve(
@@ -87,7 +88,7 @@ def loss_curve(
             type="rect", x0=edges[first], x1=edges[last], y0=0, y1=1, yref="paper", layer="below",
             fillcolor=colours["grid"], line={"width": 0},
         )  # fmt: skip
-    classes = int(card_of(landscape)["classes"])
+    classes = attributes_of(landscape).classes
     figure.add_hline(
         y=math.log(classes), line={"color": colours["muted"], "width": 1, "dash": "dash"}, layer="below",
         annotation={"text": f"guessing among {classes} classes", "font": {"size": 11, "color": colours["muted"]},

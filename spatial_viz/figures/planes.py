@@ -13,7 +13,8 @@ import xarray as xr
 from spatial_viz.errors import InvalidInput, did_you_mean
 from spatial_viz.figures.descriptions import ORDER, amount, describe_verdict
 from spatial_viz.figures.text import decimal, escaped, percent
-from spatial_viz.landscape.dataset import DIMS, WorstCase, card_of, has_label, label_of, loss_title, plane, worst_case
+from spatial_viz.landscape.attributes import attributes_of
+from spatial_viz.landscape.dataset import DIMS, WorstCase, has_label, label_of, loss_title, plane, worst_case
 from spatial_viz.landscape.noise_plane import is_noise
 
 
@@ -61,7 +62,8 @@ def slice_of(
                 f"a refined plane over {x} and {y} has a single value of {fixed}; got {refined.sizes[fixed]}"
             )
         same = ("classifier_hash", "image_hash", "label", "padding")
-        if differing := [key for key in same if card_of(landscape).get(key) != card_of(refined).get(key)]:
+        ours, theirs = attributes_of(landscape), attributes_of(refined)
+        if differing := [name for name in same if getattr(ours, name) != getattr(theirs, name)]:
             raise InvalidInput(f"the refined plane is not of the same sweep: it differs in {', '.join(differing)}")
         if at == "max":
             raise InvalidInput(f"a refined plane holds one value of {fixed}; at='max' needs the landscape alone")
@@ -107,7 +109,7 @@ def hover_texts(
     landscape: xr.Dataset, place: Mapping[str, np.ndarray], values: Mapping[str, np.ndarray], wrong: np.ndarray
 ) -> np.ndarray:
     """The text of every cell; all arrays broadcast to one shape."""
-    names = {str(index): escaped(name) for index, name in card_of(landscape)["names"].items()}
+    names = {str(index): escaped(name) for index, name in attributes_of(landscape).names.items()}
     labelled, kind, voted = has_label(landscape), loss_title(landscape), "share" in values
 
     def text(*cell: Any) -> str:

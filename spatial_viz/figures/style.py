@@ -16,8 +16,8 @@ from spatial_viz.errors import InvalidInput, did_you_mean
 from spatial_viz.figures.captions import caption
 from spatial_viz.figures.descriptions import alt_text, axis_title, falls
 from spatial_viz.figures.text import short, wrapped
+from spatial_viz.landscape.attributes import attributes_of
 from spatial_viz.landscape.dataset import (
-    card_of,
     check_one_loss,
 )
 from spatial_viz.landscape.noise_plane import is_noise
@@ -111,7 +111,7 @@ def loss_max(landscape: xr.Dataset, *others: xr.Dataset) -> float:
     """
     check_one_loss(landscape, *others)
     losses = (float(each["loss"].max()) for each in (landscape, *others))
-    return max(math.log(int(card_of(landscape)["classes"])), *losses)
+    return max(math.log(attributes_of(landscape).classes), *losses)
 
 
 def scale_end(value_max: float | None, default: float) -> float:

@@ -13,7 +13,8 @@ from spatial_viz.figures.descriptions import ORDER, describe_failure, describe_v
 from spatial_viz.figures.planes import check_one_picture
 from spatial_viz.figures.style import Theme, new_figure, palette
 from spatial_viz.figures.text import decimal, escaped, percent, wrapped
-from spatial_viz.landscape.dataset import card_of, class_name, label_of, loss_title, worst_case
+from spatial_viz.landscape.attributes import attributes_of
+from spatial_viz.landscape.dataset import class_name, label_of, loss_title, worst_case
 from spatial_viz.transforms.geometry import warp
 
 
@@ -29,15 +30,15 @@ def worst_case_figure(image: Tensor, landscape: xr.Dataset, *, theme: Theme = "l
     InvalidInput: another shape than the landscape's classifier takes, an unknown theme.
     """
     check_one_picture(landscape)
-    colours, card, worst = palette(theme), card_of(landscape), worst_case(landscape)
-    height, width = map(int, card["input_size"])
-    if image.ndim != 3 or image.shape[0] not in (1, 3) or tuple(image.shape[1:]) != (height, width):
-        raise InvalidInput(
-            f"expected the picture that was swept, 1×{height}×{width} or 3×{height}×{width}; got {tuple(image.shape)}"
-        )
+    colours, attributes, worst = palette(theme), attributes_of(landscape), worst_case(landscape)
+    size = attributes.input_size or tuple(image.shape[-2:])
+    if image.ndim != 3 or image.shape[0] not in (1, 3) or tuple(image.shape[1:]) != size:
+        of_size = "×".join(map(str, size))
+        raise InvalidInput(f"expected the picture that was swept, 1×{of_size} or 3×{of_size}; got {tuple(image.shape)}")
+    height, width = size
     pixels = image.detach().to("cpu", torch.float32)
-    warped = warp(pixels[None], worst.transform.tensor(), card.get("padding", "black"))[0]
-    labelled = bool(card.get("labelled", True))
+    warped = warp(pixels[None], worst.transform.tensor(), attributes.padding)[0]
+    labelled = attributes.labelled
     natural = int(landscape["natural_predicted"])
     confidence = float(landscape["natural_confidence"])
     heading = (

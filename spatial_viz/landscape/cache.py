@@ -17,7 +17,8 @@ from torch import Tensor
 
 from spatial_viz.errors import SpatialVizError
 from spatial_viz.files import checksum_path, intact, replace_file
-from spatial_viz.landscape.dataset import DIMS, SCHEMA, card_of, load, to_bytes
+from spatial_viz.landscape.attributes import attributes_of
+from spatial_viz.landscape.dataset import DIMS, SCHEMA, load, to_bytes
 from spatial_viz.landscape.sweeps import pixel_hash, sweep_axes
 from spatial_viz.models.classifier import Classifier, is_known
 from spatial_viz.models.engine import Progress
@@ -90,10 +91,10 @@ def remember(
     classifier: Classifier, image: Tensor, label: int | None, axes: dict[str, np.ndarray], landscape: xr.Dataset
 ) -> None:
     """Keep a landscape under the question that it answers; a cache that cannot be written is no reason to fail."""
-    card = card_of(landscape)
-    if not is_known(card["classifier_hash"]):
+    known = attributes_of(landscape)
+    if not is_known(known.classifier_hash):
         return
-    path = _path(classifier, card["classifier_hash"], card["margin_error"], image, label, axes, card["padding"])
+    path = _path(classifier, known.classifier_hash, known.margin_error, image, label, axes, known.padding)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         content = to_bytes(landscape)

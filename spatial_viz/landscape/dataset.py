@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import xarray as xr
 
 from spatial_viz.errors import CorruptFile, InvalidInput, MissingFile, did_you_mean
 from spatial_viz.files import write_file
+from spatial_viz.landscape.attributes import LandscapeAttributes, attributes_of
 from spatial_viz.transforms.transform import Transform
 
 SCHEMA = 1
@@ -53,7 +53,7 @@ def build_landscape(
     probabilities: np.ndarray,
     classes: np.ndarray,
     natural: dict[str, float | int],
-    card: dict[str, Any],
+    attributes: LandscapeAttributes,
     loss_name: str = _VARIABLES["loss"][1],
 ) -> xr.Dataset:
     """Assemble a landscape.
@@ -64,16 +64,15 @@ def build_landscape(
     cells: ``loss``, ``margin``, ``predicted``, ``confidence``, ``fp32``; rotation × dy × dx, or flat in grid order.
     probabilities: the same × class, for the class indices ``classes``.
     natural: ``loss``, ``predicted`` and ``confidence`` of the picture as it is.
-    card: everything else that a reader of the result needs, as JSON; has at least ``label`` and ``names``
-        (class index as text → name, of every class that occurs).
+    attributes: everything else that a reader of the result needs.
     loss_name: that of the classifier.
     """
     shape = tuple(len(axes[dim]) for dim in DIMS)
     dtypes = {"predicted": np.int32, "fp32": np.bool_}
     data: dict[str, Any] = {}
     for name, (units, long_name) in (_VARIABLES | {"loss": ("nats", loss_name)}).items():
-        attributes = {"long_name": long_name} | ({"units": units} if units else {})
-        data[name] = (DIMS, np.asarray(cells[name], dtypes.get(name, np.float32)).reshape(shape), attributes)
+        described = {"long_name": long_name} | ({"units": units} if units else {})
+        data[name] = (DIMS, np.asarray(cells[name], dtypes.get(name, np.float32)).reshape(shape), described)
     data["probabilities"] = (
         (*DIMS, "class"),
         np.asarray(probabilities, np.float32).reshape(*shape, len(classes)),
@@ -84,21 +83,16 @@ def build_landscape(
     data["natural_confidence"] = ((), np.float32(natural["confidence"]))
     coords: dict[str, Any] = {dim: (dim, np.asarray(axes[dim], np.float64), {"units": UNITS[dim]}) for dim in DIMS}
     coords["class"] = ("class", np.asarray(classes, np.int32), {"long_name": "class index"})
-    attrs = {"schema": SCHEMA, "card": json.dumps(card, ensure_ascii=False, sort_keys=True)}
+    attrs = {"schema": SCHEMA, "card": attributes.to_text()}
     return xr.Dataset(data, coords, attrs)
 
 
-def card_of(landscape: xr.Dataset) -> dict[str, Any]:
-    """The run card: classifier and its hash, image, label, grid, padding, precision, device, version."""
-    return dict(json.loads(landscape.attrs["card"]))
-
-
 def label_of(landscape: xr.Dataset) -> int:
-    return int(card_of(landscape)["label"])
+    return attributes_of(landscape).label
 
 
 def class_name(landscape: xr.Dataset, index: int) -> str:
-    return str(card_of(landscape)["names"][str(int(index))])
+    return attributes_of(landscape).names[int(index)]
 
 
 def loss_title(landscape: xr.Dataset) -> str:
@@ -231,12 +225,18 @@ def load(path: str | Path) -> xr.Dataset:
         raise CorruptFile(f"{path} is not a readable NetCDF-4 file ({error}); sweep the picture again") from error
     if landscape.attrs.get("schema") != SCHEMA or "card" not in landscape.attrs:
         raise CorruptFile(f"{path} is not a landscape of schema {SCHEMA}; sweep the picture again")
+    try:
+        attributes_of(landscape)
+    except (ValueError, TypeError) as error:
+        raise CorruptFile(
+            f"{path} does not say what it is a landscape of ({error}); sweep the picture again"
+        ) from error
     landscape.attrs["schema"] = int(landscape.attrs["schema"])
     return landscape
 
 
 def has_label(landscape: xr.Dataset) -> bool:
-    return bool(card_of(landscape).get("labelled", True))
+    return attributes_of(landscape).labelled
 
 
 def share_at(landscape: xr.Dataset, place: WorstCase) -> float:

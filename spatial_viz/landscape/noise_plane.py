@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import torch
 import xarray as xr
 from torch import Tensor
 
 from spatial_viz.errors import InvalidInput
+from spatial_viz.landscape.attributes import NOISE, LandscapeAttributes, attributes_of
 from spatial_viz.landscape.dataset import (
     SCHEMA,
-    card_of,
 )
 from spatial_viz.landscape.sweeps import as_input, check_finite, pixel_hash
 from spatial_viz.models.classifier import Classifier
@@ -105,13 +103,13 @@ def noise_landscape(
     }
     data = {name: (tuple(NOISE_DIMS), values.numpy().reshape(shape), attrs) for name, (values, attrs) in cells.items()}
     names = sorted({index, int(natural.argmax()), *predicted.unique().tolist()})
-    card = {
-        "kind": "noise", "classifier": classifier.name, "classifier_hash": runner.hash,
-        "classes": len(classifier.class_names), "image_hash": pixel_hash(image), "label": index,
-        "labelled": label is not None, "names": {str(each): classifier.class_names[each] for each in names},
-        "epsilon": epsilon, "seed": seed, "device": runner.device_name, "precision": "fp32",
-        "versions": {"spatial_viz": VERSION, "torch": torch.__version__},
-    }  # fmt: skip
+    attributes = LandscapeAttributes(
+        kind=NOISE, epsilon=epsilon, seed=seed, label=index, labelled=label is not None,
+        names={each: classifier.class_names[each] for each in names},
+        classifier=classifier.name, classifier_hash=runner.hash,
+        classes=len(classifier.class_names), input_size=classifier.input_size, image_hash=pixel_hash(image),
+        device=runner.device_name, precision="fp32", versions={"spatial_viz": VERSION, "torch": torch.__version__},
+    )  # fmt: skip
     scalars = {
         "natural_loss": ((), np.float32(cross_entropy(natural, target).item()), {"units": "nats"}),
         "natural_predicted": ((), np.int32(natural.argmax().item())),
@@ -119,13 +117,13 @@ def noise_landscape(
     }
     axes = {dim: (dim, 255 * epsilon * shares, {"units": "1/255", "long_name": words})
             for dim, words in NOISE_DIMS.items()}  # fmt: skip
-    attrs = {"schema": SCHEMA, "card": json.dumps(card, ensure_ascii=False, sort_keys=True)}
+    attrs = {"schema": SCHEMA, "card": attributes.to_text()}
     return xr.Dataset({**data, **scalars}, axes, attrs)
 
 
 def is_noise(landscape: xr.Dataset) -> bool:
     """Whether this is a plane of ℓ∞ noise (`spatial_viz.landscape.noise_plane`) and not of transforms."""
-    return card_of(landscape).get("kind") == "noise"
+    return attributes_of(landscape).kind == NOISE
 
 
 def as_spatial(landscape: xr.Dataset) -> xr.Dataset:

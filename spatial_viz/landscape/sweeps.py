@@ -18,6 +18,7 @@ from torch import Tensor
 
 from spatial_viz.data.images import SMALL, load_image
 from spatial_viz.errors import InvalidInput, SpatialVizError
+from spatial_viz.landscape.attributes import LandscapeAttributes
 from spatial_viz.landscape.dataset import DIMS, build_landscape
 from spatial_viz.models.classifier import Classifier
 from spatial_viz.models.engine import Progress
@@ -108,21 +109,21 @@ def sweep_axes(
             "predicted": natural_predicted,
             "confidence": float(natural_probabilities.max()),
         },
-        card={
-            "classifier": classifier.name,
-            "classifier_hash": runner.hash,
-            "classes": len(classifier.class_names),
-            "input_size": list(classifier.input_size),
-            "image_hash": pixel_hash(tensor),
-            "label": label_index,
-            "labelled": label is not None,
-            "names": {str(index): classifier.class_names[index] for index in occurring},
-            "padding": padding,
-            "device": runner.device_name,
-            "precision": "fp32" if bool(in_fp32.all()) else runner.precision,
-            "margin_error": runner.margin_error,
-            "versions": {"spatial_viz": VERSION, "torch": torch.__version__},
-        },
+        attributes=LandscapeAttributes(
+            label=label_index,
+            names={index: classifier.class_names[index] for index in occurring},
+            labelled=label is not None,
+            classifier=classifier.name,
+            classifier_hash=runner.hash,
+            classes=len(classifier.class_names),
+            input_size=classifier.input_size,
+            image_hash=pixel_hash(tensor),
+            padding=padding,
+            device=runner.device_name,
+            precision="fp32" if bool(in_fp32.all()) else runner.precision,
+            margin_error=runner.margin_error,
+            versions={"spatial_viz": VERSION, "torch": torch.__version__},
+        ),
         loss_name=classifier.loss_name,
     )
 

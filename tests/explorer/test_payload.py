@@ -15,6 +15,7 @@ import xarray as xr
 
 from spatial_viz.errors import InvalidInput
 from spatial_viz.explorer.payload import GLOSSARY, Pane, exact_answer, explorer_payload
+from spatial_viz.landscape.attributes import LandscapeAttributes
 from spatial_viz.landscape.dataset import build_landscape, worst_case
 from spatial_viz.transforms.transform import Transform
 
@@ -23,7 +24,7 @@ DIMS = ("rotation", "dy", "dx")
 
 
 def softmax_landscape(
-    rotation: list[float], dy: list[float], dx: list[float], classes: list[int], **card: Any
+    rotation: list[float], dy: list[float], dx: list[float], classes: list[int], **attributes: Any
 ) -> xr.Dataset:
     """Logits that are linear in the transform: class 0 at the centre, 1 to the left, 3 to the right."""
     r, y, x = np.meshgrid(rotation, dy, dx, indexing="ij")
@@ -41,7 +42,7 @@ def softmax_landscape(
         probabilities=p[..., classes],
         classes=np.array(classes),
         natural={"loss": 0.25, "predicted": 0, "confidence": 0.8},
-        card={"label": 0, "labelled": True, "padding": "black", "names": dict(enumerate(NAMES))} | card,
+        attributes=LandscapeAttributes(label=0, names=dict(enumerate(NAMES)), **attributes),
     )
 
 

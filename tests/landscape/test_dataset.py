@@ -80,7 +80,7 @@ def test_the_identity_cell_is_the_natural_result() -> None:
 def test_a_picture_without_a_label_is_held_against_its_prediction() -> None:
     landscape = toy(label=None)
     assert ls.label_of(landscape) == int(landscape["natural_predicted"])
-    assert not ls.card_of(landscape)["labelled"]
+    assert not ls.has_label(landscape)
 
 
 def test_planes_are_slices_or_maxima() -> None:

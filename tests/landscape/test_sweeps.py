@@ -21,8 +21,9 @@ from toys import Centroid, blob, toy_logit
 from benchmarks.app import ROOT
 from spatial_viz.data.samples import load_sample
 from spatial_viz.errors import InvalidInput, SpatialVizError
+from spatial_viz.landscape.attributes import attributes_of
 from spatial_viz.landscape.cache import cached_sweep
-from spatial_viz.landscape.dataset import DIMS, card_of, misclassified, worst_case
+from spatial_viz.landscape.dataset import DIMS, misclassified, worst_case
 from spatial_viz.landscape.sweeps import refined_axes, sweep, sweep_axes
 from spatial_viz.models.bf16_error import close_calls
 from spatial_viz.models.classifier import Classifier
@@ -120,7 +121,7 @@ def test_close_calls_are_those_within_the_bound() -> None:
 
 
 def test_uncalibrated_classifiers_run_in_fp32(toy_classifier: Classifier, toy_image: Tensor) -> None:
-    assert card_of(sweep(toy_classifier, toy_image, 0))["precision"] == "fp32"
+    assert attributes_of(sweep(toy_classifier, toy_image, 0)).precision == "fp32"
     with pytest.raises(InvalidInput, match="not calibrated"):
         sweep(toy_classifier, toy_image, 0, precision="bf16")
 
@@ -148,7 +149,7 @@ def test_a_bound_that_turns_out_too_small_means_fp32_throughout() -> None:
     image, label = load_sample("cifar10", 0)
     grid = TransformGrid(30, 3, 3, (5, 3, 3))
     landscape = sweep(model, image, label, grid, precision="bf16")
-    assert bool(landscape["fp32"].all()) and card_of(landscape)["precision"] == "fp32"
+    assert bool(landscape["fp32"].all()) and attributes_of(landscape).precision == "fp32"
 
 
 def test_a_network_that_folding_would_change_is_not_folded() -> None:
@@ -260,7 +261,7 @@ def test_many_classes_keep_those_that_matter() -> None:
     shown = set(landscape["class"].values.tolist())
     assert len(shown) == 10 and {7, int(landscape["natural_predicted"])} <= shown
     for index in np.unique(landscape["predicted"]):
-        assert card_of(landscape)["names"][str(index)] == str(index)
+        assert attributes_of(landscape).names[index] == str(index)
 
 
 def test_the_users_network_stays_as_it_is() -> None:
@@ -374,7 +375,7 @@ class TestCuda:
         for index in range(20):
             image, label = load_sample("cifar10", index)
             here, there = sweep(model, image, label, device="cpu", precision="fp32"), sweep(model, image, label)
-            assert "cpu" not in card_of(there)["device"]
+            assert "cpu" not in attributes_of(there).device
             clear = np.abs(here["margin"].values) > 1e-3
             np.testing.assert_array_equal(here["predicted"].values[clear], there["predicted"].values[clear])
 

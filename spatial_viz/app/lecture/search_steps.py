@@ -38,8 +38,9 @@ from spatial_viz.figures.descriptions import alt_text
 from spatial_viz.figures.style import enlarged, loss_max
 from spatial_viz.figures.surfaces import surface
 from spatial_viz.figures.text import decimal
+from spatial_viz.landscape.attributes import attributes_of
 from spatial_viz.landscape.cache import remember as remember_landscape
-from spatial_viz.landscape.dataset import card_of, worst_case
+from spatial_viz.landscape.dataset import worst_case
 from spatial_viz.landscape.noise_plane import noise_landscape
 from spatial_viz.landscape.relief import PEAK, describe_peaks
 from spatial_viz.landscape.sweeps import sweep_axes
@@ -284,8 +285,8 @@ def _filling(talk: Talk, landscape: xr.Dataset) -> go.Figure:
 
 
 def _where(landscape: xr.Dataset) -> str:
-    card = card_of(landscape)
-    return f"on {'the CPU' if card['device'] == 'cpu' else plain(card['device'])}"
+    device = attributes_of(landscape).device
+    return f"on {'the CPU' if device == 'cpu' else plain(device)}"
 
 
 def _warm_exhaustive(talk: Talk) -> None:

@@ -23,8 +23,9 @@ from spatial_viz.figures.descriptions import alt_text
 from spatial_viz.figures.style import Theme
 from spatial_viz.figures.surfaces import surface
 from spatial_viz.figures.worst_case import worst_case_figure
+from spatial_viz.landscape.attributes import attributes_of
 from spatial_viz.landscape.cache import cached_sweep
-from spatial_viz.landscape.dataset import DIMS, card_of, class_name, misclassified, worst_case
+from spatial_viz.landscape.dataset import DIMS, class_name, misclassified, worst_case
 from spatial_viz.transforms.transform import Transform
 
 EXPLORER = "explorer"  # the key of the component; its state holds the pose last let go of
@@ -173,9 +174,9 @@ def _notes(view: View, landscape: xr.Dataset) -> list[str]:
 
 
 def _hardware(landscape: xr.Dataset) -> str:
-    card = card_of(landscape)
-    device = "on the CPU, no GPU was found" if card["device"] == "cpu" else f"on {card['device']}"
-    precise = "in bf16, close calls again in fp32" if card["precision"] == "bf16" else "in fp32"
+    known = attributes_of(landscape)
+    device = "on the CPU, no GPU was found" if known.device == "cpu" else f"on {known.device}"
+    precise = "in bf16, close calls again in fp32" if known.precision == "bf16" else "in fp32"
     return f"{landscape['loss'].size} transforms {device}, {precise}."
 
 
