@@ -50,6 +50,8 @@ class LandscapeAttributes:
         known = {name: each for name, each in value.items() if name in cls.__dataclass_fields__}
         names = {int(index): str(name) for index, name in value["names"].items()}
         known |= {"label": int(value["label"]), "names": names}
+        if known["label"] not in names:
+            raise ValueError(f"class {known['label']}, its label, has no name")
         known["classes"] = int(value.get("classes", max(names, default=0) + 1))
         if value.get("input_size"):
             height, width = value["input_size"]

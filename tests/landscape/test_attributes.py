@@ -59,7 +59,8 @@ def test_a_label_and_its_name_are_enough() -> None:
 
 
 @pytest.mark.parametrize(
-    "damage", [{"label": None}, {"label": 99}, {"names": None}, {"names": {"x": "cat"}}, {"input_size": [1]}, {"classes": "many"}]
+    "damage",
+    [{"label": None}, {"label": 99}, {"names": None}, {"names": {"x": "cat"}}, {"input_size": [1]}, {"classes": "x"}],
 )
 def test_a_file_that_does_not_say_what_it_is_of_is_refused(
     damage: dict[str, Any], landscape: xr.Dataset, tmp_path: Path
