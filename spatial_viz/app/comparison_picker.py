@@ -1,4 +1,5 @@
-"""What the page Compare holds against each other: classifiers, one with several paddings, or one with a vote."""
+"""What the page Compare holds against each other: classifiers, or one with several paddings, on a black canvas, or with
+a vote."""
 
 from __future__ import annotations
 
@@ -11,15 +12,16 @@ import streamlit as st
 from spatial_viz.app import sidebar, url_state
 from spatial_viz.app.view import View
 from spatial_viz.app.widgets import plain
+from spatial_viz.defences.black_canvas import BlackCanvas
 from spatial_viz.defences.majority_vote import MajorityVote
-from spatial_viz.errors import SpatialVizError
+from spatial_viz.errors import InvalidInput, SpatialVizError
 from spatial_viz.explorer.payload import GLOSSARY, MAX_PANES
 from spatial_viz.models.classifier import Classifier
 from spatial_viz.models.registry import ClassifierEntry, catalogue, dataset_of
 from spatial_viz.transforms.geometry import PADDINGS, Padding
 from spatial_viz.transforms.grids import TransformGrid
 
-MODES = ("Classifiers", "Paddings", "Majority vote")
+MODES = ("Classifiers", "Paddings", "Black canvas", "Majority vote")
 NOBODY = "nobody"  # in a link: the visitor has taken all others away
 
 
@@ -54,6 +56,12 @@ def choose_comparison(view: View) -> Comparison:
         mode = url_state.segments("Compare", MODES, key="compare")
         if mode == "Paddings":
             return _paddings(view)
+        if mode == "Black canvas":
+            st.caption(
+                "The picture alone, and in the middle of a canvas so large that no turn or shift loses a pixel: what still "
+                "fails there is not due to lost content."
+            )
+            return _canvas(view)
         if mode == "Majority vote":
             st.caption("One classifier alone, and by the majority of its answers to ten random turns and shifts.")
             return _vote(view)
@@ -154,6 +162,20 @@ def _paddings(view: View) -> Comparison:
     return Comparison(tuple(Contestant(f"padding {each.padding}", each) for each in views))
 
 
+def _canvas(view: View) -> Comparison:
+    canvas = _on_canvas(view.classifier.name, view.grid)
+    image = canvas.prepare(view.image)
+    try:
+        canvas.logits(image[None])
+    except Exception as error:  # a network may raise anything
+        raise InvalidInput(
+            f"{view.classifier.name} takes no picture of {' × '.join(map(str, canvas.input_size))} pixels, the size of "
+            "the canvas; choose a convolutional classifier"
+        ) from error
+    on_canvas = dataclasses.replace(view, classifier=canvas, image=image)
+    return Comparison((Contestant("the picture alone", view), Contestant("on a black canvas", on_canvas)))
+
+
 def _vote(view: View) -> Comparison:
     vote = _voted(view.classifier.name, view.grid, view.padding)
     voted = dataclasses.replace(view, classifier=vote)
@@ -164,6 +186,11 @@ def _vote(view: View) -> Comparison:
 @st.cache_resource(max_entries=4, show_spinner=False)
 def _voted(name: str, grid: TransformGrid, padding: Padding) -> MajorityVote:
     return MajorityVote(sidebar._classifier(name), grid, padding=padding)
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _on_canvas(name: str, grid: TransformGrid) -> BlackCanvas:
+    return BlackCanvas(sidebar._classifier(name), grid)
 
 
 def _warn(text: str) -> None:

@@ -11,8 +11,8 @@ import torch
 import xarray as xr
 
 from spatial_viz.app import url_state
-from spatial_viz.app.sidebar import linked_pose
 from spatial_viz.app.view import View
+from spatial_viz.errors import InvalidInput
 from spatial_viz.explorer.payload import Pane, exact_answer
 from spatial_viz.landscape.cache import cached_sweep
 from spatial_viz.landscape.dataset import DIMS, label_of
@@ -46,6 +46,29 @@ def let_go(explorer: str) -> Transform | None:
 def pose_of(explorer: str, grid: TransformGrid) -> Transform:
     """The pose that the explorer of this key is in, as far as the server knows: let go of, or linked to."""
     return let_go(explorer) or linked_pose(grid) or IDENTITY
+
+
+def linked_pose(grid: TransformGrid) -> Transform | None:
+    """The pose that a link asks for, or the one let go of on another page, within the limits; None where there is none,
+    or nonsense.
+    """
+    said, limits = url_state.get("pose"), grid.limits
+    try:
+        wanted = Transform.from_query(said)
+    except InvalidInput:
+        url_state.judge("pose", said and (
+            f"The link asks for the pose {url_state.quoted(said)}; three numbers were expected, such as 12,1.5,-2 for "
+            "rotation, shift right and shift down. The page opens without it."
+        ))  # fmt: skip
+        url_state.show("pose", "")
+        return None
+    pose = wanted.within(limits)
+    url_state.judge("pose", "" if pose == wanted else (
+        f"The link asks for the pose {url_state.quoted(said)}, which is beyond the spatial limits of "
+        f"±{limits.rotation:g}° and ±{limits.dx:g} and ±{limits.dy:g} pixels; {pose.to_query()} is shown instead."
+    ))  # fmt: skip
+    url_state.show("pose", pose.to_query())
+    return pose
 
 
 def link_pose(pose: Transform) -> None:

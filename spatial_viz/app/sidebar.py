@@ -20,7 +20,6 @@ from spatial_viz.models.classifier import Classifier
 from spatial_viz.models.registry import ClassifierEntry, catalogue, load_classifier
 from spatial_viz.transforms.geometry import PADDINGS, Padding
 from spatial_viz.transforms.grids import TransformGrid
-from spatial_viz.transforms.transform import Transform
 
 GRANULARITIES = ("31,5,5", "11,3,3", "61,9,9")  # the paper's first; as the command line writes them
 SOURCES = ("Samples", "Upload", "Camera")
@@ -159,26 +158,3 @@ def limit_settings(grid: TransformGrid, size: tuple[int, int]) -> dict[str, Any]
     exact = said["rotation"] == grid.rotation <= 90 and share <= 300 and granularity in GRANULARITIES
     same = all(abs(getattr(grid, axis) - getattr(paper, axis) * share / 100) < 1e-6 for axis in ("dx", "dy"))
     return said if exact and same else {}
-
-
-def linked_pose(grid: TransformGrid) -> Transform | None:
-    """The pose that a link asks for, or the one let go of on another page, within the limits; None where there is none,
-    or nonsense.
-    """
-    said, limits = url_state.get("pose"), grid.limits
-    try:
-        wanted = Transform.from_query(said)
-    except InvalidInput:
-        url_state.judge("pose", said and (
-            f"The link asks for the pose {url_state.quoted(said)}; three numbers were expected, such as 12,1.5,-2 for "
-            "rotation, shift right and shift down. The page opens without it."
-        ))  # fmt: skip
-        url_state.show("pose", "")
-        return None
-    pose = wanted.within(limits)
-    url_state.judge("pose", "" if pose == wanted else (
-        f"The link asks for the pose {url_state.quoted(said)}, which is beyond the spatial limits of "
-        f"±{limits.rotation:g}° and ±{limits.dx:g} and ±{limits.dy:g} pixels; {pose.to_query()} is shown instead."
-    ))  # fmt: skip
-    url_state.show("pose", pose.to_query())
-    return pose

@@ -1,10 +1,12 @@
-"""From which a training goes on: checkpoints and final weights, written whole or not at all."""
+"""The files of a training, checkpoints and final weights: written whole or not at all, and in one sentence why not."""
 
 from __future__ import annotations
 
 import hashlib
 import io
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,12 +16,12 @@ from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 
 from spatial_viz.errors import CorruptFile, InvalidInput, SpatialVizError
+from spatial_viz.files import FULL, replace_file
 from spatial_viz.models.registry import WEIGHTS
 from spatial_viz.training.data import PictureSet
-from spatial_viz.training.disk import CHECKPOINT, write, writing
 from spatial_viz.training.plan import TrainingPlan, plan_from
 
-PLAN = "plan.json"
+CHECKPOINT, PLAN = "checkpoint.pt", "plan.json"
 
 
 def begin(out: Path, plan: TrainingPlan, pictures: str, resume: bool) -> dict[str, Any] | None:
@@ -87,3 +89,22 @@ def fingerprint(data: PictureSet) -> str:
     for part in (data.labels, data.pictures):
         state.update(part.contiguous().numpy().data)
     return state.hexdigest()
+
+
+def write(path: Path, content: bytes) -> None:
+    """Put ``content`` into a file in the place of what it held; if that fails, it still holds it."""
+    with writing(path):
+        replace_file(path, lambda partial: partial.write_bytes(content))
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Around what writes ``path``: where that fails, say why, and what to do."""
+    try:
+        yield
+    except OSError as error:
+        advice = "choose another --out"
+        if error.errno in FULL:
+            there = (path.parent / CHECKPOINT).is_file()
+            advice = f"make room there and {'go on from the last checkpoint with --resume' if there else 'try again'}"
+        raise SpatialVizError(f"cannot write {path}: {error.strerror or error}; {advice}") from error

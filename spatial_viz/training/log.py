@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from spatial_viz.errors import MissingFile
-from spatial_viz.training.disk import write, writing
+from spatial_viz.training.checkpoints import write, writing
 
 FILE = "metrics.jsonl"
 

@@ -23,9 +23,8 @@ from spatial_viz.files import checksum
 from spatial_viz.models.classifier import Classifier
 from spatial_viz.models.networks import fold_batch_norm
 from spatial_viz.models.registry import DESCRIPTION, WEIGHTS
-from spatial_viz.training.checkpoints import begin, fingerprint, pack, write_weights
+from spatial_viz.training.checkpoints import CHECKPOINT, begin, fingerprint, pack, write, write_weights
 from spatial_viz.training.data import PictureSet, architecture_of, split_validation, to_images
-from spatial_viz.training.disk import CHECKPOINT, write
 from spatial_viz.training.distributed import Team
 from spatial_viz.training.hardware import hardware
 from spatial_viz.training.log import forget_after, log, read_metrics

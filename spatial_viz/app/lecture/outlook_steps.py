@@ -28,7 +28,7 @@ from spatial_viz.app.lecture.step import (
     under,
 )
 from spatial_viz.app.lecture.training_steps import ROBUST, STANDARD
-from spatial_viz.app.sidebar import linked_pose
+from spatial_viz.app.pose import linked_pose
 from spatial_viz.app.url_state import parameters as parameters_of_view
 from spatial_viz.app.widgets import plain
 from spatial_viz.data.samples import SAMPLE_DATASETS, class_names, opening_sample

@@ -16,7 +16,7 @@ from spatial_viz.app import downloads, url_state
 from spatial_viz.app.components import linked_surfaces
 from spatial_viz.app.pages.attack_results import draw_part, enlarged, kept, part_drawings
 from spatial_viz.app.pages.attack_vote import vote
-from spatial_viz.app.sidebar import linked_pose
+from spatial_viz.app.pose import linked_pose
 from spatial_viz.app.view import View
 from spatial_viz.app.widgets import BARE, HEAD_HEIGHT, guarded, heading, plain, progress_bar
 from spatial_viz.attacks.base import Attack, AttackResult

@@ -8,7 +8,7 @@ import streamlit as st
 import xarray as xr
 
 from spatial_viz.app.pages.attack_results import draw_part, enlarged, kept, memory_of
-from spatial_viz.app.sidebar import linked_pose
+from spatial_viz.app.pose import linked_pose
 from spatial_viz.app.view import View
 from spatial_viz.app.widgets import BARE, guarded, heading, plain, progress_bar
 from spatial_viz.defences.majority_vote import MajorityVote

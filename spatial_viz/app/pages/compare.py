@@ -17,8 +17,7 @@ from spatial_viz.app import downloads, url_state
 from spatial_viz.app.background import BackgroundJobs
 from spatial_viz.app.comparison_picker import Comparison, choose_comparison
 from spatial_viz.app.components import explorer, linked_surfaces
-from spatial_viz.app.pose import Plane, answer_at, display_plane, let_go, link_pose, pose_now, pose_planes
-from spatial_viz.app.sidebar import linked_pose
+from spatial_viz.app.pose import Plane, answer_at, display_plane, let_go, link_pose, linked_pose, pose_now, pose_planes
 from spatial_viz.app.view import View
 from spatial_viz.app.widgets import BARE, HEAD_HEIGHT, guarded, heading, plain, progress_bar, theme_of_page
 from spatial_viz.errors import SpatialVizError
