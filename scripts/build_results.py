@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pandas as pd
 from benchmarks.app import ROOT
 from spatial_viz.data.selection import select_pictures
 from spatial_viz.errors import SpatialVizError
+from spatial_viz.evaluation.cards import RunCard
 from spatial_viz.evaluation.locate_images import with_checksums
 from spatial_viz.evaluation.plan import plan_of, voted
 from spatial_viz.evaluation.report import report_on
@@ -99,12 +101,13 @@ def rehash(target: Path) -> None:
             _write_report(path, report)
     for path in sorted(target.glob("*.npz")):
         summary = read_summary(path)
-        if _rehashed(summary.card):
-            write_summary(summary, path)
+        card = summary.card.to_json()
+        if _rehashed(card):
+            write_summary(replace(summary, card=RunCard.from_json(card)), path)
 
 
 def _rehashed(card: dict[str, Any]) -> bool:
-    """Bring the hashes on the card of a run up to date; whether there was anything to do."""
+    """Bring the hashes on the card of a run, as JSON, up to date; whether there was anything to do."""
     plan, shipped, changed = plan_of(card["plan"]), {each.name for each in manifest()}, False
     for entry in card["classifiers"]:
         if entry["name"] in shipped and not plan.restrict:

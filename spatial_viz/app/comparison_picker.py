@@ -58,8 +58,8 @@ def choose_comparison(view: View) -> Comparison:
             return _paddings(view)
         if mode == "Black canvas":
             st.caption(
-                "The picture alone, and in the middle of a canvas so large that no turn or shift loses a pixel: what still "
-                "fails there is not due to lost content."
+                "The picture alone, and in the middle of a canvas so large that no turn or shift loses a pixel: what "
+                "still fails there is not due to lost content."
             )
             return _canvas(view)
         if mode == "Majority vote":

@@ -16,6 +16,7 @@ from spatial_viz.data.datasets import DATASETS
 from spatial_viz.data.images import fit, picture_to_tensor
 from spatial_viz.data.selection import Pictures, select_pictures
 from spatial_viz.errors import MissingFile, SpatialVizError
+from spatial_viz.evaluation.cards import RunCard
 from spatial_viz.evaluation.results import shipped_folder, store_folder
 from spatial_viz.evaluation.store import read_card, runs_in
 from spatial_viz.evaluation.summary import Summary, pixel_checksum, read_summary, summarise
@@ -44,14 +45,13 @@ class BrowsableRun:
     full: bool
 
     @classmethod
-    def of(cls, card: dict[str, Any], path: Path, number: int) -> BrowsableRun:
-        classifier, data, plan = card["classifiers"][number], card["data"], card["plan"]
-        about = [f"{data['pictures']:,} pictures of {Path(data['name']).name}, {data['split']}"]
-        about += [f"vote of {plan['vote']}"] if plan["vote"] else []
-        about += [",".join(map(str, plan["granularity"])), plan["padding"]]
-        about += ["every verdict" if plan["full"] else "one verdict a picture", path.stem[-24:]]
-        return cls(f"{classifier['name']}: {' · '.join(about)}", path, number, classifier["name"], data["name"],
-                   bool(plan["full"]))  # fmt: skip
+    def of(cls, card: RunCard, path: Path, number: int) -> BrowsableRun:
+        classifier, data, plan = card.classifiers[number], card.data, card.plan
+        about = [f"{data.pictures:,} pictures of {Path(data.name).name}, {data.split}"]
+        about += [f"vote of {plan.vote}"] if plan.vote else []
+        about += [",".join(map(str, plan.granularity)), plan.padding]
+        about += ["every verdict" if plan.full else "one verdict a picture", path.stem[-24:]]
+        return cls(f"{classifier.name}: {' · '.join(about)}", path, number, classifier.name, data.name, bool(plan.full))
 
     def read(self) -> Summary:
         """What it says about every picture."""
@@ -110,7 +110,7 @@ def find_pictures(summary: Summary, pictures: Pictures) -> LocatedPictures:
         places = first.reindex(summary.pixels).to_numpy()
         if not np.isnan(places).any():
             return LocatedPictures(pictures, places.astype(np.int64))
-    name = summary.card["data"]["name"]
+    name = summary.card.data.name
     raise SpatialVizError(f"the pictures of {name} on this machine are not those of this run, or in another order")
 
 
@@ -127,7 +127,7 @@ def worst_pictures(summary: Summary, found: LocatedPictures, rows: Sequence[int]
     -------
     float32 len(rows)×3×H×W in [0, 1], H and W as the classifier sees pictures (its own resize is not applied).
     """
-    size = tuple(summary.card["classifiers"][0]["picture_size"])
+    size = summary.card.classifiers[0].picture_size
     images = [picture_to_tensor(fit(found.pictures.dataset[int(found.places[row])][0], None, size), 3) for row in rows]
     transforms = torch.zeros(len(images), 3)
     cells = torch.from_numpy(summary.cell[list(rows)].astype(np.int64))
@@ -167,8 +167,8 @@ def browsable(store: Path | None = None, shipped: Path | None = None) -> tuple[l
     for folder in runs_in(store or store_folder()):
         try:
             card = read_card(folder)
-            if "grid" in card["plan"]["adversaries"]:
-                entries += [BrowsableRun.of(card, folder, number) for number in range(len(card["classifiers"]))]
+            if "grid" in card.plan.adversaries:
+                entries += [BrowsableRun.of(card, folder, number) for number in range(len(card.classifiers))]
         except SpatialVizError as error:
             problems.append(str(error))
     for path in sorted((shipped or shipped_folder()).glob("*.npz")):

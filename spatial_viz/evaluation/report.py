@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from spatial_viz.evaluation.cards import RunClassifier
 from spatial_viz.evaluation.intervals import wilson
-from spatial_viz.evaluation.plan import EvaluationPlan, draws_of, full_passes, plan_of
+from spatial_viz.evaluation.plan import EvaluationPlan, draws_of, full_passes
 from spatial_viz.evaluation.store import read_card, read_table
-from spatial_viz.models.classifier import Classifier
 
 
 @dataclass(frozen=True)
@@ -38,9 +37,9 @@ class Accuracy:
 class Report:
     """The answer of a run.
 
-    ``run``: its card, with ``seconds``, ``unreadable`` and whether it is ``complete``. ``per_class``: classifier →
-    adversary → class name → {``n``, ``correct``}. ``average_random``: classifier → the share of all random transforms
-    that are classified correctly, with the largest number of draws that was asked for.
+    ``run``: its card as JSON, with ``seconds``, ``unreadable`` and whether it is ``complete``. ``per_class``:
+    classifier → adversary → class name → {``n``, ``correct``}. ``average_random``: classifier → the share of all random
+    transforms that are classified correctly, with the largest number of draws that was asked for.
     """
 
     run: dict[str, Any]
@@ -156,20 +155,20 @@ def report_on(folder: Path) -> Report:
     """What a run has answered so far."""
     card = read_card(folder)
     table, facts = read_table(folder)
-    plan = plan_of(card["plan"])
+    plan = card.plan
     results: list[Accuracy] = []
     per_class: dict[str, Any] = {}
     average: dict[str, Any] = {}
-    for classifier in card["classifiers"]:
-        rows = table[table["classifier"] == classifier["name"]] if len(table) else table
+    for classifier in card.classifiers:
+        rows = table[table["classifier"] == classifier.name] if len(table) else table
         if not len(rows):
             continue
-        name = classifier["name"]
+        name = classifier.name
         for adversary in plan.adversaries:
             results.append(_accuracy(rows, classifier, adversary, plan))
             counts = rows.groupby("label")[f"{adversary}_robust"].agg(["size", "sum"])
             per_class.setdefault(name, {})[adversary] = {
-                classifier["class_names"][str(label)]: {"n": int(row["size"]), "correct": int(row["sum"])}
+                classifier.class_names[str(label)]: {"n": int(row["size"]), "correct": int(row["sum"])}
                 for label, row in counts.iterrows()
             }
         drawing = [(draws_of(adversary) or 0, adversary) for adversary in plan.adversaries]
@@ -177,37 +176,18 @@ def report_on(folder: Path) -> Report:
         if draws:
             correct = int(rows[f"{adversary}_correct"].sum())
             average[name] = {"draws": draws, "accuracy": correct / (draws * len(rows))}
-    run = {**card, "seconds": round(facts["seconds"], 1), "unreadable": facts["unreadable"],
+    run = {**card.to_json(), "seconds": round(facts["seconds"], 1), "unreadable": facts["unreadable"],
            "complete": facts["shards"] == facts["shards_in_all"]}  # fmt: skip
     return Report(run, tuple(results), per_class, average)
 
 
-def _accuracy(rows: pd.DataFrame, classifier: dict[str, Any], adversary: str, plan: EvaluationPlan) -> Accuracy:
-    grid = plan.grid(tuple(classifier["picture_size"]))
+def _accuracy(rows: pd.DataFrame, classifier: RunClassifier, adversary: str, plan: EvaluationPlan) -> Accuracy:
+    grid = plan.grid(classifier.picture_size)
     correct, count = int(rows[f"{adversary}_robust"].sum()), len(rows)
     low, high = wilson(correct, count)
-    per_query = classifier.get("passes_per_query", max(1, plan.vote))
+    per_query = classifier.passes_per_query or max(1, plan.vote)
     full = full_passes(adversary, plan, grid) * count * per_query
     return Accuracy(
-        classifier["name"], adversary, plan.vote, count, correct, correct / count, low, high,
+        classifier.name, adversary, plan.vote, count, correct, correct / count, low, high,
         int(rows[f"{adversary}_passes"].sum()), full,
     )  # fmt: skip
-
-
-def card_of_classifier(
-    classifier: Classifier, name: str, plan: EvaluationPlan, labels: Sequence[int]
-) -> dict[str, Any]:
-    """A classifier on the card of a run; ``labels`` are the classes that occur."""
-    grid = plan.grid(classifier.picture_size)
-    words = ",".join(map(str, grid.granularity))
-    passes = classifier.passes_per_query
-    # Said only where the plan does not tell: a run that is to go on is known by its card.
-    told = {} if passes == max(1, plan.vote) else {"passes_per_query": passes}
-    return {
-        "name": name,
-        "hash": classifier.hash,
-        **told,
-        "picture_size": list(classifier.picture_size),
-        "grid": f"{words} within ±{grid.rotation:g}°, dx ±{grid.dx:g} px, dy ±{grid.dy:g} px",
-        "class_names": {str(label): classifier.class_names[label] for label in sorted(set(labels))},
-    }

@@ -64,7 +64,7 @@ def rows_of(report: dict[str, Any], source: str, citation: str) -> list[dict[str
             raise ValueError(f"its schema is {report['schema']!r}, not 1")
         run = report["run"]
         plan = plan_of(run["plan"])
-        asked = {entry["name"]: {"grid": entry["grid"], "asked": (entry, plan)} for entry in run["classifiers"]}
+        asked = {entry["name"]: {"grid": entry["grid"], "asked": (entry["hash"], plan)} for entry in run["classifiers"]}
         data = run["data"]["name"] + ("" if run["data"]["split"] == "test" else f", {run['data']['split']}")
         shared = {"data": data, "padding": run["plan"]["padding"], "source": source, "citation": citation,
                   "complete": bool(run["complete"])}  # fmt: skip
@@ -112,26 +112,27 @@ def all_results(
         except SpatialVizError as error:
             problems.append(str(error))
     for row in rows:
-        entry, plan = row["asked"]
-        if asks_other_weights(entry, plan, cards):
+        stored, plan = row["asked"]
+        if asks_other_weights(row["classifier"], stored, plan, cards):
             row["classifier"] += OTHER_WEIGHTS
     for card in cards:
         rows += rows_of_card(card)
     return pd.concat([_typed(pd.DataFrame(rows)), published()], ignore_index=True), problems
 
 
-def asks_other_weights(entry: dict[str, Any], plan: EvaluationPlan, cards: Iterable[ModelCard]) -> bool:
+def asks_other_weights(name: str, stored: str, plan: EvaluationPlan, cards: Iterable[ModelCard]) -> bool:
     """Whether a run asked another classifier than the one that ships under that name: an earlier training, perhaps, or
     the same weights in a network that another version of torch describes otherwise.
 
-    ``entry``: of the classifier on the card of the run, ``plan``: of the run, ``cards``: of the manifest.
+    ``name`` and ``stored``, its hash: of the classifier on the card of the run; ``plan``: of the run; ``cards``: of the
+    manifest.
     """
-    card = next((card for card in cards if card.name == entry["name"]), None)
+    card = next((card for card in cards if card.name == name), None)
     if card is None or plan.restrict:  # to classes that a card does not name
         return False
     try:
         asked = plan if plan.vote else EvaluationPlan()
-        return not _is_shipped(entry["hash"], card.name, card.sha256, asked)
+        return not _is_shipped(stored, name, card.sha256, asked)
     except SpatialVizError:  # a file that cannot be read is told of where somebody asks for that classifier
         return False
 

@@ -14,9 +14,10 @@ import torch
 
 from spatial_viz.data.selection import select_pictures
 from spatial_viz.errors import InvalidInput, PictureError, warn
+from spatial_viz.evaluation.cards import Environment, RunCard, RunClassifier, RunData
 from spatial_viz.evaluation.jobs import Job, QueriedClassifier, Worker
-from spatial_viz.evaluation.plan import EvaluationPlan, settings_of
-from spatial_viz.evaluation.report import Report, card_of_classifier, report_on
+from spatial_viz.evaluation.plan import EvaluationPlan
+from spatial_viz.evaluation.report import Report, report_on
 from spatial_viz.evaluation.shards import ShardResult
 from spatial_viz.evaluation.store import Run
 from spatial_viz.evaluation.vote_runner import grid_runner
@@ -112,24 +113,24 @@ def evaluate(
     return report
 
 
-def _card(worker: Worker, split: str) -> dict[str, Any]:
+def _card(worker: Worker, split: str) -> RunCard:
     pictures, plan = worker.pictures, worker.plan
     chosen = pick_device(worker.device)
     runners = [grid_runner(asked.classifier, plan, worker.device) for asked in worker.asked]
-    return {
-        "classifiers": [
-            card_of_classifier(asked.classifier, asked.name, plan, [asked.classes[label] for label in pictures.labels])
+    return RunCard(
+        classifiers=tuple(
+            RunClassifier.of(asked.classifier, asked.name, plan, [asked.classes[label] for label in pictures.labels])
             for asked in worker.asked
-        ],
-        "data": {"name": readable(pictures.name), "split": split, "pictures": len(pictures), "hash": pictures.hash()},
-        "plan": settings_of(plan),
-        "environment": {
-            "device": runners[0].device_name,
-            "precision": {asked.name: runner.precision for asked, runner in zip(worker.asked, runners, strict=True)},
-            "threads": torch.get_num_threads() if chosen.type == "cpu" else 1,
-            "versions": {"spatial_viz": VERSION, "torch": torch.__version__},
-        },
-    }
+        ),
+        data=RunData(readable(pictures.name), split, len(pictures), pictures.hash()),
+        plan=plan,
+        environment=Environment(
+            device=runners[0].device_name,
+            precision={asked.name: runner.precision for asked, runner in zip(worker.asked, runners, strict=True)},
+            threads=torch.get_num_threads() if chosen.type == "cpu" else 1,
+            versions={"spatial_viz": VERSION, "torch": torch.__version__},
+        ),
+    )
 
 
 def _answer_all(run: Run, worker: Worker, engine: str, cluster: dict[str, Any], progress: Told | None) -> None:
@@ -149,7 +150,7 @@ def _answer_all(run: Run, worker: Worker, engine: str, cluster: dict[str, Any], 
     if engine == "ray":
         from spatial_viz.evaluation.ray_engine import answers
 
-        answered = answers(worker, todo, run.card["environment"]["threads"], **cluster)
+        answered = answers(worker, todo, run.card.environment.threads, **cluster)
     else:
         answered = _local(worker, todo, tell)
     for job, result, seconds in answered:

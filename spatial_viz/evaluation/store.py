@@ -19,11 +19,11 @@ import xarray as xr
 from filelock import FileLock, Timeout
 
 from spatial_viz.errors import CorruptFile, InvalidInput, MissingFile, SpatialVizError
-from spatial_viz.evaluation.plan import EvaluationPlan, digest, plan_of
+from spatial_viz.evaluation.cards import SCHEMA, RunCard
+from spatial_viz.evaluation.plan import EvaluationPlan, digest
 from spatial_viz.evaluation.shards import ShardResult, columns_of
 from spatial_viz.files import intact, replace_file, replace_folder
 
-SCHEMA = 1
 QUESTION = ("classifiers", "data", "plan")
 """What a run is about; the rest of its card says where and by what it was answered."""
 AGAIN = "remove the table of that shard (.parquet), and run again with --resume"
@@ -35,7 +35,7 @@ class Run:
     Parameters
     ----------
     store: the folder of all runs; this one's is named after what is asked.
-    card: JSON with the keys of `QUESTION` and ``environment``.
+    card: what it is about, and where and by what it is answered.
     resume: go on where an earlier one stopped; without it a run that is there already is refused.
     first_hashes: of its classifiers as versions up to 0.3 hashed them (`Classifier.first_hash`): a run of theirs about
         the same is this one.
@@ -47,13 +47,11 @@ class Run:
     SpatialVizError: a disk that cannot be written.
     """
 
-    def __init__(
-        self, store: Path, card: dict[str, Any], resume: bool, first_hashes: Sequence[str | None] = ()
-    ) -> None:
-        earlier = _with_hashes(card, first_hashes)
+    def __init__(self, store: Path, card: RunCard, resume: bool, first_hashes: Sequence[str | None] = ()) -> None:
+        earlier = card.with_hashes(first_hashes)
         if earlier and (run_folder(store, earlier) / "card.json").is_file():
             card = earlier
-        self.folder, self.card = run_folder(store, card), {"schema": SCHEMA, **card}
+        self.folder, self.card = run_folder(store, card), card
         with _writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock = FileLock(self.folder / "lock")
@@ -73,12 +71,12 @@ class Run:
             if strangers:
                 raise CorruptFile(f"{self.folder} holds {strangers[0]} but no card: it is no run; choose another store")
             with _writing(self.folder):
-                _write_json(self.folder / "card.json", self.card)
+                _write_json(self.folder / "card.json", self.card.to_json())
             return
         stored = read_card(self.folder)
         if not resume:
             raise InvalidInput(f"{self.folder} holds this run already; add --resume to go on, or choose another store")
-        ours, theirs = (dict(_flat(card)) for card in (self.card, stored))
+        ours, theirs = (dict(_flat(card.to_json())) for card in (self.card, stored))
         changed = sorted(key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key))
         if changed:
             key = changed[0]
@@ -121,47 +119,26 @@ class Run:
             )
 
 
-def run_folder(store: Path, card: dict[str, Any]) -> Path:
+def run_folder(store: Path, card: RunCard) -> Path:
     """Where the run of a card lies: the name is made of what it is about."""
-    name = f"{_slug(card['data']['name'])}-{card['data']['split']}"
-    return store / f"{name}-{digest({key: card[key] for key in QUESTION})[:8]}"
+    told = card.to_json()
+    name = f"{_slug(card.data.name)}-{card.data.split}"
+    return store / f"{name}-{digest({key: told[key] for key in QUESTION})[:8]}"
 
 
-def _with_hashes(card: dict[str, Any], hashes: Sequence[str | None]) -> dict[str, Any] | None:
-    """The card with other hashes of its classifiers; None where one is not known."""
-    if len(hashes) != len(card["classifiers"]) or not all(hashes):
-        return None
-    entries = [{**entry, "hash": each} for entry, each in zip(card["classifiers"], hashes, strict=True)]
-    return {**card, "classifiers": entries}
-
-
-def read_card(folder: Path) -> dict[str, Any]:
+def read_card(folder: Path) -> RunCard:
     """The card of a run."""
     path = folder / "card.json"
     if not path.is_file():
         raise MissingFile(f"there is no run in {folder}: it has no card.json")
     try:
-        card = json.loads(path.read_text(encoding="utf-8"))
+        told = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
         raise CorruptFile(f"{path} is no run card ({error}); choose another store") from error
-    if not isinstance(card, dict) or card.get("schema") != SCHEMA or not _is_whole(card):
-        raise CorruptFile(f"{path} is no run card of schema {SCHEMA}; choose another store")
-    return card
-
-
-def _is_whole(card: dict[str, Any]) -> bool:
-    """Whether a card has all that its readers rely on."""
     try:
-        plan, data, seen = plan_of(card["plan"]), card["data"], card["environment"]
-        words = [data["name"], data["split"], data["hash"], seen["device"], *seen["versions"].values()]
-        counts = [data["pictures"], plan.shard, seen["threads"]]
-        for entry in card["classifiers"]:
-            words += [entry["name"], entry["hash"], entry["grid"], *entry["class_names"].values()]
-            counts += entry["picture_size"]
-            plan.grid(tuple(entry["picture_size"]))
-    except (KeyError, TypeError, ValueError, AttributeError):
-        return False
-    return all(isinstance(each, str) for each in words) and all(isinstance(each, int) and each > 0 for each in counts)
+        return RunCard.from_json(told)
+    except ValueError as error:
+        raise CorruptFile(f"{path} is no run card of schema {SCHEMA}; choose another store") from error
 
 
 def read_table(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
@@ -173,21 +150,20 @@ def read_table(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     ``seconds``: spent, ``shards``: done, ``shards_in_all``}.
     """
     card = read_card(folder)
-    plan = plan_of(card["plan"])
     parts: list[pd.DataFrame] = []
     facts: dict[str, Any] = {"unreadable": [], "seconds": 0.0, "shards": 0}
-    per_classifier = -(-card["data"]["pictures"] // card["plan"]["shard"])
-    facts["shards_in_all"] = per_classifier * len(card["classifiers"])
-    for number, classifier in enumerate(card["classifiers"]):
+    per_classifier = -(-card.data.pictures // card.plan.shard)
+    facts["shards_in_all"] = per_classifier * len(card.classifiers)
+    for number, classifier in enumerate(card.classifiers):
         for shard in range(per_classifier):
             path = _table_path(folder, number, shard)
             if not path.is_file():
                 continue
-            frame, told = _read_shard(path, plan)
-            nameless = set(map(str, frame["label"])) - classifier["class_names"].keys()
+            frame, told = _read_shard(path, card.plan)
+            nameless = set(map(str, frame["label"])) - classifier.class_names.keys()
             if nameless:
                 raise CorruptFile(f"{folder / 'card.json'} does not name class {min(nameless)}; choose another store")
-            frame.insert(0, "classifier", classifier["name"])
+            frame.insert(0, "classifier", classifier.name)
             parts.append(frame)
             facts["shards"] += 1
             facts["seconds"] += told["seconds"]

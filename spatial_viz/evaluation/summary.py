@@ -10,14 +10,14 @@ import zlib
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from spatial_viz.data.samples import CLASS_NAMES, class_names
 from spatial_viz.errors import CorruptFile, InvalidInput, MissingFile
-from spatial_viz.evaluation.plan import EvaluationPlan, plan_of
+from spatial_viz.evaluation.cards import RunCard
+from spatial_viz.evaluation.plan import EvaluationPlan
 from spatial_viz.evaluation.store import open_landscapes, read_card, read_table
 from spatial_viz.files import replace_file
 from spatial_viz.models.registry import dataset_of
@@ -41,7 +41,7 @@ class Summary:
     found again in another layout of the data set; None where nobody took them.
     """
 
-    card: dict[str, Any]
+    card: RunCard
     index: np.ndarray
     label: np.ndarray
     natural: np.ndarray
@@ -57,21 +57,21 @@ class Summary:
 
     @property
     def classifier(self) -> str:
-        return str(self.card["classifiers"][0]["name"])
+        return self.card.classifiers[0].name
 
     @property
     def plan(self) -> EvaluationPlan:
-        return plan_of(self.card["plan"])
+        return self.card.plan
 
     @cached_property
     def grid(self) -> TransformGrid:
-        return self.plan.grid(tuple(self.card["classifiers"][0]["picture_size"]))
+        return self.plan.grid(self.card.classifiers[0].picture_size)
 
     def name_of(self, label: int) -> str:
         """What a class is called; by its number where neither the run nor the data set of the classifier says."""
-        known = self.card["classifiers"][0]["class_names"]
+        known = self.card.classifiers[0].class_names
         if str(label) in known:
-            return str(known[str(label)])
+            return known[str(label)]
         dataset = dataset_of(self.classifier)
         if not self.plan.restrict and dataset in (*CLASS_NAMES, "imagenet") and label < len(class_names(dataset)):
             return class_names(dataset)[label]
@@ -129,19 +129,19 @@ def summarise(folder: Path, classifier: int = 0) -> Summary:
     MissingFile, CorruptFile: no run, or one that cannot be read.
     """
     card = read_card(folder)
-    if not 0 <= classifier < len(card["classifiers"]):
-        raise InvalidInput(f"the run in {folder} has {len(card['classifiers'])} classifiers; got number {classifier}")
-    if "grid" not in card["plan"]["adversaries"]:
+    if not 0 <= classifier < len(card.classifiers):
+        raise InvalidInput(f"the run in {folder} has {len(card.classifiers)} classifiers; got number {classifier}")
+    if "grid" not in card.plan.adversaries:
         raise InvalidInput(f"the run in {folder} did not try the grid; evaluate with the adversary grid")
-    card = {**card, "classifiers": [card["classifiers"][classifier]]}
+    card = replace(card, classifiers=(card.classifiers[classifier],))
     rows, _ = read_table(folder)
     if len(rows):
-        rows = rows[rows["classifier"] == card["classifiers"][0]["name"]]
+        rows = rows[rows["classifier"] == card.classifiers[0].name]
     if not len(rows):
         none = np.zeros(0)
         return _typed(Summary(card, none, none, none, none, none, none, none, None))
     label, natural = rows["label"].to_numpy(), rows["natural_predicted"].to_numpy()
-    full = card["plan"]["full"]
+    full = card.plan.full
     kind = "worst" if full else "breaking"
     loss, predicted = rows[f"{kind}_loss"].to_numpy(), rows[f"{kind}_predicted"].to_numpy()
     transforms = rows[[f"{kind}_{axis}" for axis in AXES]].to_numpy(np.float64, copy=True)
@@ -165,7 +165,7 @@ def write_summary(summary: Summary, path: Path) -> None:
     """
     summary._bits()
     arrays = {name: getattr(summary, name) for name in _STORED if getattr(summary, name) is not None}
-    card = np.frombuffer(json.dumps(summary.card, ensure_ascii=False).encode(), np.uint8)
+    card = np.frombuffer(json.dumps(summary.card.to_json(), ensure_ascii=False).encode(), np.uint8)
 
     def write(partial: Path) -> None:
         with open(partial, "wb") as handle:  # given a name, numpy would add an ending
@@ -188,7 +188,7 @@ def read_summary(path: Path) -> Summary:
             arrays = {name: stored[name] for name in stored.files}
         if int(arrays.pop("schema")) != SCHEMA:
             raise ValueError(f"its schema is not {SCHEMA}")
-        summary = Summary(json.loads(bytes(arrays.pop("card"))), **arrays)
+        summary = Summary(RunCard.from_json(json.loads(bytes(arrays.pop("card")))), **arrays)
         _check(summary)
     except Exception as error:  # numpy and zipfile raise whatever the broken file makes them raise
         raise CorruptFile(

@@ -133,8 +133,8 @@ def _figure(summary: Summary, traces: list[Any], theme: Theme, title: str, note:
 
 
 def _caption(summary: Summary) -> str:
-    data, version = summary.card["data"], summary.card["environment"]["versions"].get("spatial_viz", "unknown")
-    name = f"{data['name']}, {data['split']}"
+    data, version = summary.card.data, summary.card.environment.versions.get("spatial_viz", "unknown")
+    name = f"{data.name}, {data.split}"
     return run_caption(summary.classifier, name, len(summary), summary.grid, summary.plan.padding, version)
 
 

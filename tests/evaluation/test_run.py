@@ -292,7 +292,7 @@ def test_a_second_writer_and_a_strange_store_are_refused(
     evaluate(toy_classifier, str(folder), PLAN, store=store)
     run = runs_in(store)[0]
     with (
-        stores.Run(store, json.loads((run / "card.json").read_text()), resume=True),
+        stores.Run(store, stores.read_card(run), resume=True),
         pytest.raises(InvalidInput, match="another process is writing"),
     ):
         evaluate(toy_classifier, str(folder), PLAN, store=store, resume=True)

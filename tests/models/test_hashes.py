@@ -13,6 +13,7 @@ from toys import Centroid, Net, blob
 from scripts.build_results import rehash
 from spatial_viz.data.images import tensor_to_picture
 from spatial_viz.errors import InvalidInput
+from spatial_viz.evaluation.cards import RunCard
 from spatial_viz.evaluation.plan import EvaluationPlan
 from spatial_viz.evaluation.results import all_results, shipped_folder
 from spatial_viz.evaluation.run import evaluate
@@ -46,7 +47,7 @@ def age(run: Path, classifier: Classifier) -> Path:
     card = json.loads((run / "card.json").read_text())
     card["classifiers"][0]["hash"] = classifier.first_hash
     (run / "card.json").write_text(json.dumps(card))
-    return run.rename(run_folder(run.parent, card))
+    return run.rename(run_folder(run.parent, RunCard.from_json(card)))
 
 
 def test_a_run_of_an_earlier_version_goes_on(folder: Path, tmp_path: Path) -> None:
@@ -86,9 +87,10 @@ def test_a_classifier_that_cannot_be_hashed_resumes_nothing(folder: Path, tmp_pa
 def test_nothing_that_ships_is_other_weights() -> None:
     results, problems = all_results(store=Path("no", "such", "folder"))
     assert not problems and not results["classifier"].str.contains("other weights").any()
-    hashes = [json.loads(path.read_text())["run"]["classifiers"] for path in shipped_folder().glob("*.json")]
-    hashes += [read_summary(path).card["classifiers"] for path in shipped_folder().glob("*.npz")]
-    assert all(entry["hash"].startswith("2-") for entries in hashes for entry in entries)
+    runs = [json.loads(path.read_text())["run"] for path in shipped_folder().glob("*.json")]
+    hashes = [entry["hash"] for run in runs for entry in run["classifiers"]]
+    hashes += [read_summary(path).card.classifiers[0].hash for path in shipped_folder().glob("*.npz")]
+    assert all(each.startswith("2-") for each in hashes)
 
 
 def test_only_hashes_of_what_ships_are_brought_up_to_date(tmp_path: Path) -> None:

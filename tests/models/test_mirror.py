@@ -11,8 +11,8 @@ import pytest
 from scripts import build_training as training_docs
 from spatial_viz.app.comparison_picker import _most_unlike
 from spatial_viz.app.lecture import step
+from spatial_viz.evaluation.cards import RunClassifier
 from spatial_viz.evaluation.plan import EvaluationPlan, restricted, voted
-from spatial_viz.evaluation.report import card_of_classifier
 from spatial_viz.evaluation.results import all_results
 from spatial_viz.lecture import handout
 from spatial_viz.lecture.headline_accuracies import groups
@@ -43,11 +43,11 @@ def test_it_answers_for_two_passes_whoever_asks(mirrors: list[ModelCard]) -> Non
     assert classifier.name == "cifar10/standard-mirror" in [entry.name for entry in catalogue()]
     few = restricted(classifier, [1, 3])
     assert (classifier.passes_per_query, few.passes_per_query, voted(few, plan).passes_per_query) == (2, 2, 10)
-    said = card_of_classifier(classifier, "x", EvaluationPlan(), [0])
-    assert said["passes_per_query"] == 2
+    assert RunClassifier.of(classifier, "x", EvaluationPlan(), [0]).to_json()["passes_per_query"] == 2
     plain = load_classifier("cifar10/standard")
     for asked, settings in ((plain, EvaluationPlan()), (voted(plain, plan), plan)):
-        assert "passes_per_query" not in card_of_classifier(asked, "x", settings, [0])  # runs of old keep their names
+        said = RunClassifier.of(asked, "x", settings, [0]).to_json()
+        assert "passes_per_query" not in said  # runs of old keep their names
 
 
 def test_what_compares_trainings_leaves_it_out(mirrors: list[ModelCard]) -> None:

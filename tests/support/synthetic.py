@@ -12,8 +12,8 @@ import xarray as xr
 from spatial_viz.data.images import tensor_to_picture
 from spatial_viz.data.samples import CLASS_NAMES
 from spatial_viz.data.selection import Pictures
-from spatial_viz.evaluation.plan import EvaluationPlan, settings_of
-from spatial_viz.evaluation.report import card_of_classifier
+from spatial_viz.evaluation.cards import Environment, RunCard, RunClassifier, RunData
+from spatial_viz.evaluation.plan import EvaluationPlan
 from spatial_viz.evaluation.shards import ShardResult, columns_of
 from spatial_viz.evaluation.store import Run
 from spatial_viz.landscape.dataset import severity_order
@@ -77,13 +77,12 @@ def write_run(store: Path, count: int = 60, shard: int = 40, name: str = "cifar1
     """A run of one classifier in ``store``; only the first ``shards`` of it where that is given."""
     plan = EvaluationPlan(adversaries, full=full, shard=shard, padding=padding)  # type: ignore[arg-type]
     table, landscapes = answers(count, plan)
-    environment = {"device": "cpu", "precision": {name: "fp32"}, "threads": 1, "versions": {"torch": "0"}}
-    card = {
-        "classifiers": [card_of_classifier(small_classifier(name), name, plan, table["label"].tolist())],
-        "data": {"name": data, "split": "test", "pictures": count, "hash": "0"},
-        "plan": settings_of(plan),
-        "environment": environment,
-    }
+    card = RunCard(
+        classifiers=(RunClassifier.of(small_classifier(name), name, plan, table["label"].tolist()),),
+        data=RunData(data, "test", count, "0"),
+        plan=plan,
+        environment=Environment("cpu", {name: "fp32"}, 1, {"torch": "0"}),
+    )
     with Run(store, card, resume=False) as run:
         for number, start in list(enumerate(range(0, count, shard)))[:shards]:
             part = slice(start, start + shard)

@@ -62,7 +62,7 @@ def page() -> None:
         if not len(summary):
             st.info("This run has not finished a shard yet; look again later.", icon=":material/hourglass_top:")
             return
-        if asks_other_weights(summary.card["classifiers"][0], summary.plan, manifest()):
+        if asks_other_weights(summary.classifier, summary.card.classifiers[0].hash, summary.plan, manifest()):
             st.warning(
                 f"This run asked other weights than those that ship as {summary.classifier} now. Explore opens with "
                 "the ones that ship, which may answer otherwise.",
@@ -162,9 +162,9 @@ def pictures(summary: Summary, key: Key) -> None:
     try:
         found = _found(key, summary)
     except SpatialVizError as error:
-        data = summary.card["data"]
-        command = fetch_command(data["name"], data["split"]) if isinstance(error, MissingFile) else None
-        where = f"The pictures of {data['name']} are not on this machine. This command fetches them:"
+        data = summary.card.data
+        command = fetch_command(data.name, data.split) if isinstance(error, MissingFile) else None
+        where = f"The pictures of {data.name} are not on this machine. This command fetches them:"
         st.info(plain(where if command else error), icon=":material/image_not_supported:")
         if command:
             st.code(command, language="bash", wrap_lines=True)
@@ -183,8 +183,8 @@ def _table(key: Key, _summary: Summary) -> pd.DataFrame:
 
 @st.cache_resource(show_spinner="Looking for the pictures…", max_entries=4)
 def _found(key: Key, _summary: Summary) -> LocatedPictures:
-    data = _summary.card["data"]
-    return find_pictures(_summary, listed(data["name"], data["split"]))
+    data = _summary.card.data
+    return find_pictures(_summary, listed(data.name, data.split))
 
 
 def _sorted(table: pd.DataFrame, summary: Summary) -> tuple[pd.DataFrame, str]:
@@ -256,8 +256,8 @@ def _open(summary: Summary, found: LocatedPictures, wall_key: str) -> None:
     """Hand the clicked picture over to Explore; the switch itself follows in the run of the page."""
     state = st.session_state
     row = int(state[wall_key]["clicked"])
-    data = summary.card["data"]
-    name = link_name(data["name"], data["split"], int(found.places[row]))
+    data = summary.card.data
+    name = link_name(data.name, data.split, int(found.places[row]))
     url_state.put("picture", name)
     settings = {"source": "Samples", "padding": summary.plan.padding}
     if summary.classifier in {entry.name for entry in catalogue()}:
@@ -265,7 +265,7 @@ def _open(summary: Summary, found: LocatedPictures, wall_key: str) -> None:
     facts = summary.table().loc[row]
     if pd.notna(facts["rotation"]):
         url_state.put("pose", Transform(*(facts[axis] for axis in Transform._fields)).to_query())
-    settings |= limit_settings(summary.grid, tuple(summary.card["classifiers"][0]["picture_size"]))
+    settings |= limit_settings(summary.grid, summary.card.classifiers[0].picture_size)
     for control, value in settings.items():
         url_state.assign(control, value)
     state["opening"] = True
