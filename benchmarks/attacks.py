@@ -25,7 +25,7 @@ from spatial_viz.transforms.grids import TransformGrid
 
 def until_broken(
     attack: Attack,
-    found: AttackResult,
+    result: AttackResult,
     starts: int,
     classifier: Classifier,
     images: Tensor,
@@ -38,8 +38,8 @@ def until_broken(
     ``found`` is the result of the first. Run r has the seed ``seed`` + r; a picture is done once it is
     broken, because one success is all that robust accuracy asks for.
     """
-    passes, backward = found.passes.clone(), found.backward_passes.clone()
-    standing = found.robust.nonzero()[:, 0]
+    passes, backward = result.passes.clone(), result.backward_passes.clone()
+    standing = result.robust.nonzero()[:, 0]
     with tqdm(leave=False) as bar:
 
         def report(done: float, total: int) -> None:
@@ -50,12 +50,12 @@ def until_broken(
             if not len(standing):
                 break
             bar.set_description(f"{attack.name}, start {start + 1} of {starts}")
-            found = attack(
+            result = attack(
                 classifier, images[standing], labels[standing], limits, seed + start, indices=standing, report=report
             )
-            passes[standing] += found.passes
-            backward[standing] += found.backward_passes
-            standing = standing[found.robust]
+            passes[standing] += result.passes
+            backward[standing] += result.backward_passes
+            standing = standing[result.robust]
     robust = torch.zeros(len(images), dtype=torch.bool)
     robust[standing] = True
     return robust, passes, backward
@@ -102,13 +102,13 @@ def main() -> None:
 
     for name, attack in attacks:
         with tqdm(total=len(images), desc=name, leave=False) as bar:
-            found = attack(
+            result = attack(
                 classifier, images, labels, limits, options.seed,
                 report=lambda done, total: bar.update(int(done) - bar.n),
             )  # fmt: skip
-        row(name, found.robust, f"{float(found.losses.mean()):.2f}", found.passes, found.backward_passes)
+        row(name, result.robust, f"{float(result.losses.mean()):.2f}", result.passes, result.backward_passes)
         if attack is first_order:
-            one_start = found
+            one_start = result
     if options.restarts > 1:
         name = f"first-order, {options.steps} steps, up to {options.restarts} starts, a picture is done once broken"
         stood = until_broken(first_order, one_start, options.restarts, classifier, images, labels, limits, options.seed)

@@ -56,11 +56,11 @@ def main() -> None:
     heading(classifier)
     grid = TransformGrid.paper(classifier.picture_size)
     report = measured(options.pictures)
-    found = report.results[0]
-    row(f"robust, of {found.n} pictures on {len(grid)} transforms", str(found.correct))
-    row("forward passes made", f"{found.passes:,}")
-    row("forward passes of a full sweep", f"{found.passes_full:,}")
-    row("full / made", f"{found.passes_full / found.passes:.1f}", "full / made")
+    result = report.results[0]
+    row(f"robust, of {result.n} pictures on {len(grid)} transforms", str(result.correct))
+    row("forward passes made", f"{result.passes:,}")
+    row("forward passes of a full sweep", f"{result.passes_full:,}")
+    row("full / made", f"{result.passes_full / result.passes:.1f}", "full / made")
 
     runner = runner_for(classifier)
     batch = fast_batch(runner.device, runner.precision, classifier.input_size)
@@ -71,7 +71,7 @@ def main() -> None:
     times: dict[str, list[float]] = {"evaluation": [], "bare": [], "foolbox": []}
     contenders: dict[str, Callable[[], Any]] = {
         "evaluation": lambda: measured(options.pictures),
-        "bare": bare_forward(classifier, runner.precision, found.passes, batch),
+        "bare": bare_forward(classifier, runner.precision, result.passes, batch),
         "foolbox": foolbox_attack(classifier, shard.images, shard.labels, grid),
     }
     for _ in range(options.rounds):

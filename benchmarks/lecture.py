@@ -37,7 +37,7 @@ def main() -> None:
 
 def _warmed(browser: Any) -> dict[int, str]:
     """Every step but the first, turned to by a key."""
-    found = {}
+    seconds = {}
     with _opened(browser) as (page, url):
         page.goto(f"{url}/lecture?step=1")
         _until_seen(page, 1)
@@ -45,8 +45,8 @@ def _warmed(browser: Any) -> dict[int, str]:
             page.wait_for_timeout(SHOWN_FOR)
             started = time.perf_counter()
             page.keyboard.press("PageDown")
-            found[step] = f"{_until_seen(page, step) - started:.2f}"
-    return found
+            seconds[step] = f"{_until_seen(page, step) - started:.2f}"
+    return seconds
 
 
 def _cold(browser: Any, step: int) -> str:

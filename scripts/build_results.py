@@ -73,10 +73,10 @@ def main() -> None:
 def ship(folder: Path, target: Path) -> None:
     """Its report as JSON and, of a run with landscapes, a summary per classifier; cards that knew fewer pictures are
     brought up to date."""
-    found = report_on(folder)
-    for name in improve_cards(found):
-        print(f"the card of {name} says what was found on {found.run['data']['pictures']:,} pictures")
-    report = found.to_json()
+    measured = report_on(folder)
+    for name in improve_cards(measured):
+        print(f"the card of {name} says what was found on {measured.run['data']['pictures']:,} pictures")
+    report = measured.to_json()
     _write_report(target / f"{folder.name}.json", report)
     if not report["run"]["plan"]["full"]:
         return

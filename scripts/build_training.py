@@ -49,7 +49,7 @@ def document(text: str, cards: Sequence[ModelCard]) -> str:
     }  # fmt: skip
     for name, part in parts.items():
         pattern = rf"(<!-- {name} -->\n).*?(<!-- end -->)"
-        text = re.sub(pattern, lambda found, part=part: f"{found[1]}\n{part}\n\n{found[2]}", text, flags=re.DOTALL)
+        text = re.sub(pattern, lambda match, part=part: f"{match[1]}\n{part}\n\n{match[2]}", text, flags=re.DOTALL)
     return text
 
 
@@ -109,10 +109,10 @@ def _accuracy(card: ModelCard, key: str) -> str:
 
 def curves_by_data(cards: Sequence[ModelCard]) -> dict[str, dict[str, Sequence[Mapping[str, Any]]]]:
     """The learning curves of the cards that have one, by data set."""
-    found: dict[str, dict[str, Sequence[Mapping[str, Any]]]] = {}
+    curves: dict[str, dict[str, Sequence[Mapping[str, Any]]]] = {}
     for name, curve in curves_of(without_mirrors(cards)).items():
-        found.setdefault(dataset_of(name), {})[name] = curve
-    return found
+        curves.setdefault(dataset_of(name), {})[name] = curve
+    return curves
 
 
 def curve_pictures(cards: Sequence[ModelCard]) -> str:

@@ -35,14 +35,14 @@ def packages() -> list[str]:
 
 def arrows() -> dict[str, set[str]]:
     """Which packages every package imports, those within functions, too."""
-    found: dict[str, set[str]] = {name: set() for name in packages()}
-    for name in found:
+    result: dict[str, set[str]] = {name: set() for name in packages()}
+    for name in result:
         for path in (PACKAGE / name).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.ImportFrom) and str(node.module).startswith("spatial_viz."):
-                    found[name].add(str(node.module).split(".")[1])
-        found[name] -= {name, *FLOOR}
-    return found
+                    result[name].add(str(node.module).split(".")[1])
+        result[name] -= {name, *FLOOR}
+    return result
 
 
 def reach(graph: dict[str, set[str]], start: str) -> set[str]:

@@ -60,10 +60,10 @@ def check_folder(path: Path) -> None:
     """`check_writable` for a folder to which files are to go, and which is made where it is missing."""
     try:
         place = _real(path)
-        there = next(each for each in (place, *place.parents) if os.path.lexists(each))
-        if not there.is_dir():
-            raise InvalidInput(f"cannot write into {path}: {there} is no folder; choose another place")
-        with tempfile.TemporaryFile(dir=there):
+        existing = next(each for each in (place, *place.parents) if os.path.lexists(each))
+        if not existing.is_dir():
+            raise InvalidInput(f"cannot write into {path}: {existing} is no folder; choose another place")
+        with tempfile.TemporaryFile(dir=existing):
             pass
     except OSError as error:
         raise _unwritable(path, error) from error
@@ -199,5 +199,5 @@ def readable(name: object) -> str:
     'café.png'
     """
     return re.sub(
-        "[\udc80-\udcff]+", lambda found: found[0].encode("ascii", "surrogateescape").decode("latin-1"), str(name)
+        "[\udc80-\udcff]+", lambda match: match[0].encode("ascii", "surrogateescape").decode("latin-1"), str(name)
     )

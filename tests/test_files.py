@@ -38,7 +38,7 @@ from spatial_viz.files import (
     check_writable,
     checksum_path,
     intact,
-    replace,
+    replace_file,
     replace_folder,
     write_file,
 )
@@ -265,11 +265,11 @@ def test_a_kill_between_checksum_and_file_is_a_file_that_is_not_there(
         renamed = Path.replace
         patch.setattr(Path, "replace", lambda self, to: renamed(self, to) if to.suffix == ".sha256" else killed())
         with pytest.raises(KeyboardInterrupt):
-            replace(path, lambda partial: partial.write_bytes(b"content"), with_checksum=True)
+            replace_file(path, lambda partial: partial.write_bytes(b"content"), with_checksum=True)
         with pytest.raises(KeyboardInterrupt):
             replace_folder(folder, make)
     assert sorted(each.name for each in tmp_path.iterdir()) == ["a.nc.sha256", "b.zarr.sha256"]
-    replace(path, lambda partial: partial.write_bytes(b"other"), with_checksum=True)
+    replace_file(path, lambda partial: partial.write_bytes(b"other"), with_checksum=True)
     replace_folder(folder, make)
     assert intact(path) and intact(folder)
     told = subprocess.run(["sha256sum", "--check", *tmp_path.glob("*.sha256")], cwd=tmp_path, capture_output=True)

@@ -129,9 +129,9 @@ def _not_offered(first: Classifier, entries: dict[str, ClassifierEntry]) -> str:
         reason = reason_against(first, entry)
         if reason and entry.name != first.name:
             reasons.setdefault(reason, []).append(entry.name)
-    said = [f"{plain(', '.join(names))} ({reason})" for reason, names in reasons.items()]
+    grouped = [f"{plain(', '.join(names))} ({reason})" for reason, names in reasons.items()]
     offered = f"All that know the same classes as {plain(first.name)}; the sidebar chooses that one."
-    return f"{offered} Not offered: {'; '.join(said)}." if said else offered
+    return f"{offered} Not offered: {'; '.join(grouped)}." if grouped else offered
 
 
 def _classifiers(view: View, names: list[str]) -> Comparison:

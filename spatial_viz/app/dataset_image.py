@@ -42,10 +42,10 @@ def opened(view: View | None) -> View | None:
     it cannot be shown, the view as it is, and a sentence on the page.
     """
     wanted = url_state.get("picture")
-    asked = of_data_set(wanted)
-    if view is None or asked is None or st.session_state.get("source") != "Samples":
+    queried = of_data_set(wanted)
+    if view is None or queried is None or st.session_state.get("source") != "Samples":
         return view
-    data, split, place = asked
+    data, split, place = queried
     try:
         pictures = listed(_known(data), split)
         if place >= len(pictures):

@@ -38,14 +38,14 @@ def run() -> None:
         url_state.switch_to(lecture_page)
     if page.url_path != "lecture":
         st.session_state.pop("warming", None)  # nobody needs the next step now
-    said = st.empty()
+    place = st.empty()
     if page.url_path in ("results", "browse"):  # these are about no one picture
         sidebar.hide_sidebar()
     else:
         st.session_state["view"] = dataset_image.opened(sidebar.chosen_view())
     page.run()
     if faults := url_state.finish([each.url_path for each in pages]):
-        said.warning("  \n".join(map(plain, faults)), icon=":material/link_off:")
+        place.warning("  \n".join(map(plain, faults)), icon=":material/link_off:")
     _settle()
 
 

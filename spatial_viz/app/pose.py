@@ -52,19 +52,19 @@ def linked_pose(grid: TransformGrid) -> Transform | None:
     """The pose that a link asks for, or the one let go of on another page, within the limits; None where there is none,
     or nonsense.
     """
-    said, limits = url_state.get("pose"), grid.limits
+    linked, limits = url_state.get("pose"), grid.limits
     try:
-        wanted = Transform.from_query(said)
+        wanted = Transform.from_query(linked)
     except InvalidInput:
-        url_state.judge("pose", said and (
-            f"The link asks for the pose {url_state.quoted(said)}; three numbers were expected, such as 12,1.5,-2 for "
-            "rotation, shift right and shift down. The page opens without it."
+        url_state.judge("pose", linked and (
+            f"The link asks for the pose {url_state.quoted(linked)}; three numbers were expected, such as 12,1.5,-2 "
+            "for rotation, shift right and shift down. The page opens without it."
         ))  # fmt: skip
         url_state.show("pose", "")
         return None
     pose = wanted.within(limits)
     url_state.judge("pose", "" if pose == wanted else (
-        f"The link asks for the pose {url_state.quoted(said)}, which is beyond the spatial limits of "
+        f"The link asks for the pose {url_state.quoted(linked)}, which is beyond the spatial limits of "
         f"±{limits.rotation:g}° and ±{limits.dx:g} and ±{limits.dy:g} pixels; {pose.to_query()} is shown instead."
     ))  # fmt: skip
     url_state.show("pose", pose.to_query())

@@ -154,7 +154,7 @@ def limit_settings(grid: TransformGrid, size: tuple[int, int]) -> dict[str, Any]
     they cannot say it."""
     paper, granularity = TransformGrid.paper(size), ",".join(map(str, grid.granularity))
     share = round(10 * grid.dx / paper.dx) * 10 if paper.dx else 100
-    said = {"rotation": round(grid.rotation), "shift": share, "granularity": granularity}
-    exact = said["rotation"] == grid.rotation <= 90 and share <= 300 and granularity in GRANULARITIES
+    settings = {"rotation": round(grid.rotation), "shift": share, "granularity": granularity}
+    exact = settings["rotation"] == grid.rotation <= 90 and share <= 300 and granularity in GRANULARITIES
     same = all(abs(getattr(grid, axis) - getattr(paper, axis) * share / 100) < 1e-6 for axis in ("dx", "dy"))
-    return said if exact and same else {}
+    return settings if exact and same else {}

@@ -44,7 +44,7 @@ class Address:
 
     def parameters(self) -> dict[str, str | list[str]]:
         """What the address of what is shown says: what all pages share, then what this page adds."""
-        told: dict[str, str | list[str]] = {}
+        result: dict[str, str | list[str]] = {}
         for name in dict.fromkeys((*SHARED, *self.shown)):
             if name in self.instead:
                 text: str | list[str] = self.instead[name]
@@ -53,8 +53,8 @@ class Address:
             else:
                 text = _text(self.values.get(name, ""))
             if text:
-                told[name] = text
-        return told
+                result[name] = text
+        return result
 
 
 # --- A run of the app -----------------------------------------------------------------------------------------------
@@ -136,8 +136,8 @@ def get(name: str) -> str:
     address = _address()
     address.shown[name] = None
     if name in address.linked:
-        said = address.linked.pop(name)
-        _keep(name, said[-1] if said else "", "")
+        linked = address.linked.pop(name)
+        _keep(name, linked[-1] if linked else "", "")
         address.fresh.add(name)
     return str(address.values.get(name, ""))
 
@@ -208,9 +208,9 @@ def multiselect(label: str, options: Iterable[str], *, key: str, usual: Sequence
     """``st.multiselect`` whose choices the address says; where nothing is chosen against the usual, an empty one."""
     offered = list(options)
 
-    def parse(said: list[str]) -> list[str] | None:
-        known = [text for text in dict.fromkeys(said) if text in offered]
-        return known if known or said == [""] else None
+    def parse(linked: list[str]) -> list[str] | None:
+        known = [text for text in dict.fromkeys(linked) if text in offered]
+        return known if known or linked == [""] else None
 
     _hold(key, list(usual), parse, lambda value: set(value) <= set(offered), "and there is no such choice")
     return list(_keep(key, st.multiselect(label, offered, key=key, **more), list(usual)))
@@ -219,8 +219,8 @@ def multiselect(label: str, options: Iterable[str], *, key: str, usual: Sequence
 def slider(label: str, low: int, high: int, usual: int, *, key: str, step: int = 1, **more: Any) -> int:
     """``st.slider`` of whole numbers whose value the address says."""
 
-    def parse(said: list[str]) -> int | None:
-        text = said[-1]
+    def parse(linked: list[str]) -> int | None:
+        text = linked[-1]
         number = int(text) if text.removeprefix("-").isdecimal() and text.isascii() and len(text) < 10 else None
         return number if number is not None and fits(number) else None
 
@@ -235,8 +235,8 @@ def slider(label: str, low: int, high: int, usual: int, *, key: str, step: int =
 def toggle(label: str, usual: bool, *, key: str, **more: Any) -> bool:
     """``st.toggle`` whose state the address says."""
 
-    def parse(said: list[str]) -> bool | None:
-        return {"true": True, "false": False}.get(said[-1].lower())
+    def parse(linked: list[str]) -> bool | None:
+        return {"true": True, "false": False}.get(linked[-1].lower())
 
     _hold(key, usual, parse, lambda value: True, "and it is true or false")
     return bool(_keep(key, st.toggle(label, key=key, **more), usual))
@@ -263,12 +263,12 @@ def _hold(
     address, state = _address(), st.session_state
     address.shown[name] = None
     if name in address.linked:
-        said = address.linked.pop(name)
-        value = usual if said is None else parse(said)
+        linked = address.linked.pop(name)
+        value = usual if linked is None else parse(linked)
         if value is None:
             value = usual
             words = ", ".join(usual) or "all" if isinstance(usual, list) else _text(usual)
-            say(name, f"The link asks for {name} = {quoted(', '.join(said or []))}, {expected}; "
+            say(name, f"The link asks for {name} = {quoted(', '.join(linked or []))}, {expected}; "
                       f"{words} is shown instead.")  # fmt: skip
         state[name] = value
     elif name not in state:  # not drawn a moment ago, so Streamlit has forgotten it
@@ -288,7 +288,7 @@ def _keep(name: str, value: Any, usual: Any) -> Any:
 
 
 def _one_of(offered: list[Any]) -> Callable[[list[str]], Any]:
-    return lambda said: next((option for option in offered if str(option) == said[-1]), None)
+    return lambda linked: next((option for option in offered if str(option) == linked[-1]), None)
 
 
 def _text(value: Any) -> str | list[str]:

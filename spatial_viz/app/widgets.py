@@ -70,8 +70,8 @@ def theme_of_page() -> Theme:
 
 def heading(text: str, level: int = 2) -> str:
     """The heading of a page (level 1) or of a part of it, as HTML for ``st.html``."""
-    size, above = {1: ("1.3rem", "0"), 2: ("1.15rem", "1rem")}[level]
-    style = f"margin:{above} 0 0;padding:0;font-size:{size};font-weight:600;line-height:1.25"
+    size, above, line = {1: ("1.3rem", "0", 1.15), 2: ("1.15rem", "1rem", 1.25)}[level]  # two lines in HEAD_HEIGHT
+    style = f"margin:{above} 0 0;padding:0;font-size:{size};font-weight:600;line-height:{line}"
     return f'<h{level} style="{style}">{html.escape(text)}</h{level}>'
 
 

@@ -170,11 +170,11 @@ class SearchState:
 
     def count(self, pictures: Tensor, backward: bool = False, times: int = 1) -> None:
         """Note what the network was asked about these pictures."""
-        asked = torch.bincount(pictures, minlength=len(self.images)) * times * self.classifier.passes_per_query
+        passes = torch.bincount(pictures, minlength=len(self.images)) * times * self.classifier.passes_per_query
         if backward:
-            self.backward_passes += asked
+            self.backward_passes += passes
         else:
-            self.passes += asked
+            self.passes += passes
 
     def best(self) -> tuple[Tensor, Tensor]:
         """The most severe of all that was seen, per picture, or the picture as it is: N×3 transforms, N×K logits."""
@@ -232,10 +232,10 @@ class SearchState:
         transforms = torch.cat((self._transforms[before], transforms))
         logits = torch.cat((self._logits[before], logits))
         order = self.severity(pictures, transforms, logits)
-        found, first = np.unique(pictures.numpy()[order], return_index=True)
+        indices, first = np.unique(pictures.numpy()[order], return_index=True)
         rows = torch.from_numpy(order[first])
-        self._transforms[found], self._logits[found] = transforms[rows], logits[rows]
-        self._asked[found] = True
+        self._transforms[indices], self._logits[indices] = transforms[rows], logits[rows]
+        self._asked[indices] = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -300,12 +300,12 @@ def _silent(done: float, total: int) -> None:
     """Nobody asked for progress."""
 
 
-def attack_summary(found: AttackResult, classifier: Classifier, natural: Tensor, label: int) -> dict[str, Any]:
+def attack_summary(outcome: AttackResult, classifier: Classifier, natural: Tensor, label: int) -> dict[str, Any]:
     """The result for one picture, ready for JSON, in the shape of `spatial_viz.landscape.dataset.landscape_summary`.
 
     ``natural``: the 1×K logits of the picture as it is. ``loss_name`` is there where the losses are those of a vote.
     """
-    rotation, dx, dy = found.transforms[0].tolist()
+    rotation, dx, dy = outcome.transforms[0].tolist()
     result: dict[str, Any] = {
         "label": label,
         "natural": {
@@ -315,21 +315,22 @@ def attack_summary(found: AttackResult, classifier: Classifier, natural: Tensor,
             "loss": float(cross_entropy(natural, torch.tensor([label]))),
         },
         "worst_case": {
-            "rotation": rotation, "dx": dx, "dy": dy, "loss": float(found.losses), "predicted": int(found.predicted),
-            "name": classifier.class_names[int(found.predicted)], "confidence": float(found.confidence),
-            "misclassified": bool(found.predicted[0] != label),
+            "rotation": rotation, "dx": dx, "dy": dy, "loss": float(outcome.losses),
+            "predicted": int(outcome.predicted), "name": classifier.class_names[int(outcome.predicted)],
+            "confidence": float(outcome.confidence),
+            "misclassified": bool(outcome.predicted[0] != label),
         },
-        "misclassified": int(found.fooled),
-        "transforms": int(found.tried),
+        "misclassified": int(outcome.fooled),
+        "transforms": int(outcome.tried),
         "natural_misclassified": bool(natural.argmax() != label),
-        "complete": found.complete,
+        "complete": outcome.complete,
         "classifier": classifier.name,
-        "attack": found.attack,
-        "passes": int(found.passes),
-        "backward_passes": int(found.backward_passes),
+        "attack": outcome.attack,
+        "passes": int(outcome.passes),
+        "backward_passes": int(outcome.backward_passes),
     }  # fmt: skip
     if classifier.loss_name != Classifier.loss_name:
         result["loss_name"] = classifier.loss_name
-    if found.paths is not None:
-        result["path"] = [path[~path.isnan().any(1)].tolist() for path in found.paths[0]]  # as far as it came
+    if outcome.paths is not None:
+        result["path"] = [path[~path.isnan().any(1)].tolist() for path in outcome.paths[0]]  # as far as it came
     return result

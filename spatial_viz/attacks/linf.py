@@ -53,12 +53,12 @@ class Linf(Attack):
         for number in range(self.steps):
             done = 0
             with contextlib.closing(engine.batches(count, size, ask)) as parts:
-                for found in parts:
-                    these = slice(done, done + len(found))
-                    noisy[these], query.noise[these] = found, found - pictures[these]
+                for stepped in parts:
+                    these = slice(done, done + len(stepped))
+                    noisy[these], query.noise[these] = stepped, stepped - pictures[these]
                     query.count(query.every[these])
                     query.count(query.every[these], backward=True)
-                    done += len(found)
+                    done += len(stepped)
                     report((number * count + done) / self.steps, count)
 
 

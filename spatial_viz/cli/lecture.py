@@ -27,7 +27,7 @@ def demo(
     from spatial_viz.lecture.prepare import prepare
 
     names = [] if imagenet == "none" else [f"imagenet/{name.strip()}" for name in imagenet.split(",") if name.strip()]
-    found = []
+    rows = []
     with tqdm(unit="landscape", disable=as_json or not sys.stderr.isatty(), leave=False) as bar:
 
         def tell(what: str, done: int, total: int) -> None:
@@ -36,13 +36,13 @@ def demo(
             bar.update(done - bar.n)
 
         for each in prepare(names, offline, tell):
-            found.append(each)
+            rows.append(each)
             if not as_json:
                 mark = "✓" if each.ready else "✕" if each.needed else "–"
                 bar.write(f"{mark} {each.what:32} {each.words} ({each.seconds:.1f} s)", file=sys.stdout)
-    ready = all(each.ready for each in found if each.needed)
+    ready = all(each.ready for each in rows if each.needed)
     if as_json:
-        print_json({"schema": 1, "ready": ready, "items": [asdict(each) for each in found]})
+        print_json({"schema": 1, "ready": ready, "items": [asdict(each) for each in rows]})
     else:
         print("The lecture is ready: make app, then the page Lecture." if ready else "The lecture is not ready.")
     if not ready:

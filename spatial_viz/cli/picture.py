@@ -123,19 +123,19 @@ def attack(
     labelled, index = index is not None, int(natural.argmax()) if index is None else index
     warm_up(model, device, "fp32")
     started = time.perf_counter()
-    found = chosen(model, image[None], torch.tensor([index]), grid, seed, padding=padding, device=device)  # type: ignore[arg-type]
+    outcome = chosen(model, image[None], torch.tensor([index]), grid, seed, padding=padding, device=device)  # type: ignore[arg-type]
     seconds = time.perf_counter() - started
-    result = {"schema": 1, **attack_summary(found, model, natural, index), "seconds": round(seconds, 4)}
+    result = {"schema": 1, **attack_summary(outcome, model, natural, index), "seconds": round(seconds, 4)}
     result |= {"device": runner.device_name, "precision": "fp32"}
     if as_json:
         print_json(result)
         return
     print(_describe(result, model, labelled))
-    asked = f"{result['passes']:,} forward and {result['backward_passes']:,} backward passes"
-    print(f"attack           {found.attack}: {asked}")
+    passes = f"{result['passes']:,} forward and {result['backward_passes']:,} backward passes"
+    print(f"attack           {outcome.attack}: {passes}")
     if result["natural_misclassified"]:
         print("                 the picture is misclassified as it is: that is no merit of the attack")
-    if not found.complete:
+    if not outcome.complete:
         print("                 interrupted: what was found so far")
 
 

@@ -133,7 +133,7 @@ def load_dataset(
     if name == "imagenet" and download:
         raise InvalidInput(f"ImageNet is not to be had without a licence; put its pictures into {root / split}/<wnid>/")
     folder, make = _torchvision_dataset(name, root, splits[split])
-    there = folder.is_dir()
+    available = folder.is_dir()
     try:
         return make(download)
     # torchvision raises RuntimeError for what is missing; a failed download or a broken archive raises almost anything.
@@ -143,7 +143,7 @@ def load_dataset(
                 f"{name} could not be downloaded to {root} ({reason(error)}); "
                 f"check the network, or put its pictures into {root / split}/<class>/"
             ) from error
-        state = "is incomplete or damaged; remove it and" if there else "is missing;"
+        state = "is incomplete or damaged; remove it and" if available else "is missing;"
         raise MissingFile(
             f"{folder} {state} fetch it with download=True, or put the pictures of {name} into {root / split}/<class>/"
         ) from error

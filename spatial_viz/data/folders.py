@@ -74,13 +74,13 @@ def class_folders(root: str | Path) -> Listing:
     walk.go(folders)
     samples: list[tuple[Path, int]] = []
     for label, folder in enumerate(folders):
-        if not walk.found[label]:
+        if not walk.listed[label]:
             left = f" ({_and(walk.words(label))} left out)" if walk.left[label] else ""
             raise InvalidInput(
                 f"the class folder {readable(folder)} has no pictures{left}; expected files that end in "
                 f"{', '.join(EXTENSIONS)}, or remove the folder"
             )
-        samples += [(Path(*place), label) for place in sorted(walk.found[label])]
+        samples += [(Path(*place), label) for place in sorted(walk.listed[label])]
     return Listing(classes, samples, walk.remarks())
 
 
@@ -94,12 +94,12 @@ class _Walk:
         self.root = root
         real = Path(os.path.realpath(root))
         self.seen = {str(folder) for folder in (real, *real.parents)}  # a link to one of these is a loop
-        self.found: list[list[tuple[str, str]]] = []
+        self.listed: list[list[tuple[str, str]]] = []
         self.left: list[Counter[tuple[str, str]]] = []
 
     def go(self, folders: Sequence[Path]) -> None:
         """Real folders first, so that a link never takes a folder away from the class that it belongs to."""
-        self.found, self.left = [[] for _ in folders], [Counter() for _ in folders]
+        self.listed, self.left = [[] for _ in folders], [Counter() for _ in folders]
         ordered = sorted(enumerate(folders), key=lambda entry: entry[1].is_symlink())
         to_visit = [(label, str(folder)) for label, folder in ordered]
         while to_visit:
@@ -130,7 +130,7 @@ class _Walk:
                 elif entry.is_symlink() and not os.path.exists(entry.path):
                     left["dangling", ""] += 1
                 elif is_picture and not hidden:
-                    self.found[label].append((folder, entry.name))
+                    self.listed[label].append((folder, entry.name))
                 elif is_picture:
                     left["hidden picture", ""] += 1
                 elif not hidden:
@@ -209,16 +209,18 @@ def split_folder(root: Path, split: str) -> tuple[Path, list[str]]:
     own = root / split
     if kind is None and own.is_dir():
         return own, remarks
-    found, instead = splits.named.get(kind or "", []), False
-    if kind == "test" and not found and "val" in splits.named:
-        found, instead = splits.named["val"], True
-    exact = [folder for folder in found if folder == own] or list(filter(_is_named_exactly, found))
-    found = exact if len(exact) == 1 else found
-    if len(found) != 1:
-        there = ", ".join(readable(folder.name) for each in splits.named.values() for folder in each)
-        what = "several folders that may be" if found else "no"
-        raise InvalidInput(f"{shown} has {what} split {split!r}; its splits are {there}: give the folder of one itself")
-    chosen = _unwrapped(found[0])
+    matches, instead = splits.named.get(kind or "", []), False
+    if kind == "test" and not matches and "val" in splits.named:
+        matches, instead = splits.named["val"], True
+    exact = [folder for folder in matches if folder == own] or list(filter(_is_named_exactly, matches))
+    matches = exact if len(exact) == 1 else matches
+    if len(matches) != 1:
+        present = ", ".join(readable(folder.name) for each in splits.named.values() for folder in each)
+        what = "several folders that may be" if matches else "no"
+        raise InvalidInput(
+            f"{shown} has {what} split {split!r}; its splits are {present}: give the folder of one itself"
+        )
+    chosen = _unwrapped(matches[0])
     name = readable(chosen.relative_to(root))
     if instead:
         remarks.insert(0, f"{shown} has no test split, so the pictures for validation in {name} are taken")

@@ -144,8 +144,8 @@ def _without_texts(stream: BinaryIO, error: Exception) -> BinaryIO | None:
     png = stream.read()
     if not isinstance(error, ValueError) or not png.startswith(_PNG):
         return None
-    kept = _PNG + b"".join(chunk for kind, chunk in _chunks(png) if kind not in (b"tEXt", b"zTXt", b"iTXt"))
-    return io.BytesIO(kept) if len(kept) < len(png) else None
+    content = _PNG + b"".join(chunk for kind, chunk in _chunks(png) if kind not in (b"tEXt", b"zTXt", b"iTXt"))
+    return io.BytesIO(content) if len(content) < len(png) else None
 
 
 def _note_scale(picture: Image.Image, stream: BinaryIO, head: bytes, label: str, tell: Callable[[str], object]) -> None:

@@ -52,15 +52,15 @@ def samples(dataset: str | None = None) -> list[Sample]:
     spec = importlib.util.find_spec("foolbox")  # finds the folder without the cost of importing the package
     places = list(spec.submodule_search_locations or ()) if spec else []
     folder = Path(places[0], "data") if places else None
-    found = []
+    available = []
     for path in folder.glob("*_*_*.*") if folder else ():
         match = re.fullmatch(r"(cifar10|mnist|imagenet)_(\d+)_(\d+)\.(?:png|jpg)", path.name)
         if match and dataset in (None, match[1]):
-            found.append(Sample(match[1], int(match[2]), int(match[3]), path))
-    if not found:
+            available.append(Sample(match[1], int(match[2]), int(match[3]), path))
+    if not available:
         where = f"expected them in {folder}" if folder else "it is not installed"
         raise MissingFile(f"the sample pictures come with the package foolbox, and {where}; run: pip install foolbox")
-    return sorted(found, key=lambda sample: (SAMPLE_DATASETS.index(sample.dataset), sample.index))
+    return sorted(available, key=lambda sample: (SAMPLE_DATASETS.index(sample.dataset), sample.index))
 
 
 OPENING = {"cifar10": 6}  # right as it is, wrong on a quarter of the paper's grid

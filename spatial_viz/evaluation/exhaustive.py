@@ -58,15 +58,15 @@ def break_pictures(
     table, count = extremes_first(grid), len(images)
     images = images.to(runner.device)  # once, not in every round
     at_once = max(ROWS, fast_batch(runner.device, runner.precision, (images.shape[-2], images.shape[-1])))
-    found = Broken(
+    result = Broken(
         standing.clone(),
         torch.full((count, 3), torch.nan),
         torch.full((count,), torch.nan),
         torch.full((count,), -1),
         torch.zeros(count, dtype=torch.int64),
     )
-    while len(table) and found.robust.any():
-        alive = found.robust.nonzero()[:, 0]
+    while len(table) and result.robust.any():
+        alive = result.robust.nonzero()[:, 0]
         now, table = table.tensor_split([-(-at_once // len(alive))])
         pictures = alive.repeat(len(now))  # transform by transform, so that every batch mixes pictures
         transforms = now.repeat_interleave(len(alive), 0)
@@ -74,7 +74,7 @@ def break_pictures(
         check_finite(logits, transforms, runner.name, indices[pictures])
         predicted = logits.argmax(1)
         wrong = (predicted != labels[pictures]).reshape(len(now), -1)
-        found.passes[alive] += passes.reshape(len(now), -1).sum(0)
+        result.passes[alive] += passes.reshape(len(now), -1).sum(0)
         fallen = wrong.any(0).nonzero()[:, 0]
         if len(fallen):
             rows = wrong[:, fallen].int().argmax(0) * len(alive) + fallen  # the first transform, in the order tried
@@ -82,13 +82,13 @@ def break_pictures(
             approximate = rows[~exact[rows]]
             if len(approximate):  # what is stored is computed in fp32
                 logits[approximate] = runner.exact(images, transforms[approximate], pictures[approximate], padding)
-            found.robust[numbers] = False
-            found.transforms[numbers] = transforms[rows]
-            found.losses[numbers] = cross_entropy(logits[rows], labels[numbers])
-            found.predicted[numbers] = logits[rows].argmax(1)
+            result.robust[numbers] = False
+            result.transforms[numbers] = transforms[rows]
+            result.losses[numbers] = cross_entropy(logits[rows], labels[numbers])
+            result.predicted[numbers] = logits[rows].argmax(1)
         if report:
-            report(int(found.robust.sum()))
-    return found
+            report(int(result.robust.sum()))
+    return result
 
 
 def extremes_first(grid: TransformGrid) -> Tensor:

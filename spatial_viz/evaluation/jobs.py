@@ -35,8 +35,8 @@ class QueriedClassifier:
         classes = class_map(pictures, model)
         if not plan.restrict:
             return cls(model.name, voted(model, plan), classes)
-        kept = sorted(set(classes))
-        return cls(model.name, voted(restricted(model, kept), plan), [kept.index(label) for label in classes])
+        occurring = sorted(set(classes))
+        return cls(model.name, voted(restricted(model, occurring), plan), [occurring.index(label) for label in classes])
 
 
 @dataclass
@@ -44,28 +44,28 @@ class Worker:
     """Whoever evaluates shards: everything that a `Job` leaves out."""
 
     pictures: Pictures
-    asked: list[QueriedClassifier]
+    queried: list[QueriedClassifier]
     plan: EvaluationPlan
     device: str
     strict: bool
 
     def decode(self, job: Job) -> Shard:
         """The job's pictures; a file that cannot be read is left out and named, or with ``strict`` an error."""
-        asked = self.asked[job.classifier]
-        shard = decode(self.pictures, job.places, asked.classifier, asked.classes)
+        queried = self.queried[job.classifier]
+        shard = decode(self.pictures, job.places, queried.classifier, queried.classes)
         if self.strict and shard.unreadable:
             raise PictureError(f"{shard.unreadable[0][1]} (strict; without it, such files are left out and counted)")
         return shard
 
     def answer(self, job: Job, shard: Shard, report: Callable[[int, int], None] | None = None) -> ShardResult:
         """The verdicts on the job's pictures."""
-        return evaluate_shard(self.asked[job.classifier].classifier, shard, self.plan, self.device, report)
+        return evaluate_shard(self.queried[job.classifier].classifier, shard, self.plan, self.device, report)
 
     def jobs(self) -> list[Job]:
         """Shards depend on the plan and on the pictures alone, not on who works on them."""
         size, count = self.plan.shard, len(self.pictures)
         return [
             Job(number, shard, range(start, min(start + size, count)))
-            for number in range(len(self.asked))
+            for number in range(len(self.queried))
             for shard, start in enumerate(range(0, count, size))
         ]

@@ -120,7 +120,7 @@ def with_checksums(summary: Summary, pictures: Pictures) -> Summary:
     return replace(summary, pixels=np.array(sums, np.uint32))
 
 
-def worst_pictures(summary: Summary, found: LocatedPictures, rows: Sequence[int]) -> Tensor:
+def worst_pictures(summary: Summary, located: LocatedPictures, rows: Sequence[int]) -> Tensor:
     """The pictures number ``rows`` of the summary at their worst transform, or as they are where there is none.
 
     Returns
@@ -128,7 +128,9 @@ def worst_pictures(summary: Summary, found: LocatedPictures, rows: Sequence[int]
     float32 len(rows)×3×H×W in [0, 1], H and W as the classifier sees pictures (its own resize is not applied).
     """
     size = summary.card.classifiers[0].picture_size
-    images = [picture_to_tensor(fit(found.pictures.dataset[int(found.places[row])][0], None, size), 3) for row in rows]
+    images = [
+        picture_to_tensor(fit(located.pictures.dataset[int(located.places[row])][0], None, size), 3) for row in rows
+    ]
     transforms = torch.zeros(len(images), 3)
     cells = torch.from_numpy(summary.cell[list(rows)].astype(np.int64))
     transforms[cells >= 0] = summary.grid.transforms()[cells[cells >= 0]]

@@ -136,14 +136,14 @@ class Report:
             for entry in self.results
         ]
         tables = [[HEADINGS, *rows]]
-        for name, found in self.per_class.items():
-            classes = next(iter(found.values()))
+        for name, by_class in self.per_class.items():
+            classes = next(iter(by_class.values()))
             if most is None or len(classes) <= most:
                 shares = [
-                    (each, *(f"{counts[each]['correct'] / counts[each]['n']:.1%}" for counts in found.values()),
+                    (each, *(f"{counts[each]['correct'] / counts[each]['n']:.1%}" for counts in by_class.values()),
                      f"{classes[each]['n']:,}") for each in classes
                 ]  # fmt: skip
-                tables.append([(f"class ({name}{of})", *found, "pictures"), *shares])
+                tables.append([(f"class ({name}{of})", *by_class, "pictures"), *shares])
         return tables
 
 

@@ -64,12 +64,14 @@ def rows_of(report: dict[str, Any], source: str, citation: str) -> list[dict[str
             raise ValueError(f"its schema is {report['schema']!r}, not 1")
         run = report["run"]
         plan = plan_of(run["plan"])
-        asked = {entry["name"]: {"grid": entry["grid"], "asked": (entry["hash"], plan)} for entry in run["classifiers"]}
+        queried = {
+            entry["name"]: {"grid": entry["grid"], "queried": (entry["hash"], plan)} for entry in run["classifiers"]
+        }
         data = run["data"]["name"] + ("" if run["data"]["split"] == "test" else f", {run['data']['split']}")
         shared = {"data": data, "padding": run["plan"]["padding"], "source": source, "citation": citation,
                   "complete": bool(run["complete"])}  # fmt: skip
         keys = ("classifier", "adversary", "vote", "n", "accuracy", "low", "high", "passes", "passes_full")
-        return [{**{key: entry[key] for key in keys}, **asked[entry["classifier"]], **shared}
+        return [{**{key: entry[key] for key in keys}, **queried[entry["classifier"]], **shared}
                 for entry in report["results"]]  # fmt: skip
     except (KeyError, TypeError, ValueError) as error:
         raise CorruptFile(f"{citation} is no report of evaluate --json ({error})") from error
@@ -112,7 +114,7 @@ def all_results(
         except SpatialVizError as error:
             problems.append(str(error))
     for row in rows:
-        stored, plan = row["asked"]
+        stored, plan = row["queried"]
         if asks_other_weights(row["classifier"], stored, plan, cards):
             row["classifier"] += OTHER_WEIGHTS
     for card in cards:
@@ -131,8 +133,8 @@ def asks_other_weights(name: str, stored: str, plan: EvaluationPlan, cards: Iter
     if card is None or plan.restrict:  # to classes that a card does not name
         return False
     try:
-        asked = plan if plan.vote else EvaluationPlan()
-        return not _is_shipped(stored, name, card.sha256, asked)
+        queried = plan if plan.vote else EvaluationPlan()
+        return not _is_shipped(stored, name, card.sha256, queried)
     except SpatialVizError:  # a file that cannot be read is told of where somebody asks for that classifier
         return False
 
@@ -173,10 +175,10 @@ def best_known(results: pd.DataFrame) -> pd.DataFrame:
         kind=measured, column=[column_of(*pair) for pair in zip(results["adversary"], results["vote"], strict=True)],
         rank=results["source"].map(SOURCES.index), pictures=results["n"].fillna(0),
     ).sort_values(["complete", "pictures", "rank"], ascending=[False, False, True], kind="stable")  # fmt: skip
-    kept = ranked.drop_duplicates([*question, "kind"]).sort_index()
+    best = ranked.drop_duplicates([*question, "kind"]).sort_index()
     order = {card.name: number for number, card in enumerate(manifest())}
-    kept = kept.sort_values("classifier", key=lambda names: names.map(order).fillna(len(order)), kind="stable")
-    return kept.drop(columns=["kind", "rank", "pictures"])
+    best = best.sort_values("classifier", key=lambda names: names.map(order).fillna(len(order)), kind="stable")
+    return best.drop(columns=["kind", "rank", "pictures"])
 
 
 def series_names(results: pd.DataFrame, several_data: bool) -> list[str]:

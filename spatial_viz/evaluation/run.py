@@ -103,7 +103,7 @@ def evaluate(
     )
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) if store is None else Path(store)
-        hashes = [asked.classifier.first_hash for asked in worker.asked]
+        hashes = [queried.classifier.first_hash for queried in worker.queried]
         with Run(folder, _card(worker, split), resume, hashes) as run:
             _answer_all(run, worker, engine, cluster or {}, progress)
             report = report_on(run.folder)
@@ -116,17 +116,19 @@ def evaluate(
 def _card(worker: Worker, split: str) -> RunCard:
     pictures, plan = worker.pictures, worker.plan
     chosen = pick_device(worker.device)
-    runners = [grid_runner(asked.classifier, plan, worker.device) for asked in worker.asked]
+    runners = [grid_runner(queried.classifier, plan, worker.device) for queried in worker.queried]
     return RunCard(
         classifiers=tuple(
-            RunClassifier.of(asked.classifier, asked.name, plan, [asked.classes[label] for label in pictures.labels])
-            for asked in worker.asked
+            RunClassifier.of(
+                queried.classifier, queried.name, plan, [queried.classes[label] for label in pictures.labels]
+            )
+            for queried in worker.queried
         ),
         data=RunData(readable(pictures.name), split, len(pictures), pictures.hash()),
         plan=plan,
         environment=Environment(
             device=runners[0].device_name,
-            precision={asked.name: runner.precision for asked, runner in zip(worker.asked, runners, strict=True)},
+            precision={queried.name: runner.precision for queried, runner in zip(worker.queried, runners, strict=True)},
             threads=torch.get_num_threads() if chosen.type == "cpu" else 1,
             versions={"spatial_viz": VERSION, "torch": torch.__version__},
         ),

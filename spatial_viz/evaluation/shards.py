@@ -70,12 +70,12 @@ def evaluate_shard(
         if name == "natural":
             _put(columns, name, correct, torch.full((len(images),), per_query))
         elif draws is not None:
-            found = WorstOfK(k=draws)(
+            result = WorstOfK(k=draws)(
                 classifier, images, labels, grid, plan.seed, shard.indices, plan.padding, device
             )  # fmt: skip
-            _whole(found)
-            _put(columns, name, found.robust, found.passes)
-            columns[f"{name}_correct"] = (found.tried - found.fooled).numpy()
+            _whole(result)
+            _put(columns, name, result.robust, result.passes)
+            columns[f"{name}_correct"] = (result.tried - result.fooled).numpy()
         elif name == "first-order":
             _first_order(columns, classifier, shard, plan, device, correct)
         elif plan.full:
@@ -97,12 +97,12 @@ def _first_order(
     passes, backward = (torch.zeros(len(correct), dtype=torch.int64) for _ in range(2))
     rows = correct.nonzero()[:, 0]
     if len(rows):
-        found: AttackResult = FirstOrder(steps=plan.steps)(
+        result: AttackResult = FirstOrder(steps=plan.steps)(
             classifier, shard.images[rows], shard.labels[rows], plan.grid(classifier.picture_size), plan.seed,
             shard.indices[rows], plan.padding, device,
         )  # fmt: skip
-        _whole(found)
-        robust[rows], passes[rows], backward[rows] = found.robust, found.passes, found.backward_passes
+        _whole(result)
+        robust[rows], passes[rows], backward[rows] = result.robust, result.passes, result.backward_passes
     _put(columns, "first-order", robust, passes, backward)
 
 
@@ -117,29 +117,29 @@ def _sweep_all(
 ) -> xr.Dataset:
     """The whole landscape of every picture."""
     grid = plan.grid(classifier.picture_size)
-    kept, robust, failing, worst = [], correct.clone(), [], []
+    stored, robust, failing, worst = [], correct.clone(), [], []
     for number, (image, label) in enumerate(zip(shard.images, shard.labels.tolist(), strict=True)):
         swept = sweep(classifier, image, label, grid, device, plan.precision, padding=plan.padding)
         failing.append(int(misclassified(swept).sum()))
         robust[number] &= not failing[-1]
         worst.append(worst_case(swept))
         assert label_of(swept) == label
-        kept.append(swept[list(KEPT)].drop_attrs(deep=False))
+        stored.append(swept[list(KEPT)].drop_attrs(deep=False))
         if report:
             report(int(robust[: number + 1].sum()), number + 1)
     _put(columns, "grid", robust, torch.full((len(robust),), len(grid) * classifier.passes_per_query))
     places = np.array([at.transform for at in worst])
     _where(columns, "worst", places, np.array([at.loss for at in worst]), np.array([at.predicted for at in worst]))
     columns["failing"] = np.array(failing)
-    landscapes = xr.concat(kept, dim="image", coords="minimal", compat="override", join="override")
+    landscapes = xr.concat(stored, dim="image", coords="minimal", compat="override", join="override")
     landscapes = landscapes.assign_coords(image=("image", shard.indices.numpy()))
     assert all(landscapes[dim].attrs["units"] == UNITS[dim] for dim in DIMS)
     return landscapes
 
 
-def _whole(found: AttackResult) -> None:
+def _whole(result: AttackResult) -> None:
     """An attack that was interrupted answers with what it has; that is no verdict."""
-    if not found.complete:
+    if not result.complete:
         raise KeyboardInterrupt
 
 

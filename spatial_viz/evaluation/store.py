@@ -159,15 +159,15 @@ def read_table(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
             path = _table_path(folder, number, shard)
             if not path.is_file():
                 continue
-            frame, told = _read_shard(path, card.plan)
+            frame, shard_facts = _read_shard(path, card.plan)
             nameless = set(map(str, frame["label"])) - classifier.class_names.keys()
             if nameless:
                 raise CorruptFile(f"{folder / 'card.json'} does not name class {min(nameless)}; choose another store")
             frame.insert(0, "classifier", classifier.name)
             parts.append(frame)
             facts["shards"] += 1
-            facts["seconds"] += told["seconds"]
-            facts["unreadable"] += told["unreadable"] if number == 0 else []
+            facts["seconds"] += shard_facts["seconds"]
+            facts["unreadable"] += shard_facts["unreadable"] if number == 0 else []
     return (pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()), facts
 
 
@@ -175,8 +175,8 @@ def _read_shard(path: Path, plan: EvaluationPlan) -> tuple[pd.DataFrame, dict[st
     _refuse_damaged(path)
     try:
         table = pq.read_table(path)
-        told = json.loads(table.schema.metadata[b"spatial_viz"])
-        facts = {"seconds": float(told["seconds"]), "unreadable": list(told["unreadable"])}
+        stored = json.loads(table.schema.metadata[b"spatial_viz"])
+        facts = {"seconds": float(stored["seconds"]), "unreadable": list(stored["unreadable"])}
         frame = table.to_pandas()
         missing = columns_of(plan).keys() - set(frame.columns)
         if missing:

@@ -105,8 +105,8 @@ class Summary:
         (degrees, pixels; NaN where there is no cell), and share, NaN where the run kept no landscapes."""
         verdict = np.where(self.natural != self.label, VERDICTS[2], np.where(self.robust, VERDICTS[0], VERDICTS[1]))
         transforms = np.full((len(self), 3), np.nan)
-        there = self.cell >= 0
-        transforms[there] = self.grid.transforms().numpy()[self.cell[there]]
+        available = self.cell >= 0
+        transforms[available] = self.grid.transforms().numpy()[self.cell[available]]
         share = np.full(len(self), np.nan) if self.wrong is None else self.failing()
         columns = {"index": self.index, "label": self.label, "natural": self.natural, "verdict": verdict,
                    "cell": self.cell, "loss": self.loss, "predicted": self.predicted, "share": share}  # fmt: skip

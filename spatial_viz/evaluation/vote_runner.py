@@ -53,7 +53,7 @@ class EarlyStoppingVote:
         """Of N pictures the N×K ballots, whether it is a tie, and how many forward passes the voters took."""
         ballots = self.network.transforms_for(seen).cpu()
         counts = torch.zeros(len(seen), self.classes)
-        asked = torch.zeros(len(seen), dtype=torch.int64)
+        passes = torch.zeros(len(seen), dtype=torch.int64)
         rows = torch.arange(len(seen))  # those that are not settled
         for number in range(self.network.votes):
             if not len(rows):
@@ -61,11 +61,11 @@ class EarlyStoppingVote:
             logits = self.voter.answer(seen, ballots[rows, number], rows, self.network.padding).logits
             counts[rows] += F.one_hot(logits.argmax(1), self.classes)
             counts[rows[~logits.isfinite().all(1)]] = torch.nan
-            asked[rows] += self.voter.passes_per_query
+            passes[rows] += self.voter.passes_per_query
             rows = rows[_lead(counts[rows]) <= self.network.votes - number - 1]
         tied = torch.zeros(len(seen), dtype=torch.bool)
         tied[rows] = True
-        return counts, tied, asked
+        return counts, tied, passes
 
 
 def _lead(counts: Tensor) -> Tensor:

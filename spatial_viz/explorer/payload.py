@@ -180,8 +180,8 @@ def _checked(pane: Pane) -> xr.Dataset:
     ds = pane.landscape
     missing = [v for v in ("loss", "predicted", "confidence", "probabilities") if v not in ds]
     if missing:
-        there = ", ".join(map(str, ds))
-        raise InvalidInput(f"The explorer needs a landscape with {', '.join(missing)}; it has {there}.")
+        present = ", ".join(map(str, ds))
+        raise InvalidInput(f"The explorer needs a landscape with {', '.join(missing)}; it has {present}.")
     if set(ds["loss"].dims) != set(DIMS):
         came = tuple(ds["loss"].dims)
         raise InvalidInput(f"The explorer shows one picture: expected dimensions {DIMS}, got {came}.")

@@ -197,8 +197,8 @@ class _Scene:
         """The classes that bars are drawn for: the true one, that of the worst case, what is said on the way, and those
         that come closest to it.
         """
-        said = np.bincount(self.way.probabilities.argmax(1), minlength=len(self.names))
-        others = np.lexsort((-self.way.probabilities.max(0), -said)).tolist()
+        counts = np.bincount(self.way.probabilities.argmax(1), minlength=len(self.names))
+        others = np.lexsort((-self.way.probabilities.max(0), -counts)).tolist()
         return list(dict.fromkeys([self.label, self.worst.predicted, *others]))[:BARS]
 
     def _bars(self, number: int, predicted: int) -> None:

@@ -73,8 +73,8 @@ def alt_of(known: pd.DataFrame) -> str:
     """One sentence with every bar of the chart."""
     parts = []
     for series, rows in known.groupby("series", sort=False):
-        told = ", ".join(f"{row['column']} {row['accuracy']:.1%}" for row in rows.to_dict("records"))
-        parts.append(f"{series} ({rows['kind'].iloc[0]}): {told}")
+        accuracies = ", ".join(f"{row['column']} {row['accuracy']:.1%}" for row in rows.to_dict("records"))
+        parts.append(f"{series} ({rows['kind'].iloc[0]}): {accuracies}")
     return f"Accuracy of {len(parts)} classifiers under each adversary. {'; '.join(parts)}."
 
 
@@ -82,14 +82,14 @@ def _places(
     known: pd.DataFrame, columns: list[str], pairs: list[tuple[str, str]]
 ) -> tuple[dict[tuple[str, str, str], float], dict[str, float]]:
     """The height of every bar, counted in bars from the top, and that of each adversary's title."""
-    there = set(zip(known["column"], known["series"], known["kind"], strict=True))
+    present = set(zip(known["column"], known["series"], known["kind"], strict=True))
     places: dict[tuple[str, str, str], float] = {}
     titles: dict[str, float] = {}
     at = 0.0
     for column in columns:
         titles[column] = at
         for pair in pairs:
-            if (column, *pair) in there:
+            if (column, *pair) in present:
                 at += 1
                 places[column, *pair] = at
         at += 1 + GAP

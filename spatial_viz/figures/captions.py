@@ -22,10 +22,10 @@ def caption_parts(landscape: xr.Dataset, picture: str = "") -> dict[str, str]:
     """
     attributes = attributes_of(landscape)
     label = class_name(landscape, label_of(landscape))
-    said = f"true class {label}" if attributes.labelled else f"no label, taken for {label}"
+    described = f"true class {label}" if attributes.labelled else f"no label, taken for {label}"
     parts = {
         "classifier": attributes.classifier,
-        "picture": f"{picture}, {said}" if picture else said,
+        "picture": f"{picture}, {described}" if picture else described,
     }
     dims = {"rotation": "rotation", "dx": "dx", "dy": "dy"}
     noise = attributes.kind == NOISE

@@ -81,9 +81,9 @@ def telling_transform(landscapes: Sequence[xr.Dataset]) -> Transform:
     for where in (split, np.ones_like(split)):
         for landscape, fails in zip(landscapes, wrong, strict=True):
             order = severity_of(landscape)
-            found = order[(fails & where).ravel()[order]]
-            if len(found):
-                return cell(landscape, int(found[0])).transform
+            telling = order[(fails & where).ravel()[order]]
+            if len(telling):
+                return cell(landscape, int(telling[0])).transform
     return Transform()
 
 

@@ -103,10 +103,10 @@ def describe_place(landscape: xr.Dataset, place: WorstCase) -> str:
 
 
 def worst_case_hover(landscape: xr.Dataset, worst: WorstCase) -> str:
-    said = f"{loss_title(landscape)} {decimal(worst.loss)} nats"
+    words = f"{loss_title(landscape)} {decimal(worst.loss)} nats"
     if "share" in landscape:
-        said = f"{percent(share_at(landscape, worst))} of the votes for the true class"
-    return f"{describe_place(landscape, worst)}<br>{said}<br><b>{escaped(worst.name)}</b>, {percent(worst.confidence)}"
+        words = f"{percent(share_at(landscape, worst))} of the votes for the true class"
+    return f"{describe_place(landscape, worst)}<br>{words}<br><b>{escaped(worst.name)}</b>, {percent(worst.confidence)}"
 
 
 def amount(landscape: xr.Dataset, dim: str, value: float) -> str:

@@ -34,12 +34,12 @@ def share_histogram(summary: Summary, theme: Theme = "light") -> go.Figure:
     counts, none = share_counts(shares)
     width = 1 / BINS
     middles = (np.arange(BINS) + 0.5) * width
-    said = [f"{low:.0%} to {low + width:.0%} of the grid<br>{_pictures(count)}"
+    hover = [f"{low:.0%} to {low + width:.0%} of the grid<br>{_pictures(count)}"
             for low, count in zip(np.arange(BINS) * width, counts, strict=True)]  # fmt: skip
     traces = [
         go.Bar(x=[-1.5 * width], y=[none], width=width, text=[f"nothing fails<br>{_pictures(none)}"],
                hovertemplate=HOVER, textposition="none", marker={"color": palette(theme)["muted"]}, name="none"),
-        go.Bar(x=middles, y=counts, width=0.92 * width, text=said, hovertemplate=HOVER, textposition="none",
+        go.Bar(x=middles, y=counts, width=0.92 * width, text=hover, hovertemplate=HOVER, textposition="none",
                marker={"color": ACCENT}, name="share"),
     ]  # fmt: skip
     middle = percent(float(np.median(shares))) if len(shares) else "–"

@@ -101,14 +101,14 @@ def filling_figure(landscape: xr.Dataset, theme: Theme = "light", height: int = 
     rows = len(dys) * len(dxs)
     loss, wrong = (each.transpose(*DIMS).values.reshape(len(rotations), rows)
                    for each in (landscape["loss"], misclassified(landscape)))  # fmt: skip
-    said = [[f"rotation {short(angle)}°, dx {short(dx)}, dy {short(dy)}<br>{loss_title(landscape)} "
+    hover = [[f"rotation {short(angle)}°, dx {short(dx)}, dy {short(dy)}<br>{loss_title(landscape)} "
              f"{decimal(loss[i, j])} nats, {'fooled' if wrong[i, j] else 'correct'}"
              for i, angle in enumerate(rotations)]
             for j, (dy, dx) in enumerate((dy, dx) for dy in dys for dx in dxs)]  # fmt: skip
     figure = new_figure([], landscape, theme, "", [], height - 96)
     figure.add_trace(
         go.Heatmap(x=np.arange(len(rotations)), y=np.arange(rows), z=loss.T, zmin=0, zmax=loss_max(landscape),
-                   colorscale=LOSS_SCALE, name="loss", text=said, hovertemplate=HOVER,
+                   colorscale=LOSS_SCALE, name="loss", text=hover, hovertemplate=HOVER,
                    colorbar=colour_bar(landscape, "loss", colours))
     )  # fmt: skip
     count, first = loss.size, len(figure.data)

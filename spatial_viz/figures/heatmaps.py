@@ -117,15 +117,15 @@ def heatmap(
     traces += open_mark("identity", 0.0, 0.0, "cross-thin-open", 9, natural if identity else f"{x} 0, {y} 0", identity)
 
     worst = worst_case(landscape)
-    there = (getattr(worst, x), getattr(worst, y))
+    place = (getattr(worst, x), getattr(worst, y))
     inside = cut.holds(**worst.transform._asdict())
     words = describe_mark(landscape, worst)
     if inside:
         traces.append(
-            cross_marks("worst case", [there[0]], [there[1]], "diamond", 13, worst_case_hover(landscape, worst))
+            cross_marks("worst case", [place[0]], [place[1]], "diamond", 13, worst_case_hover(landscape, worst))
         )
     else:
-        traces += open_mark("worst case", *there, "diamond-open", 12, worst_case_hover(landscape, worst), True)
+        traces += open_mark("worst case", *place, "diamond-open", 12, worst_case_hover(landscape, worst), True)
         words += f"<br>(at {cut.fixed} {amount(landscape, cut.fixed, getattr(worst, cut.fixed))})"
     notes = [
         region_note(landscape, cut.wrong, "outlined") + f" · + {'unmoved picture' if identity else f'{x} 0, {y} 0'}"
@@ -148,10 +148,10 @@ def heatmap(
     xaxis, yaxis = axis_of(landscape, x, edges_x) | _BARE, axis_of(landscape, y, edges_y, upright=True) | _BARE
     figure.update_layout(xaxis=xaxis, yaxis=yaxis)
     # Towards the middle, so that no edge cuts the words off.
-    across, high = share_along(xaxis, there[0]), share_along(yaxis, there[1]) > 0.5
+    across, high = share_along(xaxis, place[0]), share_along(yaxis, place[1]) > 0.5
     ax, anchor = (26, "left") if across < 0.3 else (-26, "right") if across > 0.7 else (0, "center")
     figure.add_annotation(
-        x=there[0], y=there[1], text=words, ax=ax, ay=34 if high else -34, xanchor=anchor,
+        x=place[0], y=place[1], text=words, ax=ax, ay=34 if high else -34, xanchor=anchor,
         standoff=8, arrowcolor=WHITE, arrowwidth=1.5, arrowhead=0,
         font={"color": WHITE, "size": 12}, bgcolor="rgba(0,0,0,0.72)", borderpad=3,
     )  # fmt: skip

@@ -78,8 +78,8 @@ def cross_marks(
 ) -> Any:
     line = {"color": HALO, "width": 2 if size > 5 else 1}
     marker = {"symbol": symbol, "size": size, "color": WHITE, "line": line}
-    said = {"hoverinfo": "skip"} if hover is None else {"text": [hover], "hovertemplate": HOVER}
-    return go.Scatter(x=xs, y=ys, mode="markers", marker=marker, name=name, cliponaxis=False, **said)
+    texts = {"hoverinfo": "skip"} if hover is None else {"text": [hover], "hovertemplate": HOVER}
+    return go.Scatter(x=xs, y=ys, mode="markers", marker=marker, name=name, cliponaxis=False, **texts)
 
 
 def open_mark(name: str, x: float, y: float, symbol: str, size: int, hover: str, strong: bool) -> list[Any]:

@@ -115,12 +115,12 @@ def hover_texts(
     def text(*cell: Any) -> str:
         loss, margin, p, predicted, w, share = cell[3:]
         at = (amount(landscape, dim, v) for dim, v in zip(ORDER, cell, strict=False))
-        said = f"{kind} {decimal(loss)} nats, margin {decimal(margin)}"
+        words = f"{kind} {decimal(loss)} nats, margin {decimal(margin)}"
         if voted:
-            said = f"{percent(share)} of the votes for the true class"
+            words = f"{percent(share)} of the votes for the true class"
         return (
             axes_text.format(*at)
-            + f"{said}<br><b>{names[str(int(predicted))]}</b>, {percent(p)}<br>{describe_verdict(labelled, bool(w))}"
+            + f"{words}<br><b>{names[str(int(predicted))]}</b>, {percent(p)}<br>{describe_verdict(labelled, bool(w))}"
         )
 
     if is_noise(landscape):
@@ -155,10 +155,10 @@ def worse_between(landscape: xr.Dataset, refined: xr.Dataset | None) -> WorstCas
     """A cell of the display grid that is worse than the worst case of the landscape."""
     if refined is None:
         return None
-    found, worst = worst_case(refined), worst_case(landscape)
+    denser, worst = worst_case(refined), worst_case(landscape)
     # Two sweeps of one cell may differ in the last digits.
-    higher = found.misclassified == worst.misclassified and found.loss > worst.loss + 1e-3
-    return found if found.misclassified > worst.misclassified or higher else None
+    higher = denser.misclassified == worst.misclassified and denser.loss > worst.loss + 1e-3
+    return denser if denser.misclassified > worst.misclassified or higher else None
 
 
 def worse_between_note(landscape: xr.Dataset, beyond: WorstCase) -> str:

@@ -51,9 +51,9 @@ def cached_sweep(
     """`spatial_viz.landscape.sweeps.sweep_axes`, from the cache where the same question was answered before."""
     path = _path_for(runner_for(classifier, device, precision), classifier, image, label, axes, padding)
     with _LOCKS[path.name]:  # visitors are threads: who asks the same question meanwhile waits for the one answer
-        found = _load(path)
-        if found is not None:
-            return found
+        cached = _load(path)
+        if cached is not None:
+            return cached
         landscape = sweep_axes(classifier, image, label, axes, device, precision, progress, padding)  # type: ignore[arg-type]
         remember(classifier, image, label, axes, landscape)
         return landscape

@@ -228,9 +228,7 @@ def load(path: str | Path) -> xr.Dataset:
     try:
         attributes_of(landscape)
     except (ValueError, TypeError) as error:
-        raise CorruptFile(
-            f"{path} does not say what it is a landscape of ({error}); sweep the picture again"
-        ) from error
+        raise CorruptFile(f"{path} is not a whole landscape ({error}); sweep the picture again") from error
     landscape.attrs["schema"] = int(landscape.attrs["schema"])
     return landscape
 

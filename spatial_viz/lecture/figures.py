@@ -32,11 +32,11 @@ def accuracy_bars(group: Group, theme: Theme = "light", *, rows: int | None = No
     for number, bar in enumerate(group.bars):
         figure.add_trace(_track(number, colours))
         figure.add_trace(_bar(number, bar, group.published, colours))
-        said = {"y": number - 0.19, "yanchor": "bottom", "showarrow": False}
+        anchor = {"y": number - 0.19, "yanchor": "bottom", "showarrow": False}
         large = {"size": TYPE + 3, "color": colours["text"]}
-        figure.add_annotation(text=escaped(bar.words), x=0, xanchor="left", font=large | {"size": TYPE}, **said)
+        figure.add_annotation(text=escaped(bar.words), x=0, xanchor="left", font=large | {"size": TYPE}, **anchor)
         share = f"<b>{describe_accuracy(bar.share, group.published)}</b>"
-        figure.add_annotation(text=share, x=1, xanchor="right", font=large, **said)
+        figure.add_annotation(text=share, x=1, xanchor="right", font=large, **anchor)
     figure.update_layout(
         template=template(theme), height=height, barmode="overlay", margin={"l": 4, "r": 4, "t": 4, "b": 4},
         xaxis={"range": [-0.005, 1.005], "visible": False, "fixedrange": True},
@@ -48,11 +48,11 @@ def accuracy_bars(group: Group, theme: Theme = "light", *, rows: int | None = No
 
 def bars_alt(group: Group) -> str:
     """All that the bars say, in one sentence."""
-    told = []
+    sentences = []
     for bar in group.bars:
         more = f" ({bar.low:.1%} to {bar.high:.1%}, {bar.pictures:,} pictures)" if bar.low is not None else ""
-        told.append(f"{bar.words} {describe_accuracy(bar.share, group.published)}{more}")
-    return f"Accuracies, {group.title}: {'; '.join(told)}."
+        sentences.append(f"{bar.words} {describe_accuracy(bar.share, group.published)}{more}")
+    return f"Accuracies, {group.title}: {'; '.join(sentences)}."
 
 
 def describe_accuracy(share: float, published: bool) -> str:
@@ -107,15 +107,15 @@ def learning_curves(curves: Mapping[str, Sequence[Mapping[str, Any]]], theme: Th
 
 def curves_alt(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     """Where each curve begins and ends."""
-    told = []
+    sentences = []
     for name, epochs in curves.items():
         first, last = epochs[0], epochs[-1]
         lines = [f"training loss from {first['loss']:.2f} to {last['loss']:.2f}"]
         if first["validation_accuracy"] is not None:
             ends = (f"{entry['validation_accuracy']:.1%}" for entry in (first, last))
             lines.append(f"validation accuracy from {' to '.join(ends)}")
-        told.append(f"{name}, {len(epochs)} epochs: {', '.join(lines)}")
-    return f"Learning curves. {'; '.join(told)}."
+        sentences.append(f"{name}, {len(epochs)} epochs: {', '.join(lines)}")
+    return f"Learning curves. {'; '.join(sentences)}."
 
 
 def curves_of(cards: Sequence[ModelCard]) -> dict[str, Sequence[Mapping[str, Any]]]:

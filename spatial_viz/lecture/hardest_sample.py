@@ -54,8 +54,8 @@ def find_failing_sample(
 
     for granularity in (EXTREMES, grid.granularity):
         tried = replace(grid, granularity=granularity)
-        found = break_pictures(runner, images, labels, tried, padding, right, every, report)
-        broken = right & ~found.robust
+        result = break_pictures(runner, images, labels, tried, padding, right, every, report)
+        broken = right & ~result.robust
         if broken.any():
-            return known[int(torch.where(broken, found.losses, -torch.inf).argmax())]
+            return known[int(torch.where(broken, result.losses, -torch.inf).argmax())]
     return None

@@ -84,10 +84,10 @@ def groups(results: pd.DataFrame, cards: Sequence[ModelCard]) -> tuple[Group, ..
     results: the table of `published.all_results`.
     cards: of `spatial_viz.models.registry.manifest`.
     """
-    found = [published_group(results, data) for data in ("cifar10", "imagenet")]
+    known_groups = [published_group(results, data) for data in ("cifar10", "imagenet")]
     known = measured(results)
-    found += [measured_group(known, cards, data) for data in DATA]
-    return tuple(group for group in found if group.bars)
+    known_groups += [measured_group(known, cards, data) for data in DATA]
+    return tuple(group for group in known_groups if group.bars)
 
 
 def published_group(results: pd.DataFrame, data: str) -> Group:
@@ -96,8 +96,8 @@ def published_group(results: pd.DataFrame, data: str) -> Group:
     rows = rows[rows["vote"] == 0]
     bars = []
     for training, adversary in (("standard", "natural"), ("standard", "grid"), ("worst-of-10", "grid")):
-        there = rows[rows["classifier"].str.endswith(training) & (rows["adversary"] == adversary)]
-        bars += [Bar(PAPER[training], adversary, float(share)) for share in there["accuracy"].head(1)]
+        matching = rows[rows["classifier"].str.endswith(training) & (rows["adversary"] == adversary)]
+        bars += [Bar(PAPER[training], adversary, float(share)) for share in matching["accuracy"].head(1)]
     return Group(f"{DATA[data]}, published", True, tuple(bars), _cited(rows))
 
 
@@ -110,9 +110,9 @@ def measured_group(known: pd.DataFrame, cards: Sequence[ModelCard], data: str) -
         theirs = next((name for name in known["classifier"] if name.startswith(f"{data}/")), "")
         names, title = {"standard": theirs}, f"{title} with {theirs.split('/')[-1]}"
     robust = next((recipe for recipe in ROBUST if recipe in names), "")
-    asked = [("standard", "natural"), ("standard", "grid"), (robust, "grid"), (INVARIANT, "grid")]
+    wanted = [("standard", "natural"), ("standard", "grid"), (robust, "grid"), (INVARIANT, "grid")]
     return _measured_as(title, [
-        bar for recipe, adversary in asked if recipe in names
+        bar for recipe, adversary in wanted if recipe in names
         for bar in _bars(known, names[recipe], adversary, TRAINED[recipe])
     ])  # fmt: skip
 
@@ -124,15 +124,15 @@ def vote_groups(results: pd.DataFrame, names: Collection[str] | None = None) -> 
     paper = paper[(paper["adversary"] == "grid") & paper["classifier"].str.endswith("worst-of-10")]
     bars = [Bar(_voters(int(row["vote"])), "grid", float(row["accuracy"]))
             for row in paper.sort_values("vote").to_dict("records")]  # fmt: skip
-    found = [Group(f"{DATA['imagenet']}, published", True, tuple(bars), _cited(paper))]
+    known_groups = [Group(f"{DATA['imagenet']}, published", True, tuple(bars), _cited(paper))]
     known = measured(results)
     grid = known[known["adversary"] == "grid"]
     grid = grid if names is None else grid[grid["classifier"].isin(names)]
     for name, votes in grid.groupby("classifier", sort=False)["vote"]:
-        found.append(_measured_as(f"{name}, measured", [
+        known_groups.append(_measured_as(f"{name}, measured", [
             bar for vote in sorted(votes) for bar in _bars(known, name, "grid", _voters(vote), vote)
         ]))  # fmt: skip
-    return tuple(group for group in found if len(group.bars) > 1)
+    return tuple(group for group in known_groups if len(group.bars) > 1)
 
 
 def recipe_group(known: pd.DataFrame, name: str, recipe: str) -> Group:
@@ -173,11 +173,11 @@ def _measured_as(title: str, bars: Sequence[Bar]) -> Group:
         if len({name for name, _ in counts}) == len(counts):  # one number of pictures for each name
             break
     sizes = dict.fromkeys(count for _, count in counts)
-    told = ", ".join(
+    described = ", ".join(
         f"{size:,}" + (f" ({', '.join(name for name, count in counts if count == size)})" if len(sizes) > 1 else "")
         for size in sizes
     )
-    return Group(title, False, tuple(bars), f"test pictures: {told}")
+    return Group(title, False, tuple(bars), f"test pictures: {described}")
 
 
 def _voters(vote: int) -> str:

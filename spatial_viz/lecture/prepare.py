@@ -75,14 +75,14 @@ def prepare(imagenet: Sequence[str] = (IMAGENET,), offline: bool = False, tell: 
 
 def _fetched(name: str, offline: bool) -> Ready:
     what, started = f"weights of {name}", time.perf_counter()
-    there = {entry.name: entry.available for entry in catalogue()}
-    if offline and not there.get(name):
+    available = {entry.name: entry.available for entry in catalogue()}
+    if offline and not available.get(name):
         return Ready(what, False, "not on this machine; without --offline they would be fetched", 0.0, needed=False)
     try:
         load_classifier(name)
     except (MissingFile, CorruptFile) as error:
         return Ready(what, False, str(error), time.perf_counter() - started, needed=False)
-    words = "on this machine" if there.get(name) else "fetched"
+    words = "on this machine" if available.get(name) else "fetched"
     return Ready(what, True, words, time.perf_counter() - started, needed=False)
 
 
@@ -150,8 +150,8 @@ def _offline(entries: Sequence[ClassifierEntry]) -> Ready:
 def _lacking(entry: ClassifierEntry) -> list[str]:
     """What the cache has not kept of a classifier's landscapes."""
     classifier = load_classifier(entry.name)
-    asked = questions(classifier, entry.dataset)
-    gone = sum(not is_cached(classifier, each.image, each.label, each.axes) for each in asked)
+    queried = questions(classifier, entry.dataset)
+    gone = sum(not is_cached(classifier, each.image, each.label, each.axes) for each in queried)
     if not gone:
         return []
     return [f"{gone} landscapes of {entry.name} did not stay on the disk, which keeps {MAX_BYTES // 10**6} MB of them"]

@@ -31,10 +31,10 @@ def begin(out: Path, plan: TrainingPlan, pictures: str, resume: bool) -> dict[st
     """
     checkpoint = out / CHECKPOINT
     with writing(out):  # a folder that may not be entered
-        there = checkpoint.exists()
-    if there and not resume:
+        resumable = checkpoint.exists()
+    if resumable and not resume:
         raise InvalidInput(f"{out} holds a checkpoint already; add --resume to go on, or choose another --out")
-    if not there:
+    if not resumable:
         if (out / WEIGHTS).exists():
             raise InvalidInput(f"{out} holds a finished training without a checkpoint; choose another --out")
         with writing(out):
@@ -105,6 +105,8 @@ def writing(path: Path) -> Iterator[None]:
     except OSError as error:
         advice = "choose another --out"
         if error.errno in FULL:
-            there = (path.parent / CHECKPOINT).is_file()
-            advice = f"make room there and {'go on from the last checkpoint with --resume' if there else 'try again'}"
+            resumable = (path.parent / CHECKPOINT).is_file()
+            advice = (
+                f"make room there and {'go on from the last checkpoint with --resume' if resumable else 'try again'}"
+            )
         raise SpatialVizError(f"cannot write {path}: {error.strerror or error}; {advice}") from error

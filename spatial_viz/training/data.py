@@ -90,9 +90,9 @@ def read(
     parts, remarks = [chosen], [*chosen.remarks]
     beside = validation_folder(Path(name), chosen.dataset.root) if split == "train" and is_folder(name) else None
     if beside:
-        folder, found = beside
+        folder, instead = beside
         parts.append(select_pictures(str(folder), None, "", None, None))
-        remarks += [*found, *parts[1].remarks]
+        remarks += [*instead, *parts[1].remarks]
         if parts[1].classes != chosen.classes:
             theirs, ours = (", ".join(part.classes[:10]) for part in reversed(parts))
             where = readable(chosen.dataset.root)
@@ -145,16 +145,16 @@ def _common_size(parts: list[Pictures], side: int | None, tell: Callable[[str], 
     """(height, width) that all pictures get."""
     looks = (_size(pictures, number) for pictures in parts for number in range(len(pictures)))
     readable = (size for size in looks if size)
-    found = list(islice(readable, 1) if parts[0].name in CLASS_NAMES else readable)  # those are many, and all alike
-    if not found:
+    sizes = list(islice(readable, 1) if parts[0].name in CLASS_NAMES else readable)  # those are many, and all alike
+    if not sizes:
         return (side or LARGEST,) * 2  # decoding says what is wrong with them
-    smallest, largest = min(found), max(found)
+    smallest, largest = min(sizes), max(sizes)
     if side is None and smallest == largest and max(smallest) <= LARGEST:
         return smallest[1], smallest[0]
     if side is None:
-        side = min(LARGEST, max(SMALLEST, int(statistics.median(map(min, found)))))
+        side = min(LARGEST, max(SMALLEST, int(statistics.median(map(min, sizes)))))
     if (smallest, largest) != ((side, side), (side, side)):
-        shorter = sorted({min(size) for size in found})
+        shorter = sorted({min(size) for size in sizes})
         tell(
             f"the pictures, {' to '.join(map(str, dict.fromkeys((shorter[0], shorter[-1]))))} pixels at their shorter "
             f"side, become {side}×{side}: the shorter side resized, the centre cropped; --size takes another"

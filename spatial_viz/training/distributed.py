@@ -62,34 +62,36 @@ class Team:
         """Set the running means and variances of batch norm to their average over the processes."""
         if self.size == 1:
             return
-        kept = [value for name, value in network.named_buffers() if name.endswith(("running_mean", "running_var"))]
-        flat = torch.cat([value.flatten() for value in kept])
+        statistics = [
+            value for name, value in network.named_buffers() if name.endswith(("running_mean", "running_var"))
+        ]
+        flat = torch.cat([value.flatten() for value in statistics])
         dist.all_reduce(flat)
-        parts = (flat / self.size).split([value.numel() for value in kept])
-        for value, part in zip(kept, parts, strict=True):
+        parts = (flat / self.size).split([value.numel() for value in statistics])
+        for value, part in zip(statistics, parts, strict=True):
             value.copy_(part.view_as(value))
 
     def agree(self, ask: Callable[[], Answer]) -> Answer:
         """What the first process gets from ``ask``, for all; an error that it meets is raised in all of them."""
         if self.size == 1:
             return ask()
-        told: list[Answer | SpatialVizError | None] = [None]
+        shared: list[Answer | SpatialVizError | None] = [None]
         if self.leads:
             try:
-                told = [ask()]
+                shared = [ask()]
             except SpatialVizError as error:
-                told = [error]
-        dist.broadcast_object_list(told, src=0)
-        if isinstance(told[0], SpatialVizError):
-            raise told[0]
-        return told[0]  # type: ignore[return-value]
+                shared = [error]
+        dist.broadcast_object_list(shared, src=0)
+        if isinstance(shared[0], SpatialVizError):
+            raise shared[0]
+        return shared[0]  # type: ignore[return-value]
 
     def in_turn(self, read: Callable[[], Answer]) -> Answer:
         """What ``read`` gives, asked first by the first process: it may fetch what the others then find. An error that
         it meets is raised in all of them."""
-        found: list[Answer] = []
-        self.agree(lambda: found.append(read()))
-        return found[0] if found else read()
+        answers: list[Answer] = []
+        self.agree(lambda: answers.append(read()))
+        return answers[0] if answers else read()
 
 
 @contextmanager
@@ -106,9 +108,9 @@ def join(device: str = "auto") -> Iterator[Team]:
     if chosen.type == "mps":
         raise InvalidInput("several processes cannot share Apple's GPU; use --device cpu")
     if chosen.type == "cuda":
-        place, there = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
-        if place >= there:
-            raise InvalidInput(f"each process needs a GPU of its own, and this machine has {there}; start as many")
+        place, devices = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+        if place >= devices:
+            raise InvalidInput(f"each process needs a GPU of its own, and this machine has {devices}; start as many")
         chosen = torch.device("cuda", place)
         torch.cuda.set_device(chosen)
     dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")

@@ -27,5 +27,5 @@ def hardware(device: torch.device, processes: int = 1) -> str:
 def _cpu() -> str:
     """The model of the CPU; the bare architecture where the system does not tell."""
     listed = Path("/proc/cpuinfo")
-    found = re.search(r"^model name\s*:\s*(.+)$", listed.read_text(), re.MULTILINE) if listed.is_file() else None
-    return found[1].strip() if found else platform.processor() or platform.machine()
+    match = re.search(r"^model name\s*:\s*(.+)$", listed.read_text(), re.MULTILINE) if listed.is_file() else None
+    return match[1].strip() if match else platform.processor() or platform.machine()

@@ -53,12 +53,12 @@ def forget_after(folder: Path, step: int, steps_per_epoch: int) -> None:
     """Remove what a training told after the checkpoint of ``step``, from which it goes on; a torn line, too."""
     if not (folder / FILE).is_file():
         return
-    kept = [
+    lines = [
         text
         for text, line in _lines(folder)
         if line.get("step", 0) <= step and line.get("epoch", 0) * steps_per_epoch <= step
     ]
-    write(folder / FILE, "".join(kept).encode())
+    write(folder / FILE, "".join(lines).encode())
 
 
 def _lines(folder: Path) -> list[tuple[str, dict[str, Any]]]:

@@ -125,14 +125,14 @@ class Keeper:
         self.pictures += taken
         self.bar.update(taken)
         self.bar.set_postfix(loss=f"{run.loss:.3f}", learning_rate=f"{self.rate:.3f}", refresh=False)
-        told = {"loss": run.loss, "learning_rate": self.rate}
+        facts = {"loss": run.loss, "learning_rate": self.rate}
         if run.step % LOG_STEPS == 0:
             pace = round(self.pictures / max(run.seconds - self.seconds, 1e-9), 1)
             done = round(run.step / run.steps_per_epoch, 4)
-            log(self.out, {"step": run.step, "epochs_done": done, **told, "pictures_per_second": pace})
+            log(self.out, {"step": run.step, "epochs_done": done, **facts, "pictures_per_second": pace})
             self.pictures, self.seconds = 0, run.seconds
         if run.step % run.steps_per_epoch == 0:
-            log(self.out, {"epoch": self.epoch, **told, "candidates": self.candidates,
+            log(self.out, {"epoch": self.epoch, **facts, "candidates": self.candidates,
                            "validation_accuracy": natural_accuracy(run.network, self.validation),
                            "validation_worst_of_10": accuracy_under_attack(run.network, self.validation),
                            "seconds": round(run.seconds, 1)})  # fmt: skip
@@ -150,10 +150,10 @@ def _advance(run: Training, out: Path) -> int:
     epoch, number = run.epoch + 1, run.step % run.steps_per_epoch + 1
     taken = run.advance()
     if not math.isfinite(run.loss):
-        there = (out / CHECKPOINT).is_file()
+        resumable = (out / CHECKPOINT).is_file()
         raise SpatialVizError(
             f"the loss became {run.loss} in epoch {epoch}, step {number} of {run.steps_per_epoch}; "
-            f"{f'the last good checkpoint is {out / CHECKPOINT}' if there else 'there is no checkpoint yet'}. "
+            f"{f'the last good checkpoint is {out / CHECKPOINT}' if resumable else 'there is no checkpoint yet'}. "
             "Lower --learning-rate"
         )
     return taken
@@ -187,11 +187,11 @@ def accuracy_under_attack(network: nn.Module, data: PictureSet) -> float | None:
     images, limits = to_images(data.pictures[places]), TransformGrid.paper((height, width))
     device = str(next(network.parameters()).device)
     try:
-        found = WorstOfK(k=10)(classifier, images, data.labels[places], limits, indices=places, device=device)
+        result = WorstOfK(k=10)(classifier, images, data.labels[places], limits, indices=places, device=device)
     except SpatialVizError:
         return 0.0  # answers that are no numbers; the next loss, or the end of the training, says what to do about it
     finally:
         network.train()
-    if not found.complete:
+    if not result.complete:
         raise KeyboardInterrupt  # an attack keeps what it has when it is interrupted; the training ends
-    return float(found.robust.double().mean())
+    return float(result.robust.double().mean())

@@ -60,10 +60,10 @@ def provenance_of(run: Path, sha256: str) -> Provenance:
 
 def _began_from(run: Path, initial: Path) -> str:
     """The checksum of the weights that a training began from; earlier versions did not write it down."""
-    told = [start["began_from"] for start in read_metrics(run).starts if "began_from" in start]
-    if not told and not initial.is_file():
+    checksums = [start["began_from"] for start in read_metrics(run).starts if "began_from" in start]
+    if not checksums and not initial.is_file():
         raise MissingFile(f"{run} began from {initial}, which is no longer there; put it back")
-    return told[-1] if told else checksum(initial)
+    return checksums[-1] if checksums else checksum(initial)
 
 
 def _each_once(machines: Iterable[str]) -> str:

@@ -112,7 +112,7 @@ def test_a_summary_knows_one_classifier_by_its_attributes(tmp_path: Path) -> Non
         *[(key, None) for key in STORED],
         *[(f"data.{key}", None) for key in STORED["data"]],
         *[(f"environment.{key}", None) for key in STORED["environment"]],
-        *[(f"plan.{key}", None) for key in STORED["plan"]],
+        ("plan.adversaries", None), ("plan.granularity", None),
         *[(f"classifiers.0.{key}", None) for key in STORED["classifiers"][0] if key != "passes_per_query"],
         ("schema", 2), ("classifiers", {}), ("data", []), ("plan", "grid"), ("environment", 1), ("classifiers.0", "x"),
         ("data.name", 1), ("data.split", []), ("data.hash", {}), ("data.pictures", "500"), ("data.pictures", 0),
@@ -138,3 +138,8 @@ def test_a_card_that_lacks_something_says_what(path: str, value: Any, tmp_path: 
 def test_what_a_card_would_not_keep_is_refused(path: str) -> None:
     with pytest.raises(ValueError, match="more"):
         RunCard.from_json(with_value(path, "x"))
+
+
+def test_a_plan_of_fewer_settings_is_read_with_the_usual_ones() -> None:
+    card = RunCard.from_json(with_value("plan.steps", None))
+    assert card.plan.steps == EvaluationPlan().steps

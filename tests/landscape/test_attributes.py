@@ -67,5 +67,5 @@ def test_a_file_that_does_not_say_what_it_is_of_is_refused(
 ) -> None:
     landscape.attrs["card"] = json.dumps(json.loads(landscape.attrs["card"]) | damage)
     save(landscape, tmp_path / "damaged.nc")
-    with pytest.raises(CorruptFile, match=r"damaged\.nc does not say what it is a landscape of \(.*\); sweep"):
+    with pytest.raises(CorruptFile, match=r"damaged\.nc is not a whole landscape \(.*\); sweep"):
         load(tmp_path / "damaged.nc")

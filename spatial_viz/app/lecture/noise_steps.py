@@ -28,9 +28,9 @@ def _attacked(talk: Talk, epsilon: int) -> AttackResult:
 
 def attack_noise(talk: Talk, epsilon: int) -> Tensor:
     """The noise that the attack within ``epsilon`` (in steps of 1/255) adds, C×H×W; zero where none made it worse."""
-    found = _attacked(talk, epsilon)
-    assert found.noise is not None
-    return found.noise[0]
+    result = _attacked(talk, epsilon)
+    assert result.noise is not None
+    return result.noise[0]
 
 
 def chosen_epsilon() -> int:
@@ -45,7 +45,7 @@ def _two_pictures(talk: Talk) -> None:
         width=620,
     )  # fmt: skip
     st.session_state["talk_epsilon"] = epsilon
-    found, noise = _attacked(talk, epsilon), attack_noise(talk, epsilon)
+    result, noise = _attacked(talk, epsilon), attack_noise(talk, epsilon)
     names = talk.view.classifier.class_names
     natural = _answer(talk, talk.view.image)
     factor = max(1, int(0.5 / max(float(noise.abs().max()), 1 / 255)))
@@ -56,11 +56,11 @@ def _two_pictures(talk: Talk) -> None:
     shown = [
         (talk.view.image, "The picture", said(*natural)),
         ((noise * factor + 0.5).clamp(0, 1), f"The noise, × {factor}", "grey: no change"),
-        (talk.view.image + noise, "With the noise", said(int(found.predicted), float(found.confidence))),
+        (talk.view.image + noise, "With the noise", said(int(result.predicted), float(result.confidence))),
     ]
     with place:
         pictures(talk, shown, signs=("+", "="))
-        if int(found.predicted) == natural[0]:
+        if int(result.predicted) == natural[0]:
             st.markdown("At this ε the classifier does not change its mind. Allow a little more.")
 
 

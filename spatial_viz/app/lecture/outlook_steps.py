@@ -57,7 +57,7 @@ class Ballots:
     """What ten voters see and say, and what is answered alone and by the vote."""
 
     pictures: Tensor
-    said: list[int]
+    votes: list[int]
     alone: int
     sure: float
     voted: int
@@ -102,17 +102,17 @@ def _ask_ten_times(talk: Talk) -> None:
             if st.button("Draw again", icon=":material/casino:", key="draw-voters"):
                 state["voters_seed"] = state.get("voters_seed", 0) + 1
         pose = poses.get(chosen or "", poses["the worst case"])
-        found, label = _ballots(talk, pose, state.get("voters_seed", 0)), talk_label(talk)
-        shown = [(picture, f"{'✓' if said == label else '✕'} {names[said]}", "")
-                 for picture, said in zip(found.pictures, found.said, strict=True)]  # fmt: skip
+        ballots, label = _ballots(talk, pose, state.get("voters_seed", 0)), talk_label(talk)
+        shown = [(picture, f"{'✓' if predicted == label else '✕'} {names[predicted]}", "")
+                 for picture, predicted in zip(ballots.pictures, ballots.votes, strict=True)]  # fmt: skip
         for first in (0, VOTES // 2):
             pictures(talk, shown[first : first + VOTES // 2])
     with right:
-        tally = ", ".join(f"{count} × {names[said]}" for said, count in Counter(found.said).most_common())
+        tally = ", ".join(f"{count} × {names[predicted]}" for predicted, count in Counter(ballots.votes).most_common())
         st.markdown(
             f"The picture, {plain(pose.describe())}:  \n"
-            f"asked once: **{_verdict(found.alone, label, names)}** ({percent(found.sure)})  \n"
-            f"asked ten times: **{_verdict(found.voted, label, names)}** ({plain(tally)})"
+            f"asked once: **{_verdict(ballots.alone, label, names)}** ({percent(ballots.sure)})  \n"
+            f"asked ten times: **{_verdict(ballots.voted, label, names)}** ({plain(tally)})"
         )
         theirs, *ours = vote_groups(results())
         ours.sort(key=lambda group: not group.title.startswith(f"{talk.view.classifier.name},"))  # the talk's own first
@@ -149,13 +149,13 @@ def _transfer(talk: Talk) -> None:
                    f"{find_recipe(NOISE, data).epsilon:.2g} a pixel): a sample, with limits of its own.")  # fmt: skip
         borrowed = {f"{title}: {name}": _borrowed(talk, name) for title, name in names.items()}
         compared(borrowed, "transfer", lambda _: Transform(), shared=False)
-    known, told = measured(results()), []
+    known, accuracies = measured(results()), []
     for card in manifest():
         if card.name in names.values():
             group = recipe_group(known, card.name, card.recipe)
-            told += [f"{bar.words} {bar.share:.1%} of {bar.pictures:,}" for bar in group.bars]
-    if told:
-        st.caption(plain(f"Right on test pictures: {'; '.join(told)}."))
+            accuracies += [f"{bar.words} {bar.share:.1%} of {bar.pictures:,}" for bar in group.bars]
+    if accuracies:
+        st.caption(plain(f"Right on test pictures: {'; '.join(accuracies)}."))
 
 
 FINDING = (
@@ -176,9 +176,9 @@ def _with_and_without_noise(talk: Talk) -> dict[str, str]:
 
 def _borrowed(talk: Talk, name: str) -> Talk:
     """The talk under a classifier of another data set, about a sample of that, within the paper's limits for it."""
-    there = of_sample(under(talk, name), opening_sample(dataset_of(name)))
-    grid = TransformGrid.paper(there.view.classifier.input_size)
-    return dataclasses.replace(there, view=dataclasses.replace(there.view, grid=grid))
+    borrowed = of_sample(under(talk, name), opening_sample(dataset_of(name)))
+    grid = TransformGrid.paper(borrowed.view.classifier.input_size)
+    return dataclasses.replace(borrowed, view=dataclasses.replace(borrowed.view, grid=grid))
 
 
 def _warm_transfer(talk: Talk) -> None:
@@ -211,12 +211,12 @@ def _hunt(talk: Talk) -> None:
     name = yours.view.classifier.name
     if partner(talk, ROBUST) is None:
         missing(f"No robust classifier is shipped for these pictures; the hunt is for what breaks {plain(name)}.")
-    found, title = _found(yours), f"yours: {talk.view.title}"
-    if found is None:
+    failing, title = _found(yours), f"yours: {talk.view.title}"
+    if failing is None:
         st.markdown("Every sample that is right as it is survives the whole grid: the hunt is all yours.")
         compared({title: yours}, "hunt")
     else:
-        compared(dict([found, (title, yours)]), "hunt", _at_worst)
+        compared(dict([failing, (title, yours)]), "hunt", _at_worst)
 
 
 def _at_worst(side: Side) -> Transform:
@@ -226,9 +226,9 @@ def _at_worst(side: Side) -> Transform:
 def _warm_hunt(talk: Talk) -> None:
     yours = _yours(talk)
     landscape_of(yours)
-    found = _found(yours)
-    if found is not None:
-        landscape_of(found[1])
+    failing = _found(yours)
+    if failing is not None:
+        landscape_of(failing[1])
 
 
 # --- What to take home ----------------------------------------------------------------------------------------------

@@ -89,12 +89,12 @@ def _tiles(talk: Talk, was_filled: bool) -> None:
     names = class_names(data_of(talk))
     items = []
     for sample in _samples(talk):
-        there = of_sample(talk, sample)
-        image, caption = there.view.image, UNKNOWN
-        if has_landscape(there):
-            worst = worst_case(landscape_of(there))
+        tile = of_sample(talk, sample)
+        image, caption = tile.view.image, UNKNOWN
+        if has_landscape(tile):
+            worst = worst_case(landscape_of(tile))
             moved = worst.transform.tensor()
-            image = warp(image[None], moved, there.view.padding)[0]
+            image = warp(image[None], moved, tile.view.padding)[0]
             caption = f"✕ {worst.name}" if worst.misclassified else f"✓ {worst.name}"
         label = f"{names[sample.label]} ({sample.name}), at its worst: {caption}"
         items.append({"id": sample.name, "label": label, "caption": caption,
@@ -149,15 +149,15 @@ def _how_often(talk: Talk) -> None:
                 continue
             seen = group.bars if shown else tuple(bar for bar in group.bars if bar.adversary == "natural")
             bars(talk, dataclasses.replace(group, bars=seen), f"often-{key}", height=height, rows=2)
-    said = [_kept_of(group) for group in (ours, theirs) if group is not None]
-    if shown and any(said):
-        st.markdown(f"You guessed **{guess}** of 100. It is {' and '.join(filter(None, said))}.")
+    accuracies = [_kept_of(group) for group in (ours, theirs) if group is not None]
+    if shown and any(accuracies):
+        st.markdown(f"You guessed **{guess}** of 100. It is {' and '.join(filter(None, accuracies))}.")
 
 
 def _kept_of(group: Group) -> str:
     """The grid accuracy, in the words of its bar."""
-    told = [describe_accuracy(bar.share, group.published) for bar in group.bars if bar.adversary == "grid"]
-    return f"**{told[0]}** ({'published' if group.published else 'measured'})" if told else ""
+    words = [describe_accuracy(bar.share, group.published) for bar in group.bars if bar.adversary == "grid"]
+    return f"**{words[0]}** ({'published' if group.published else 'measured'})" if words else ""
 
 
 def _warm_how_often(talk: Talk) -> None:

@@ -132,7 +132,7 @@ def _first_order(talk: Talk) -> None:
     opening = tuple(_opening(talk))  # these three climb together, whatever comes later by itself
     together = [opening] if tuple(starts[: len(opening)]) == opening else []
     alone = starts[len(opening) * len(together) :]
-    asked = [*together, *((start,) for start in alone)]
+    batches = [*together, *((start,) for start in alone)]
     left, right = st.columns([5, 3], gap="medium")
     place, height = left.empty(), round(0.82 * talk.height)
     for look in () if all(is_kept(talk, ("climb", each)) for each in together) else looks(talk):
@@ -140,10 +140,12 @@ def _first_order(talk: Talk) -> None:
         figure = grid_search.uncovered_map(seen, [], talk.theme)
         chart(talk, figure, f"starts-map-{look.__name__}", alt=alt_text(seen), height=height, place=place)
     landscape = landscape_of(talk)
-    found = [_climb(talk, each) for each in asked]
-    paths = np.concatenate([each.paths[0].numpy() for each in found if each.paths is not None] or [np.zeros((0, 1, 3))])
+    results = [_climb(talk, each) for each in batches]
+    paths = np.concatenate(
+        [each.paths[0].numpy() for each in results if each.paths is not None] or [np.zeros((0, 1, 3))]
+    )
     losses = np.concatenate(
-        [each.path_losses[0].numpy() for each in found if each.path_losses is not None] or [np.zeros((0, 1))]
+        [each.path_losses[0].numpy() for each in results if each.path_losses is not None] or [np.zeros((0, 1))]
     )
     if not starts:
         figure = grid_search.uncovered_map(landscape, [], talk.theme)
@@ -157,7 +159,7 @@ def _first_order(talk: Talk) -> None:
         if not starts:
             st.markdown("Click the map, or call out a start.")
             return
-        passes = sum(int(each.passes) + int(each.backward_passes) for each in found)
+        passes = sum(int(each.passes) + int(each.backward_passes) for each in results)
         st.markdown(describe_reached(losses, float(landscape["loss"].max()), passes))
         figure = attack_figures.starts_figure(landscape, losses, talk.theme)
         chart(talk, figure, "reached", alt="The highest loss on the way from each start, beside the grid's worst case.",
@@ -169,12 +171,12 @@ def describe_reached(losses: np.ndarray, highest: float, passes: int) -> str:
     of the steps, and never half as high as the grid's ``highest`` loss."""
     best, last = losses.max(1), max(1, losses.shape[1] // 3)
     ends = dict.fromkeys(f"**{decimal(float(each))}**" for each in (best.min(), best.max()))
-    told = (f"Reached: {' to '.join(ends)}, where the grid's highest loss is **{decimal(highest)}**, in {passes:,} "
+    message = (f"Reached: {' to '.join(ends)}, where the grid's highest loss is **{decimal(highest)}**, in {passes:,} "
             "passes forward and backward.")  # fmt: skip
     stuck = int(((best - losses[:, :-last].max(1) < 0.01) & (best < highest / 2)).sum())
     if stuck:
-        told += f" **Stuck: {stuck} of {len(best)}**, less than half as high and no gain in the last {last} steps."
-    return told
+        message += f" **Stuck: {stuck} of {len(best)}**, less than half as high and no gain in the last {last} steps."
+    return message
 
 
 def _warm_first_order(talk: Talk) -> None:
@@ -280,8 +282,8 @@ def _exhaustive(talk: Talk) -> None:
 def _filling(talk: Talk, landscape: xr.Dataset) -> go.Figure:
     """The grid that fills; its hundreds of frames take a while to write down."""
     height = round(0.95 * talk.height)
-    asked = ("filling", talk.theme, height)
-    return kept_figure(talk, asked, lambda: grid_search.filling_figure(landscape, talk.theme, height))
+    question = ("filling", talk.theme, height)
+    return kept_figure(talk, question, lambda: grid_search.filling_figure(landscape, talk.theme, height))
 
 
 def _where(landscape: xr.Dataset) -> str:

@@ -65,16 +65,16 @@ def _training_step(talk: Talk) -> None:
         with st.container(horizontal=True, vertical_alignment="center"):
             if st.button("Draw ten new ones", icon=":material/casino:", key="draw-candidates"):
                 state["candidates_seed"] = state.get("candidates_seed", 0) + 1
-            found = _candidates(talk, state.get("candidates_seed", 0))
-            losses, names = found["losses"], talk.view.classifier.class_names
+            candidates = _candidates(talk, state.get("candidates_seed", 0))
+            losses, names = candidates["losses"], talk.view.classifier.class_names
             worst = max(range(CANDIDATES), key=losses.__getitem__)
             average = decimal(sum(losses) / CANDIDATES)
             st.markdown(f"The numbers are losses, {average} on average. Only the framed one is learnt from.")
         shown = []
         for number, (picture, loss, predicted) in enumerate(
-            zip(found["pictures"], losses, found["predicted"], strict=True)
+            zip(candidates["pictures"], losses, candidates["predicted"], strict=True)
         ):
-            sign = "✓" if predicted == found["label"] else "✕"
+            sign = "✓" if predicted == candidates["label"] else "✕"
             shown.append(
                 (picture, f"{'worst: ' if number == worst else ''}{decimal(loss)}", f"{sign} {names[predicted]}")
             )
@@ -159,26 +159,26 @@ def _warm_flattened(talk: Talk) -> None:
 
 
 def _build_up(talk: Talk) -> None:
-    found, state = all_groups(), st.session_state
-    shown = min(state.get("numbers_shown", 1), len(found))
+    groups, state = all_groups(), st.session_state
+    shown = min(state.get("numbers_shown", 1), len(groups))
     with st.container(horizontal=True, vertical_alignment="center"):
         # The page shows the new number at once: what a button does comes before the run that follows.
         st.button("More bars", icon=":material/bar_chart:", shortcut="b", key="numbers-more",
-                  on_click=lambda: state.update(numbers_shown=shown + 1), disabled=shown == len(found))  # fmt: skip
-        st.button("All", key="numbers-all", on_click=lambda: state.update(numbers_shown=len(found)),
-                  disabled=shown == len(found))  # fmt: skip
+                  on_click=lambda: state.update(numbers_shown=shown + 1), disabled=shown == len(groups))  # fmt: skip
+        st.button("All", key="numbers-all", on_click=lambda: state.update(numbers_shown=len(groups)),
+                  disabled=shown == len(groups))  # fmt: skip
         st.button("From the beginning", key="numbers-first", on_click=lambda: state.update(numbers_shown=1),
                   disabled=shown == 1)  # fmt: skip
-    across = len(found) if len(found) <= 4 else -(-len(found) // 2)
-    lines = [range(first, min(first + across, len(found))) for first in range(0, len(found), across)]
-    rows = [max(len(found[number].bars) for number in line) for line in lines]
+    across = len(groups) if len(groups) <= 4 else -(-len(groups) // 2)
+    lines = [range(first, min(first + across, len(groups))) for first in range(0, len(groups), across)]
+    rows = [max(len(groups[number].bars) for number in line) for line in lines]
     words = 140 if talk.full_screen else 110  # pixels, of the title and of where it comes from
     bar = max((talk.height - 110 - words * len(lines)) // sum(rows), 28)
     for line, most in zip(lines, rows, strict=True):
         for column, number in zip(st.columns(across, gap="medium"), line, strict=False):
             with column.container(height=words + bar * most, border=False, key=f"numbers-{number}"):
                 if number < shown:
-                    bars(talk, found[number], f"numbers-bars-{number}", rows=most, height=bar * most)
+                    bars(talk, groups[number], f"numbers-bars-{number}", rows=most, height=bar * most)
 
 
 def _warm_numbers(talk: Talk) -> None:

@@ -158,8 +158,8 @@ def _run_attacks(view: View, label: int) -> dict[str, tuple[AttackResult, float]
     for number, attack in enumerate(attacks):
         place.progress(number / len(attacks), f"Attacking: {attack.name}")
         started = time.perf_counter()
-        found = attack(view.classifier, view.image[None], torch.tensor([label]), view.grid, padding=view.padding)
-        runs[attack.name] = (found, time.perf_counter() - started)
+        result = attack(view.classifier, view.image[None], torch.tensor([label]), view.grid, padding=view.padding)
+        runs[attack.name] = (result, time.perf_counter() - started)
     place.empty()
     return runs
 
@@ -177,12 +177,14 @@ def _table(view: View, landscape: xr.Dataset, runs: dict[str, Any], k: int, draw
     each = view.classifier.passes_per_query
     verdict = "fooled" if view.label is not None else "changed"
     rows = []
-    for name, (found, seconds) in runs.items():
-        passes = f"{int(found.passes):,}" + (f" + {int(found.backward_passes):,} back" if found.backward_passes else "")
+    for name, (result, seconds) in runs.items():
+        passes = f"{int(result.passes):,}" + (
+            f" + {int(result.backward_passes):,} back" if result.backward_passes else ""
+        )
         title = f"first-order, {STARTS} starts × {STEPS} steps" if name == "first-order" else name
-        rows.append((title, float(found.losses), bool(found.success), passes, f"{seconds:.2f}"))
-    found = runs["first-order"][0]
-    path = found.paths[0, 0]
+        rows.append((title, float(result.losses), bool(result.success), passes, f"{seconds:.2f}"))
+    result = runs["first-order"][0]
+    path = result.paths[0, 0]
     along, wrong = kept(view, "one start", lambda: _outcomes(view, path, label_of(landscape)))
     first = int(severity_order(wrong, along, *path.numpy().T)[0])
     rows.insert(
@@ -217,11 +219,11 @@ def noise(view: View, landscape: xr.Dataset) -> None:
     place = st.empty()
     attack = Linf(epsilon=epsilon / 255)
     with progress_bar(place, "Attacking by noise", "steps") as progress:
-        found: AttackResult = kept(view, ("linf", epsilon), lambda: attack(
+        result: AttackResult = kept(view, ("linf", epsilon), lambda: attack(
             view.classifier, view.image[None], torch.tensor([label]), view.grid, padding=view.padding,
             report=lambda done, total: progress(round(done * attack.steps), total * attack.steps)))  # fmt: skip
-    assert found.noise is not None
-    change = found.noise[0]
+    assert result.noise is not None
+    change = result.noise[0]
     worst = worst_case(landscape)
     at = worst.transform.tensor()
     turned = warp(view.image[None], at, view.padding)[0]
@@ -232,7 +234,7 @@ def noise(view: View, landscape: xr.Dataset) -> None:
         (view.image, "The picture", f"{names[int(natural.argmax())]}, {percent(float(natural.max()))}"),
         ((change * factor + 0.5).clamp(0, 1), f"The noise, × {factor}", "grey means no change"),
         ((view.image + change).clamp(0, 1), "With the noise",
-         f"{names[int(found.predicted)]}, {percent(float(found.confidence))}"),
+         f"{names[int(result.predicted)]}, {percent(float(result.confidence))}"),
         (turned, "The worst turn and shift", f"{worst.name}, {percent(worst.confidence)}"),
     ]  # fmt: skip
     for column, (picture, title, words) in zip(st.columns(4), shown, strict=True):

@@ -50,9 +50,9 @@ def vote(view: View, landscape: xr.Dataset) -> None:
         for column, number in zip(st.columns(5), row, strict=True):
             right = each[number] == label
             with column:
-                said = f"{'✓' if right else '✕'} {names[each[number]]}"
-                st.image(enlarged(seen[number]), width="stretch", alt=f"What voter {number + 1} sees: {said}")
-                st.caption(plain(said))
+                caption = f"{'✓' if right else '✕'} {names[each[number]]}"
+                st.image(enlarged(seen[number]), width="stretch", alt=f"What voter {number + 1} sees: {caption}")
+                st.caption(plain(caption))
     verdict = int(voted.logits(image).argmax())
     left, right_side = st.columns([2, 3])
     votes = np.bincount(each, minlength=len(names))

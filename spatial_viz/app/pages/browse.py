@@ -160,7 +160,7 @@ def pictures(summary: Summary, key: Key) -> None:
     rows = chosen.index[(number - 1) * PER_PAGE : number * PER_PAGE].tolist()
     st.caption(f"{len(chosen):,} of {len(table):,} pictures. A click opens one in Explore, with the same classifier.")
     try:
-        found = _found(key, summary)
+        located = _found(key, summary)
     except SpatialVizError as error:
         data = summary.card.data
         command = fetch_command(data.name, data.split) if isinstance(error, MissingFile) else None
@@ -170,10 +170,10 @@ def pictures(summary: Summary, key: Key) -> None:
             st.code(command, language="bash", wrap_lines=True)
         st.dataframe(_words_of(summary, chosen.loc[rows]), hide_index=True, key="wall-table")
         return
-    if found.pictures.remarks:
-        st.caption(plain(f"The folder: {'; '.join(found.pictures.remarks)}."))
+    if located.pictures.remarks:
+        st.caption(plain(f"The folder: {'; '.join(located.pictures.remarks)}."))
     wall_key = f"wall-{words}-{number}"
-    wall(_tiles(key, tuple(rows), summary, found), wall_key, lambda: _open(summary, found, wall_key))
+    wall(_tiles(key, tuple(rows), summary, located), wall_key, lambda: _open(summary, located, wall_key))
 
 
 @st.cache_resource(show_spinner=False, max_entries=4)
@@ -252,12 +252,12 @@ def _words_of(summary: Summary, table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _open(summary: Summary, found: LocatedPictures, wall_key: str) -> None:
+def _open(summary: Summary, located: LocatedPictures, wall_key: str) -> None:
     """Hand the clicked picture over to Explore; the switch itself follows in the run of the page."""
     state = st.session_state
     row = int(state[wall_key]["clicked"])
     data = summary.card.data
-    name = link_name(data.name, data.split, int(found.places[row]))
+    name = link_name(data.name, data.split, int(located.places[row]))
     url_state.put("picture", name)
     settings = {"source": "Samples", "padding": summary.plan.padding}
     if summary.classifier in {entry.name for entry in catalogue()}:

@@ -141,8 +141,10 @@ def _table(rows: Sequence[dict[str, str]]) -> str:
     body = ""
     for row in rows:
         title, *cells = (html.escape(row[name]) for name in columns)
-        said = (f'<td data-name="{html.escape(n)}">{cell}</td>' for n, cell in zip(columns[1:], cells, strict=True))
-        body += f'<tr><th scope="row">{title}</th>{"".join(said)}</tr>'
+        described = (
+            f'<td data-name="{html.escape(n)}">{cell}</td>' for n, cell in zip(columns[1:], cells, strict=True)
+        )
+        body += f'<tr><th scope="row">{title}</th>{"".join(described)}</tr>'
     return (
         f"<style>{TABLE}</style><table class='sv-table'><caption>Natural prediction, share of the grid that fails, and "
         f"the worst case of each</caption><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>"
@@ -218,10 +220,10 @@ def live(compared: Compared) -> None:
 def _exact(compared: Compared, panes: Sequence[Pane], pose: Transform) -> dict[str, Any]:
     """What the classifiers themselves say at a pose; asked once, however often denser maps arrive meanwhile."""
     state = st.session_state
-    asked = (state["compare_rev"], *pose)
-    if state.get("compare_exact", (None,))[0] != asked:
+    question = (state["compare_rev"], *pose)
+    if state.get("compare_exact", (None,))[0] != question:
         answers = [answer_at(view, pane, pose) for view, pane in zip(compared.views, panes, strict=True)]
-        state["compare_exact"] = (asked, {"pose": pose, "panes": answers})
+        state["compare_exact"] = (question, {"pose": pose, "panes": answers})
     exact: dict[str, Any] = state["compare_exact"][1]
     return exact
 
@@ -243,8 +245,8 @@ def _panes(compared: Compared, pose: Transform, background: BackgroundJobs, rev:
     """The explorers, with the display planes that are there. Asks no session: exports are made outside one."""
     panes = []
     for number, (each, landscape) in enumerate(zip(compared.comparison.contestants, compared.landscapes, strict=True)):
-        found = (background.get(("compare", rev, number, *key)) for key in _planes(compared, pose))
-        planes = [plane for plane in found if plane is not None]
+        refined = (background.get(("compare", rev, number, *key)) for key in _planes(compared, pose))
+        planes = [plane for plane in refined if plane is not None]
         panes.append(Pane(landscape, each.view.image, each.view.classifier.class_names, each.title, planes))
     return panes
 
@@ -282,9 +284,9 @@ def landscapes(compared: Compared) -> None:
             "Nothing moves: let rotation or shift move in the sidebar's spatial limits.", icon=":material/crop_free:"
         )
         return
-    kept = st.session_state["compare_figures"]
-    kept["shown"] = shown
-    drawn = _drawn(compared, *shown, theme_of_page(), kept)
+    cached = st.session_state["compare_figures"]
+    cached["shown"] = shown
+    drawn = _drawn(compared, *shown, theme_of_page(), cached)
     titles, count = compared.comparison.titles, len(compared.landscapes)
     columns = st.columns(2 if count == 4 else count)
     for number, (title, figure) in enumerate(zip(titles, drawn.maps, strict=True)):
@@ -319,21 +321,25 @@ def _choose_slice(compared: Compared) -> tuple[str, str, float | Literal["max"]]
     return x, y, float(getattr(worst_case(of), fixed))
 
 
-def _drawn(compared: Compared, x: str, y: str, at: float | Literal["max"], theme: Theme, kept: dict[Any, Any]) -> Drawn:
+def _drawn(
+    compared: Compared, x: str, y: str, at: float | Literal["max"], theme: Theme, cached: dict[Any, Any]
+) -> Drawn:
     """The figures of a slice, made once and then ``kept``."""
-    if (x, y, at, theme) not in kept:
+    if (x, y, at, theme) not in cached:
         quantity, all_of = compared.quantity, compared.landscapes
         top = 1.0 if quantity == "share" else loss_max(*all_of)
         shown: Any = {"at": at, "quantity": quantity, "theme": theme, "value_max": top}
-        kept[x, y, at, theme] = Drawn(
+        cached[x, y, at, theme] = Drawn(
             [heatmaps.heatmap(each, x, y, **shown) for each in all_of],
             [surface(each, x, y, **shown) for each in all_of],
         )
-    drawn: Drawn = kept[x, y, at, theme]
+    drawn: Drawn = cached[x, y, at, theme]
     return drawn
 
 
 def _difference(compared: Compared, x: str, y: str, at: float | Literal["max"]) -> None:
+    if len({view.image.shape for view in compared.views}) > 1:
+        return  # pictures of two sizes, as on a canvas: their landscapes are not subtracted
     st.html(heading("Who is worse off, and where?"))
     titles, all_of = compared.comparison.titles, compared.landscapes
     pairs = {f"{titles[a]} minus {titles[b]}": (a, b) for a, b in combinations(range(len(titles)), 2)}
@@ -363,16 +369,16 @@ def _difference_map(
 
 def _draw_downloads(view: View, compared: Compared) -> None:
     state, now, titles = st.session_state, pose_now(), compared.comparison.titles
-    background, rev, kept = state["background"], state["compare_rev"], state["compare_figures"]
+    background, rev, cached = state["background"], state["compare_rev"], state["compare_figures"]
     now.pose = _pose(compared)
 
     def draw(theme: Theme) -> list[go.Figure]:
-        if "shown" not in kept:
+        if "shown" not in cached:
             return []
-        x, y, at = kept["shown"]
-        drawn = _drawn(compared, x, y, at, theme, kept)
+        x, y, at = cached["shown"]
+        drawn = _drawn(compared, x, y, at, theme, cached)
         named = [*zip(titles, drawn.maps, strict=True), *zip(titles, drawn.surfaces, strict=True)]
-        last = [_difference_map(compared, kept["pair"], x, y, at, theme)] if "pair" in kept else []
+        last = [_difference_map(compared, cached["pair"], x, y, at, theme)] if "pair" in cached else []
         return [downloads.named(figure, title) for title, figure in named] + last
 
     title = f"{' and '.join(titles)}: {view.title}"

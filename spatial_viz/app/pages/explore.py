@@ -233,14 +233,14 @@ def details(view: View, x: str, y: str, at: Literal["max"] | None) -> None:
 def _figures(landscape: xr.Dataset, x: str, y: str, at: Literal["max"] | None) -> tuple[go.Figure, go.Figure] | None:
     """Surface and heat map of a slice; None while the plane that they show is being refined."""
     theme = theme_of_page()
-    kept: dict[Any, tuple[go.Figure, go.Figure]] = st.session_state["figures"]
-    if (x, y, at, theme) not in kept:
+    cached: dict[Any, tuple[go.Figure, go.Figure]] = st.session_state["figures"]
+    if (x, y, at, theme) not in cached:
         plane: Plane | None = st.session_state["surface_plane"]
         refined = _refined(plane) if plane else None
         if plane and refined is None:
             return None
-        kept[x, y, at, theme] = _drawn(landscape, x, y, at, theme, refined)
-    return kept[x, y, at, theme]
+        cached[x, y, at, theme] = _drawn(landscape, x, y, at, theme, refined)
+    return cached[x, y, at, theme]
 
 
 def _drawn(
@@ -258,8 +258,8 @@ def _draw_downloads(view: View, landscape: xr.Dataset, x: str, y: str, at: Liter
     now.pose = pose_of(EXPLORER, view.grid)
 
     def refined(plane: Plane | None) -> xr.Dataset | None:
-        found: xr.Dataset | None = plane and background.get((rev, *plane))
-        return found
+        result: xr.Dataset | None = plane and background.get((rev, *plane))
+        return result
 
     def panes() -> list[Pane]:
         planes = [each for plane in pose_planes(view.grid, now(), MAPS) if (each := refined(plane)) is not None]

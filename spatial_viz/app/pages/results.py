@@ -93,15 +93,15 @@ def _filter(results: pd.DataFrame) -> pd.DataFrame:
         grid = url_state.selectbox("Spatial limits and grid", [ANY, *sorted(set(results["grid"][measured]))],
                                  key="results_grid", width=320)  # fmt: skip
         beside = url_state.toggle("Published figures", True, key="results_published")
-    kept = results[beside | measured]
+    chosen = results[beside | measured]
     if data != ANY:
-        kept = kept[kept["data"] == data]
+        chosen = chosen[chosen["data"] == data]
     for column, value in (("padding", padding), ("grid", grid)):
         if value != ANY:
-            kept = kept[(kept[column] == value) | (kept["source"] == SOURCES[2])]
-    names = url_state.multiselect("Classifiers", dict.fromkeys(kept["classifier"]), key="results_classifiers",
+            chosen = chosen[(chosen[column] == value) | (chosen["source"] == SOURCES[2])]
+    names = url_state.multiselect("Classifiers", dict.fromkeys(chosen["classifier"]), key="results_classifiers",
                                 placeholder="All of them")  # fmt: skip
-    return kept[kept["classifier"].isin(names)] if names else kept
+    return chosen[chosen["classifier"].isin(names)] if names else chosen
 
 
 def _legend(results: pd.DataFrame) -> str:

@@ -16,8 +16,10 @@ from streamlit.testing.v1 import AppTest
 from torch import Tensor
 from toys import blob, most_robust
 
+from spatial_viz.app import comparison_picker
 from spatial_viz.data.images import load_image
 from spatial_viz.data.samples import CLASS_NAMES, find_sample, opening_sample
+from spatial_viz.defences.black_canvas import BlackCanvas
 from spatial_viz.defences.majority_vote import MajorityVote
 from spatial_viz.errors import InvalidInput
 from spatial_viz.figures.comparison import comparison_rows, difference_end, difference_map, telling_transform
@@ -284,6 +286,36 @@ def test_a_vote_is_compared_in_shares(monkeypatch: pytest.MonkeyPatch) -> None:
     assert round(10 * ten["share"], 2) == pytest.approx(round(10 * ten["share"]), abs=0.01)
     assert "votes for the true class" in table_of(page)[0]
     assert "nats" not in str(table_of(page))
+
+
+def test_on_a_black_canvas_nothing_is_lost_and_nothing_is_subtracted(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = open_compare(monkeypatch, compare="Black canvas")
+    assert not page.exception and not page.error and not page.info
+    classifier, grid = load_classifier("cifar10/standard"), TransformGrid(30, 3, 3, (11, 3, 3))
+    sample, canvas = opening_sample("cifar10"), BlackCanvas(classifier, grid)
+    picture = load_image(sample.path)
+    landscapes = [sweep(each, each.prepare(picture), sample.label, grid) for each in (classifier, canvas)]
+    heads, *rows = table_of(page)
+    expected = comparison_rows(["the picture alone", "on a black canvas"], landscapes)
+    assert [dict(zip(heads, row, strict=True)) for row in rows] == expected
+    assert not any("worse off" in each.proto.body for each in page.get("html"))
+
+
+def test_a_classifier_of_one_size_has_no_canvas(monkeypatch: pytest.MonkeyPatch) -> None:
+    class OneSize(torch.nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            assert x.shape[-2:] == (32, 32), "Wrong image height!"
+            return x.mean((1, 2, 3))[:, None] + torch.arange(10.0)
+
+    def one_size(name: str) -> Classifier:
+        return Classifier(OneSize(), class_names=CLASS_NAMES["cifar10"], input_size=(32, 32), name=name)
+
+    monkeypatch.setattr("spatial_viz.app.sidebar._classifier", one_size)
+    comparison_picker._on_canvas.clear()
+    page = open_compare(monkeypatch, compare="Black canvas")
+    comparison_picker._on_canvas.clear()
+    assert not page.exception and len(page.error) == 1
+    assert "takes no picture of 50 × 50 pixels, the size of the canvas; choose a convolutional" in page.error[0].value
 
 
 def test_a_picture_that_none_is_right_about(monkeypatch: pytest.MonkeyPatch) -> None:
