@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: app share test test-in-browser test-without-browser check bench pictures results training architecture clean
+.PHONY: app share test test-app test-library check bench pictures results training architecture clean
 
 app: .venv/ready
 	$(BIN)/streamlit run app.py
@@ -11,15 +11,15 @@ app: .venv/ready
 share: .venv/ready
 	$(BIN)/streamlit run app.py --server.address 0.0.0.0
 
-# Side by side, since the browser's tests wait much and the others compute.
+# Side by side, since the app's tests wait much and the others compute.
 test: .venv/ready
-	$(MAKE) --jobs 2 --keep-going test-in-browser test-without-browser
+	$(MAKE) --jobs 2 --keep-going test-app test-library
 
-test-in-browser: .venv/ready
-	$(BIN)/python -m pytest -m browser
+test-app: .venv/ready
+	$(BIN)/python -m pytest tests/app tests/browser
 
-test-without-browser: .venv/ready
-	$(BIN)/python -m pytest -m "not browser"
+test-library: .venv/ready
+	$(BIN)/python -m pytest --ignore tests/app --ignore tests/browser
 
 check: .venv/ready
 	$(BIN)/python -m pip install --quiet --requirement requirements-dev.txt
