@@ -47,13 +47,13 @@ class AttackResult:
     """What an attack found, per picture; all tensors are on the CPU and N long.
 
     ``transforms`` N×3 (degrees, pixels); ``losses`` cross-entropy in nats and ``predicted``, ``confidence`` there;
-    ``success``: fooled there, by the criterion. ``natural_success``: fooled by the picture as it is, which is no merit
+    ``success``: fooled there, by the criterion. ``natural_success``: fooled by the natural picture, which is no merit
     of the attack. ``fooled``: how many of the transforms ``tried`` did. ``passes`` forward and ``backward_passes`` are
-    what the search asked of the network; the question about the picture as it is comes on top.
+    what the search queried the network; the query of the natural picture comes on top.
 
     ``paths`` (N×restarts×(steps + 1)×3) and ``path_losses`` (without the 3) are there after a first-order attack,
     NaN beyond an interruption; ``noise`` (N×C×H×W) after an ℓ∞ attack. ``complete`` is false where the attack was
-    interrupted: pictures that it had not come to yet stand as they are.
+    interrupted: pictures that it had not come to yet stay natural.
     """
 
     attack: str
@@ -77,7 +77,7 @@ class AttackResult:
 
     @property
     def robust(self) -> Tensor:
-        """Neither as it is nor at the transform found: what counts for robust accuracy."""
+        """Neither naturally nor at the transform found: what counts for robust accuracy."""
         return ~(self.success | self.natural_success)
 
 
@@ -126,7 +126,7 @@ class SearchState:
         self.complete = True
         self._natural = self.runner.exact(self.images, None, self.every, padding)
         check_finite(self._natural, torch.zeros(len(images), 3), classifier.name, self.every)
-        # The best so far; the picture as it is stands here until something was asked about it.
+        # The best so far; the natural picture stands here until something was queried about it.
         self._transforms, self._logits = torch.zeros(len(images), 3), self._natural.clone()
         self._asked = torch.zeros(len(images), dtype=torch.bool)
 
@@ -177,7 +177,7 @@ class SearchState:
             self.passes += passes
 
     def best(self) -> tuple[Tensor, Tensor]:
-        """The most severe of all that was seen, per picture, or the picture as it is: N×3 transforms, N×K logits."""
+        """The most severe of all that was seen, per picture, or the natural picture: N×3 transforms, N×K logits."""
         return self._transforms, self._logits
 
     def result(self, attack: str) -> AttackResult:
@@ -303,7 +303,7 @@ def _silent(done: float, total: int) -> None:
 def attack_summary(outcome: AttackResult, classifier: Classifier, natural: Tensor, label: int) -> dict[str, Any]:
     """The result for one picture, ready for JSON, in the shape of `spatial_viz.landscape.dataset.landscape_summary`.
 
-    ``natural``: the 1×K logits of the picture as it is. ``loss_name`` is there where the losses are those of a vote.
+    ``natural``: the 1×K logits of the natural picture. ``loss_name`` is there where the losses are those of a vote.
     """
     rotation, dx, dy = outcome.transforms[0].tolist()
     result: dict[str, Any] = {

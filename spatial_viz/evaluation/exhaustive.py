@@ -51,7 +51,7 @@ def break_pictures(
     Parameters
     ----------
     images, labels: N×C×H×W in [0, 1], N.
-    standing: N times whether the picture is to be tried; the others (misclassified as they are) count as broken.
+    standing: N times whether the picture is to be tried; the others (naturally misclassified) count as broken.
     indices: N numbers by which an error names a picture.
     report: called with the number of standing pictures after every round.
     """

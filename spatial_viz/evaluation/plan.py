@@ -30,7 +30,7 @@ class EvaluationPlan:
 
     Parameters
     ----------
-    adversaries: some of `ADVERSARIES`. A picture is robust against one when it is classified correctly as it is and at
+    adversaries: some of `ADVERSARIES`. A picture is robust against one when it is classified correctly naturally and at
         every transform that the adversary tries.
     granularity: of the grid, in the order rotation, dx, dy.
     rotation, translation: spatial limits in degrees and in pixels of the classifier's input; None: the paper's.

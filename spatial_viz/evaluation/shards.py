@@ -92,7 +92,7 @@ def evaluate_shard(
 def _first_order(
     columns: dict[str, Any], classifier: Classifier, shard: Shard, plan: EvaluationPlan, device: str, correct: Any
 ) -> None:
-    """Only pictures that are right as they are need an attack: the others are broken already."""
+    """Only pictures that are naturally right need an attack: the others are broken already."""
     robust = correct.clone()
     passes, backward = (torch.zeros(len(correct), dtype=torch.int64) for _ in range(2))
     rows = correct.nonzero()[:, 0]

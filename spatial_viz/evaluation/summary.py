@@ -146,7 +146,7 @@ def summarise(folder: Path, classifier: int = 0) -> Summary:
     loss, predicted = rows[f"{kind}_loss"].to_numpy(), rows[f"{kind}_predicted"].to_numpy()
     transforms = rows[[f"{kind}_{axis}" for axis in AXES]].to_numpy(np.float64, copy=True)
     if not full:
-        astray = natural != label  # nothing was tried on these: the picture as it is breaks itself
+        astray = natural != label  # nothing was tried on these: the natural picture is its own counter-example
         transforms[astray] = 0.0
         loss = np.where(astray, rows["natural_loss"].to_numpy(), loss)
         predicted = np.where(predicted < 0, natural, predicted)

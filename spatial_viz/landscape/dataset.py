@@ -63,7 +63,7 @@ def build_landscape(
     axes: ascending values of ``rotation`` (degrees), ``dy`` and ``dx`` (pixels).
     cells: ``loss``, ``margin``, ``predicted``, ``confidence``, ``fp32``; rotation × dy × dx, or flat in grid order.
     probabilities: the same × class, for the class indices ``classes``.
-    natural: ``loss``, ``predicted`` and ``confidence`` of the picture as it is.
+    natural: ``loss``, ``predicted`` and ``confidence`` of the natural picture.
     attributes: everything else that a reader of the result needs.
     loss_name: that of the classifier.
     """

@@ -1,4 +1,4 @@
-"""Looking for a sample picture that a classifier gets right as it is and wrong when it is turned or moved."""
+"""Looking for a sample picture that a classifier gets naturally right and wrong when it is turned or moved."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def find_failing_sample(
     progress: Progress | None = None,
     besides: Tensor | None = None,
 ) -> Sample | None:
-    """A sample picture of a data set that is right as it is and that a transform breaks. The search stops at the
+    """A sample picture of a data set that is naturally right and that a transform breaks. The search stops at the
     extremes of the grid if they break any; of those found, it is the one with the highest loss at the first transform
     that broke it. None where every one survives the whole grid.
 

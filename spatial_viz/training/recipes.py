@@ -20,7 +20,7 @@ class Recipe:
         ``candidates`` random transforms are drawn per picture and the one with the highest loss is trained on.
     candidates: 0 for no transform, 1 for data augmentation, k for worst-of-k.
     invariance: weight of the Kullback-Leibler divergence of the prediction at that transform from the one at the
-        picture as it is (Yang, Wang, Heinze-Deml, NeurIPS 2019, equation 3).
+        natural picture (Yang, Wang, Heinze-Deml, NeurIPS 2019, equation 3).
     epsilon: of ℓ∞ noise that is added against the network (Madry et al., ICLR 2018); pictures in [0, 1].
     """
 

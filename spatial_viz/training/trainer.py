@@ -228,7 +228,7 @@ def _optimiser(network: nn.Module, plan: TrainingPlan) -> torch.optim.Optimizer:
 def _step(run: Training, images: Tensor, labels: Tensor, natural: Tensor | None, share: float) -> float:
     """Move the weights by this process's ``share`` of a batch and by those of the others; the mean loss over all.
 
-    ``natural``: the pictures as they are, to whose predictions those for ``images`` are pulled.
+    ``natural``: the natural pictures, to whose predictions those for ``images`` are pulled.
     """
     run.network.train()
     with torch.autocast(images.device.type, torch.bfloat16, enabled=fast_at_bf16(images.device)):
