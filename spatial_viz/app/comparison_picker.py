@@ -17,7 +17,8 @@ from spatial_viz.defences.majority_vote import MajorityVote
 from spatial_viz.errors import InvalidInput, SpatialVizError
 from spatial_viz.explorer.payload import GLOSSARY, MAX_PANES
 from spatial_viz.models.classifier import Classifier
-from spatial_viz.models.registry import ClassifierEntry, catalogue, dataset_of
+from spatial_viz.models.registry import catalogue, dataset_of
+from spatial_viz.models.sources.base import ClassifierEntry
 from spatial_viz.transforms.geometry import PADDINGS, Padding
 from spatial_viz.transforms.grids import TransformGrid
 

@@ -17,7 +17,8 @@ from spatial_viz.data.samples import class_names, opening_sample, samples
 from spatial_viz.errors import InvalidInput, SpatialVizError
 from spatial_viz.explorer.payload import GLOSSARY
 from spatial_viz.models.classifier import Classifier
-from spatial_viz.models.registry import ClassifierEntry, catalogue, load_classifier
+from spatial_viz.models.registry import catalogue, load_classifier
+from spatial_viz.models.sources.base import ClassifierEntry
 from spatial_viz.transforms.geometry import PADDINGS, Padding
 from spatial_viz.transforms.grids import TransformGrid
 

@@ -25,7 +25,8 @@ from spatial_viz.lecture.handout import Chosen, handout
 from spatial_viz.lecture.headline_accuracies import groups
 from spatial_viz.lecture.links import only_here
 from spatial_viz.models.classifier import Classifier
-from spatial_viz.models.registry import ClassifierEntry, catalogue, load_classifier, manifest
+from spatial_viz.models.registry import catalogue, load_classifier, manifest
+from spatial_viz.models.sources.base import ClassifierEntry
 from spatial_viz.transforms.grids import TransformGrid
 
 IMAGENET = "imagenet/resnet50"  # the paper's network

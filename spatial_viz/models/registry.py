@@ -5,14 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import urllib.error
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 
@@ -21,33 +17,14 @@ from spatial_viz.files import readable
 from spatial_viz.models.cards import Architecture, ModelCard, read_cards
 from spatial_viz.models.classifier import Classifier
 from spatial_viz.models.networks import MirrorAverage, build_network, load_weights
+from spatial_viz.models.sources import efficientnet_lite0, torchvision_models
+from spatial_viz.models.sources.base import ClassifierEntry
 
-IMAGENET_MODELS = (
-    "squeezenet1_1", "mobilenet_v3_small", "mobilenet_v3_large", "resnet18", "resnet50", "densenet121",
-    "efficientnet_b0", "convnext_tiny", "swin_t", "vit_b_16",
-)  # fmt: skip
-"""The torchvision models that the picker lists; `load_classifier` takes any other by its name, too."""
 DESCRIPTION, WEIGHTS = "classifier.json", "weights.safetensors"
 """In the folder of a training: what makes a `Classifier` of the weights, and these."""
 
 
 # --- The catalogue -------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class ClassifierEntry:
-    """A classifier that can be loaded by name. ``dataset`` says which pictures it knows; ``card`` is its card in the
-    manifest, and None where others trained it; ``parameters`` is then their number.
-
-    ``available`` is false where the weights are not on this machine; ``missing`` then says what would have to be done.
-    """
-
-    name: str
-    dataset: str
-    available: bool
-    missing: str
-    card: ModelCard | None
-    parameters: int | None = None
 
 
 def pretrained_folder() -> Path:
@@ -93,7 +70,7 @@ def without_mirrors(cards: Iterable[ModelCard]) -> list[ModelCard]:
 def catalogue() -> list[ClassifierEntry]:
     """Everything the picker offers, the project's own first."""
     own = [ClassifierEntry(card.name, dataset_of(card.name), True, "", card) for card in manifest()]
-    return own + [_imagenet_entry(f"imagenet/{name}") for name in IMAGENET_MODELS]
+    return [*own, efficientnet_lite0.entry(), *torchvision_models.entries()]
 
 
 def load_classifier(name: str) -> Classifier:
@@ -109,8 +86,10 @@ def load_classifier(name: str) -> Classifier:
     cards = {card.name: card for card in manifest()}
     if name in cards:
         return _load_own(cards[name])
-    if name.startswith("imagenet/") and _torchvision_weights(name) is not None:
-        return _load_imagenet(name)
+    if name == efficientnet_lite0.NAME:
+        return efficientnet_lite0.load()
+    if torchvision_models.has(name):
+        return torchvision_models.load(name)
     if name and os.path.isdir(name):  # which takes a name of any length
         return load_trained(Path(name))
     hint = did_you_mean(name, [entry.name for entry in catalogue()])
@@ -167,71 +146,4 @@ def _build(name: str, architecture: Architecture, mirror: bool, content: bytes, 
         std=architecture.std,
         name=name,
         passes_per_query=2 if mirror else 1,
-    )
-
-
-def _torchvision_weights(name: str) -> Any:
-    """The default ImageNet weights of a torchvision classifier, or None if there is no such model."""
-    from torchvision import models
-
-    architecture = name.removeprefix("imagenet/")
-    if architecture not in models.list_models(module=models):
-        return None
-    return models.get_model_weights(architecture).DEFAULT
-
-
-def _weight_file(weights: Any) -> Path:
-    return Path(torch.hub.get_dir()) / "checkpoints" / os.path.basename(weights.url)
-
-
-def _imagenet_entry(name: str) -> ClassifierEntry:
-    weights = _torchvision_weights(name)
-    path = _weight_file(weights)
-    available = os.path.isfile(path)  # also where the folder may not be entered
-    missing = (
-        ""
-        if available
-        else f"fetched on first use ({weights.meta['_file_size']:.0f} MB), or put {path.name} into {path.parent}"
-    )
-    return ClassifierEntry(name, "imagenet", available, missing, None, weights.meta["num_params"])
-
-
-def _load_imagenet(name: str) -> Classifier:
-    from torchvision import models
-
-    weights = _torchvision_weights(name)
-    path = _weight_file(weights)
-    try:
-        # Fetches the file where it is missing, and refuses one that holds more than tensors.
-        weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
-        network = models.get_model(name.removeprefix("imagenet/"), weights=weights)
-    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-        raise MissingFile(
-            f"the weights of {name} are not on this machine and could not be fetched "
-            f"({getattr(error, 'reason', error)}). Download {weights.url} elsewhere and put it at {path}"
-        ) from error
-    except OSError as error:
-        raise MissingFile(
-            f"the weights of {name} cannot be kept in, or read from, {path.parent} ({error.strerror or error}). Make "
-            "that folder writable and make room there, or name another one with the environment variable TORCH_HOME"
-        ) from error
-    except Exception as error:  # torch.load raises whatever the broken file makes it raise
-        if not os.path.isfile(path):  # torch keeps nothing that has another checksum than it should
-            raise MissingFile(
-                f"what came from {weights.url} are not the weights of {name} ({error}). Try again, or download them "
-                f"elsewhere and put them at {path}"
-            ) from error
-        raise CorruptFile(
-            f"{path} cannot be read as weights ({type(error).__name__}); delete it and try again"
-        ) from error
-    transform = weights.transforms()
-    return Classifier(
-        network,
-        class_names=weights.meta["categories"],
-        input_size=(transform.crop_size[0], transform.crop_size[0]),
-        mean=transform.mean,
-        std=transform.std,
-        name=name,
-        resize=transform.resize_size[0],
-        interpolation=transform.interpolation.value,
     )

@@ -27,6 +27,7 @@ from spatial_viz.models import registry
 from spatial_viz.models.cards import ModelCard
 from spatial_viz.models.classifier import Classifier
 from spatial_viz.models.registry import catalogue, dataset_of, load_classifier
+from spatial_viz.models.sources import efficientnet_lite0
 from spatial_viz.transforms.grids import TransformGrid
 
 
@@ -46,6 +47,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SPATIAL_VIZ_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.setattr(registry, "_load_own", tiny)
+    monkeypatch.setattr(efficientnet_lite0, "_weight_file", lambda: None)  # five landscapes of photos take a minute
     monkeypatch.setattr(results, "_is_shipped", results._is_shipped.__wrapped__)  # no later test may see these hashes
 
 
