@@ -9,7 +9,7 @@ EXPLORER = (
     "save_image", "format", "payload", "warp", "interpolation", "canvas", "heatmap", "pane", "gestures", "popover",
     "explorer",
 )  # fmt: skip
-JOINED = {"explorer": EXPLORER, "offline_page": (*EXPLORER, "flat", "offline_page"),
+JOINED = {"explorer": (*EXPLORER, "component"), "offline_page": (*EXPLORER, "flat", "offline_page"),
           "downloads": ("save_image", "downloads"), "surfaces": ("flat", "surfaces")}  # fmt: skip
 """Scripts made of several files: what goes inline cannot import another file."""
 

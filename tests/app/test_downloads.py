@@ -171,12 +171,12 @@ def test_pictures_and_the_link_in_the_browser(app: str, browser: Any) -> None:
     chart = page.locator(".st-key-surface .js-plotly-plot")
     chart.wait_for()
     with page.expect_download() as download:
-        page.locator(".sv-taking").get_by_role("button", name="PNG").click()
+        page.locator(".sv-downloads").get_by_role("button", name="PNG").click()
     saved = Image.open(download.value.path())
     assert abs(saved.width - 3 * (chart.bounding_box()["width"] + 20)) <= 3
-    page.locator(".sv-taking select").select_option("heatmap")
+    page.locator(".sv-downloads select").select_option("heatmap")
     with page.expect_download() as download:
-        page.locator(".sv-taking").get_by_role("button", name="SVG").click()
+        page.locator(".sv-downloads").get_by_role("button", name="SVG").click()
     drawing = download.value.path().read_text(encoding="utf-8")
     assert "true class frog" in drawing and "11 × 3 × 3 transforms: rotation ±24°" in drawing
     page.get_by_role("button", name="Copy link").click()

@@ -9,7 +9,7 @@ function mountTaking(element, firstData) {
     return made;
   };
   let data = firstData;
-  const root = node("div", "sv-taking", "");
+  const root = node("div", "sv-downloads", "");
   const said = node("span", "sv-said", "");
   said.setAttribute("role", "status");
   const choice = node("select", "", "");

@@ -1,10 +1,10 @@
 // The live explorer: drag a picture and watch the classifier's answer follow.
 //
-// mount(element, payload, callbacks) knows nothing of its host and returns {update(payload), destroy()}; the default
-// export at the end adapts it to Streamlit. The payload is described in payload.py. The whole swept grid is in the
-// browser, so nothing is sent while a pose changes; callbacks.onCommit(pose) is called once when the visitor lets go,
-// callbacks.onRest() while the picture rests and the payload says that denser maps are being computed. It comes last of
-// the files of the explorer, which sources.py joins to one script with one set of names.
+// mount(element, payload, callbacks) knows nothing of its host and returns {update(payload), destroy()}. The payload is
+// described in payload.py. The whole swept grid is in the browser, so nothing is sent while a pose changes;
+// callbacks.onCommit(pose) is called once when the visitor lets go, callbacks.onRest() while the picture rests and the
+// payload says that denser maps are being computed. It comes after the files that it uses: assets.py joins them to one
+// script with one set of names.
 
 const PLAY_MS = 2500;
 const DEBOUNCE_MS = 200;
@@ -389,29 +389,5 @@ export function mount(element, firstPayload, callbacks = {}) {
       views = [];
       root.remove();
     },
-  };
-}
-
-const instances = new WeakMap();
-
-export default function ({ data, parentElement, setStateValue, setTriggerValue }) {
-  // Streamlit calls this again with the same parent whenever data or theme change; only the last cleanup runs.
-  let instance = instances.get(parentElement);
-  if (instance) {
-    Object.assign(instance, { setStateValue, setTriggerValue });
-    instance.view.update(data);
-  } else {
-    instance = { setStateValue, setTriggerValue, seq: 0 };
-    const onCommit = (pose) => {
-      instance.seq = Math.max(instance.seq + 1, Date.now()); // grows over remounts as well
-      instance.setStateValue("pose", { ...pose, seq: instance.seq });
-    };
-    const onRest = () => instance.setTriggerValue("rest", true);
-    instance.view = mount(parentElement, data, { onCommit, onRest });
-    instances.set(parentElement, instance);
-  }
-  return () => {
-    instance.view.destroy();
-    instances.delete(parentElement);
   };
 }
