@@ -11,7 +11,7 @@ from spatial_viz.files import write_file
 
 PACKAGE = ROOT / "spatial_viz"
 PAGE = ROOT / "docs" / "architecture.md"
-FLOOR = ("errors", "files", "version")
+FLOOR = ("errors", "fields", "files", "version")
 """Modules that every package may import: no arrows are drawn to them."""
 
 

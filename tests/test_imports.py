@@ -18,8 +18,8 @@ from benchmarks.app import ROOT
 PACKAGE = ROOT / "spatial_viz"
 # A package imports only what stands above it.
 ORDER = (
-    "errors", "files", "version", "data", "transforms", "models", "defences", "landscape", "attacks", "evaluation",
-    "figures", "explorer", "export", "training", "lecture", "app", "cli", "__main__",
+    "errors", "fields", "files", "version", "data", "transforms", "models", "defences", "landscape", "attacks",
+    "evaluation", "figures", "explorer", "export", "training", "lecture", "app", "cli", "__main__",
 )  # fmt: skip
 MODULES = {
     ".".join(path.relative_to(PACKAGE).with_suffix("").parts): path

@@ -47,7 +47,7 @@ ALLOWED = {
     ("spatial_viz/cli/main.py", "warnings.showwarning"): "once, at the start of a command",
     ("spatial_viz/models/devices.py", "torch.backends"): "once, before the first sweep",
     ("spatial_viz/evaluation/ray_engine.py", "torch.set_num_threads"): "in a worker process of its own",
-    ("spatial_viz/models/inference.py", "threadpool_limits"): "OpenMP's limit is that of the thread that asks",
+    ("spatial_viz/models/engine.py", "threadpool_limits"): "OpenMP's limit is that of the thread that asks",
     ("spatial_viz/training/trainer.py", "torch.manual_seed"): "in a command that trains, before it begins",
 }
 

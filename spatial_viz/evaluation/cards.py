@@ -1,18 +1,20 @@
-"""The card of a run: what was asked, and where and by what it was answered. Read and written again, its JSON stays."""
+"""The card of a run: what was queried, and where and by what it was answered. Read and written again, the JSON of this
+version stays."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
-from spatial_viz.evaluation.plan import EvaluationPlan, plan_of, settings_of
+from spatial_viz.evaluation.plan import EvaluationPlan, settings_of
+from spatial_viz.fields import read_fields
 from spatial_viz.models.classifier import Classifier
 
 SCHEMA = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RunClassifier:
     """A classifier as a run asked it; ``class_names`` are those of the classes that occur, by their numbers.
 
@@ -21,7 +23,7 @@ class RunClassifier:
 
     name: str
     hash: str
-    passes_per_query: int | None
+    passes_per_query: int | None = None
     picture_size: tuple[int, int]
     grid: str
     class_names: dict[str, str]
@@ -42,13 +44,6 @@ class RunClassifier:
             class_names={str(label): classifier.class_names[label] for label in sorted(set(labels))},
         )
 
-    @classmethod
-    def from_json(cls, value: Any) -> Self:
-        """ValueError unless it is what `to_json` gives."""
-        known = {"passes_per_query": None, **value} if isinstance(value, dict) else value
-        _check_kinds(known, cls, "one of the classifiers")
-        return cls(**{**known, "picture_size": tuple(known["picture_size"])})
-
     def to_json(self) -> dict[str, Any]:
         stored = {**asdict(self), "picture_size": list(self.picture_size)}
         return {key: value for key, value in stored.items() if value is not None}
@@ -63,12 +58,6 @@ class RunData:
     pictures: int
     hash: str
 
-    @classmethod
-    def from_json(cls, value: Any) -> Self:
-        """ValueError unless it is what `to_json` gives."""
-        _check_kinds(value, cls, "data")
-        return cls(**value)
-
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
@@ -81,12 +70,6 @@ class Environment:
     precision: dict[str, str]
     threads: int
     versions: dict[str, str]
-
-    @classmethod
-    def from_json(cls, value: Any) -> Self:
-        """ValueError unless it is what `to_json` gives."""
-        _check_kinds(value, cls, "environment")
-        return cls(**value)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -103,17 +86,19 @@ class RunCard:
 
     @classmethod
     def from_json(cls, value: Any) -> Self:
-        """ValueError unless it is what `to_json` gives."""
-        _check_keys(value, ["schema", *_names(cls)], "a run card")
-        if value["schema"] != SCHEMA:
-            raise ValueError(f"schema must be {SCHEMA}; got {value['schema']!r}")
-        if not isinstance(value["classifiers"], list):
-            raise ValueError(f"classifiers must be a list; got {value['classifiers']!r}")
-        plan = _plan_from_json(value["plan"])
-        classifiers = tuple(RunClassifier.from_json(each) for each in value["classifiers"])
-        for each in classifiers:
-            plan.grid(each.picture_size)  # a ValueError where it has none
-        return cls(classifiers, RunData.from_json(value["data"]), plan, Environment.from_json(value["environment"]))
+        """ValueError unless it is what `to_json` gives; an earlier version may have known fewer settings of a plan."""
+        if not isinstance(value, dict) or value.get("schema") != SCHEMA:
+            raise ValueError(f"it is none of schema {SCHEMA}")
+        card = read_fields(cls, {key: each for key, each in value.items() if key != "schema"}, "it")
+        if not card.classifiers:
+            raise ValueError("classifiers of it must be one or more; got none")
+        for each in card.classifiers:
+            card.plan.grid(each.picture_size)  # a ValueError where it has none
+            if min(*each.picture_size, 1 if each.passes_per_query is None else each.passes_per_query) < 1:
+                raise ValueError(f"picture_size and passes_per_query must be 1 or more; got those of {each.name}")
+        if min(card.data.pictures, card.environment.threads) < 1:
+            raise ValueError("pictures of data and threads of environment must be 1 or more")
+        return card
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -131,58 +116,3 @@ class RunCard:
             return None
         pairs = zip(self.classifiers, known, strict=True)
         return replace(self, classifiers=tuple(replace(entry, hash=each) for entry, each in pairs))
-
-
-def _plan_from_json(value: Any) -> EvaluationPlan:
-    try:
-        plan = plan_of(value)  # an earlier version may have known fewer settings
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ValueError(f"plan must be that of an evaluation ({error})") from error
-    if not _is_count(plan.shard):
-        raise ValueError(f"shard of plan must be {_KINDS['int'][0]}; got {plan.shard!r}")
-    return plan
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and value > 0
-
-
-_KINDS: dict[Any, tuple[str, Callable[[Any], bool]]] = {
-    "str": ("a text", _is_text),
-    "int": ("a whole number of 1 or more", _is_count),
-    "int | None": ("a whole number of 1 or more", lambda value: value is None or _is_count(value)),
-    "dict[str, str]": ("texts by name", lambda value: isinstance(value, dict) and all(map(_is_text, value.values()))),
-    "tuple[int, int]": (
-        "two whole numbers of 1 or more",
-        lambda value: isinstance(value, list) and len(value) == 2 and all(map(_is_count, value)),
-    ),
-}
-"""What a field of a type is in JSON: in words, and whether a value is that."""
-
-
-def _check_kinds(value: Any, kind: type, called: str) -> None:
-    """ValueError unless JSON has the fields of a dataclass, each of its type, and no others."""
-    _check_keys(value, _names(kind), called)
-    for field in fields(kind):
-        expected, is_it = _KINDS[field.type]
-        if not is_it(value[field.name]):
-            raise ValueError(f"{field.name} of {called} must be {expected}; got {value[field.name]!r}")
-
-
-def _check_keys(value: Any, keys: Collection[str], called: str) -> None:
-    if not isinstance(value, dict):
-        raise ValueError(f"{called} must be values by name, {', '.join(keys)}; got {type(value).__name__}")
-    for key in keys:
-        if key not in value:
-            raise ValueError(f"{called} must have {key}; got {', '.join(value)}")
-    for key in value:
-        if key not in keys:
-            raise ValueError(f"{called} must have no more than {', '.join(keys)}; got {key}")
-
-
-def _names(kind: type) -> list[str]:
-    return [field.name for field in fields(kind)]

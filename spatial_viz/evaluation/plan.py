@@ -13,6 +13,7 @@ import torch
 
 from spatial_viz.defences.majority_vote import MajorityVote
 from spatial_viz.errors import InvalidInput, did_you_mean
+from spatial_viz.fields import read_fields
 from spatial_viz.models.classifier import Classifier
 from spatial_viz.models.inference import Precision
 from spatial_viz.models.outputs import OutputContract
@@ -156,8 +157,7 @@ def settings_of(plan: EvaluationPlan) -> dict[str, Any]:
 
 def plan_of(settings: dict[str, Any]) -> EvaluationPlan:
     """What `settings_of` said, as it stands on a run card."""
-    lists = {key: tuple(settings[key]) for key in ("adversaries", "granularity")}
-    return EvaluationPlan(**{**settings, **lists})
+    return read_fields(EvaluationPlan, settings, "the plan")
 
 
 def digest(value: Any) -> str:

@@ -132,13 +132,9 @@ def read_card(folder: Path) -> RunCard:
     if not path.is_file():
         raise MissingFile(f"there is no run in {folder}: it has no card.json")
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise CorruptFile(f"{path} is no run card ({error}); choose another store") from error
-    try:
-        return RunCard.from_json(told)
-    except ValueError as error:
-        raise CorruptFile(f"{path} is no run card of schema {SCHEMA}; choose another store") from error
+        return RunCard.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, OSError, RecursionError) as error:
+        raise CorruptFile(f"{path} is no run card of schema {SCHEMA} ({error}); choose another store") from error
 
 
 def read_table(folder: Path) -> tuple[pd.DataFrame, dict[str, Any]]:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, Self
+from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
+from typing import Any, Literal, Self
 
 import xarray as xr
 
+from spatial_viz.fields import read_fields
 from spatial_viz.transforms.geometry import Padding
 
-NOISE = "noise"
+NOISE: Literal["noise"] = "noise"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,28 +40,20 @@ class LandscapeAttributes:
     precision: str = "unknown"
     margin_error: float | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
-    kind: str | None = None
+    kind: Literal["noise"] | None = None
     epsilon: float | None = None
     seed: int | None = None
 
     @classmethod
     def from_json(cls, value: Any) -> Self:
-        """ValueError where the label or its name is missing."""
-        if not isinstance(value, dict) or not isinstance(value.get("names"), dict) or "label" not in value:
-            raise ValueError("expected the attributes of a landscape, with label and names")
-        known = {name: each for name, each in value.items() if name in cls.__dataclass_fields__}
-        names = {int(index): str(name) for index, name in value["names"].items()}
-        known |= {"label": int(value["label"]), "names": names}
-        if known["label"] not in names:
-            raise ValueError(f"class {known['label']}, its label, has no name")
-        known["classes"] = int(value.get("classes", max(names, default=0) + 1))
-        if value.get("input_size"):
-            height, width = value["input_size"]
-            known["input_size"] = (int(height), int(width))
-        return cls(**known)
+        """ValueError where label or names are missing, or something is of another type or unknown."""
+        attributes = read_fields(cls, value, "the card of the landscape")
+        if attributes.label not in attributes.names:
+            raise ValueError(f"class {attributes.label}, its label, has no name")
+        return attributes if attributes.classes > 0 else replace(attributes, classes=max(attributes.names) + 1)
 
     def to_json(self) -> dict[str, Any]:
-        stored = {name: value for name, value in asdict(self).items() if value is not None}
+        stored = {name: value for name, value in asdict(self).items() if value is not None or name == "margin_error"}
         return stored | {"names": {str(index): name for index, name in self.names.items()}}
 
     def to_text(self) -> str:
@@ -67,4 +61,9 @@ class LandscapeAttributes:
 
 
 def attributes_of(landscape: xr.Dataset) -> LandscapeAttributes:
-    return LandscapeAttributes.from_json(json.loads(landscape.attrs["card"]))
+    return _parsed(str(landscape.attrs["card"]))
+
+
+@lru_cache(64)
+def _parsed(text: str) -> LandscapeAttributes:
+    return LandscapeAttributes.from_json(json.loads(text))

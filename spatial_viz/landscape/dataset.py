@@ -227,7 +227,7 @@ def load(path: str | Path) -> xr.Dataset:
         raise CorruptFile(f"{path} is not a landscape of schema {SCHEMA}; sweep the picture again")
     try:
         attributes_of(landscape)
-    except (ValueError, TypeError) as error:
+    except (ValueError, RecursionError) as error:
         raise CorruptFile(f"{path} is not a whole landscape ({error}); sweep the picture again") from error
     landscape.attrs["schema"] = int(landscape.attrs["schema"])
     return landscape

@@ -3,25 +3,18 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
 from spatial_viz.errors import CorruptFile
+from spatial_viz.fields import read_fields
 
 SCHEMA = 1
-_BUILT_FROM = {"network": str, "class_names": [str], "input_size": [int], "mean": [float], "std": [float]}
-_ALWAYS = _BUILT_FROM | {
-    "name": str, "file": str, "sha256": str, "data": str, "recipe": str, "seed": int, "epochs": int, "validation": int,
-    "versions": dict, "command": str, "hours": float, "learning_curve": [dict], "margin_error": float, "grid": str,
-}  # fmt: skip
-_SOMETIMES = {"hardware": str, "mirror": bool, "began_from": dict}
-_MEASURED = {"pictures": int, "accuracy": float, "low": float, "high": float}
+_MEASURED = ("pictures", "accuracy", "low", "high")
 _ADVERSARIES = ("natural", "random", "worst_of_10", "grid")  # those that every card tells of
-_EPOCH = {"epoch": int, "loss": float, "candidates": int, "validation_accuracy": (float, type(None))}
-_BEFORE = {"sha256": str, "command": str, "hours": float}
+_EPOCH = {"epoch", "loss", "candidates", "validation_accuracy"}
 
 
 @dataclass(frozen=True)
@@ -36,22 +29,12 @@ class Architecture:
     std: tuple[float, ...]
 
     @classmethod
-    def from_json(cls, value: Any, name: str = "") -> Self:
-        """ValueError where something is missing; ``name`` is that of the classifier, for the sentence."""
-        _has(value, _BUILT_FROM, name)
-        height, width = value["input_size"]
-        return cls(
-            value["network"], tuple(value["class_names"]), (height, width), tuple(value["mean"]), tuple(value["std"])
-        )
+    def from_json(cls, value: Any) -> Self:
+        """ValueError where something is missing or of another type."""
+        return read_fields(cls, value, "the description")
 
     def to_json(self) -> dict[str, Any]:
-        return {
-            "network": self.network,
-            "class_names": list(self.class_names),
-            "input_size": list(self.input_size),
-            "mean": list(self.mean),
-            "std": list(self.std),
-        }
+        return {name: list(each) if isinstance(each, tuple) else each for name, each in vars(self).items()}
 
 
 @dataclass(frozen=True)
@@ -78,27 +61,12 @@ class Provenance:
     versions: Mapping[str, str] | None = None
     began_from: Provenance | None = None
 
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Provenance:
-        before = value.get("began_from")
-        return cls(
-            value["sha256"], value["command"], value["hours"], value.get("hardware"), value.get("versions"),
-            None if before is None else cls.from_json(before),
-        )  # fmt: skip
-
     def to_json(self) -> dict[str, Any]:
-        stored = {
-            "sha256": self.sha256,
-            "command": self.command,
-            "hours": self.hours,
-            "hardware": self.hardware,
-            "versions": self.versions,
-            "began_from": self.began_from and self.began_from.to_json(),
-        }
-        return {key: value for key, value in stored.items() if value is not None}
+        before = self.began_from and self.began_from.to_json()
+        return {name: each for name, each in {**vars(self), "began_from": before}.items() if each is not None}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ModelCard:
     """What the manifest knows of a classifier.
 
@@ -111,14 +79,14 @@ class ModelCard:
     name: str
     file: str
     architecture: Architecture
-    mirror: bool
+    mirror: bool = False
     data: str
     recipe: str
     seed: int
     epochs: int
     validation: int
     provenance: Provenance
-    learning_curve: tuple[Mapping[str, Any], ...]
+    learning_curve: tuple[Mapping[str, float | None], ...]
     margin_error: float
     grid: str
     accuracies: Mapping[str, MeasuredAccuracy]
@@ -130,13 +98,24 @@ class ModelCard:
     @classmethod
     def from_json(cls, value: Any) -> Self:
         """ValueError where it has something that no card has, or lacks what every one has."""
-        measured = _check(value)
-        return cls(
-            value["name"], value["file"], Architecture.from_json(value, value["name"]), value.get("mirror", False),
-            value["data"], value["recipe"], value["seed"], value["epochs"], value["validation"],
-            Provenance.from_json(value), tuple(value["learning_curve"]), value["margin_error"], value["grid"],
-            {key: MeasuredAccuracy(*(value[f"{key}_{what}"] for what in _MEASURED)) for key in measured},
-        )  # fmt: skip
+        if not isinstance(value, dict):
+            raise ValueError(f"a card must be values by name; got {type(value).__name__}")
+        about, left = f"the card {value.get('name')}", dict(value)
+        accuracies: dict[str, Any] = {}
+        for key in value:
+            adversary, _, what = key.rpartition("_")
+            if what in _MEASURED:
+                accuracies.setdefault(adversary, {})[what] = left.pop(key)
+        parts = {
+            part: {field.name: left.pop(field.name) for field in fields(kind) if field.name in left}
+            for part, kind in (("architecture", Architecture), ("provenance", Provenance))
+        }
+        card = read_fields(cls, {**left, **parts, "accuracies": accuracies}, about)
+        if missing := [key for key in _ADVERSARIES if key not in card.accuracies]:
+            raise ValueError(f"{about} has no accuracy of the adversary {missing[0]}")
+        if not card.learning_curve or any(_EPOCH - epoch.keys() for epoch in card.learning_curve):
+            raise ValueError(f"{about} has no learning curve with {', '.join(sorted(_EPOCH))}")
+        return card
 
     def to_json(self) -> dict[str, Any]:
         provenance = self.provenance.to_json()
@@ -145,20 +124,19 @@ class ModelCard:
             "file": self.file,
             "sha256": provenance.pop("sha256"),
             **self.architecture.to_json(),
-            "mirror": self.mirror or None,
+            **({"mirror": True} if self.mirror else {}),
             "data": self.data,
             "recipe": self.recipe,
             "seed": self.seed,
             "epochs": self.epochs,
             "validation": self.validation,
-            "versions": provenance.pop("versions"),
             **provenance,
-            "learning_curve": [dict(epoch) for epoch in self.learning_curve],
+            "learning_curve": list(self.learning_curve),
             "margin_error": self.margin_error,
             "grid": self.grid,
         }
-        stored |= {f"{key}_{what}": getattr(each, what) for key, each in self.accuracies.items() for what in _MEASURED}
-        return {key: each for key, each in stored.items() if each is not None}
+        return stored | {f"{key}_{what}": getattr(each, what)
+                         for key, each in self.accuracies.items() for what in _MEASURED}  # fmt: skip
 
 
 def read_cards(path: Path) -> tuple[ModelCard, ...]:
@@ -181,40 +159,3 @@ def manifest_text(cards: Iterable[ModelCard]) -> str:
     """What `read_cards` reads."""
     content = {"schema": SCHEMA, "models": [card.to_json() for card in cards]}
     return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-
-
-def _check(card: Any) -> list[str]:
-    """The keys of its adversaries; ValueError where it is no card."""
-    if not isinstance(card, dict):
-        raise ValueError(f"a card is {type(card).__name__}")
-    keys = (key.rpartition("_") for key in card)
-    measured = list(dict.fromkeys((*(name for name, _, what in keys if what in _MEASURED), *_ADVERSARIES)))
-    expected = _ALWAYS | {f"{name}_{what}": kind for name in measured for what, kind in _MEASURED.items()}
-    _has(card, expected, str(card.get("name")))
-    unknown = card.keys() - expected.keys() - _SOMETIMES.keys()
-    if unknown:
-        raise ValueError(f"the card {card['name']} says {min(unknown)}, which no card does")
-    _has(card, {key: kind for key, kind in _SOMETIMES.items() if key in card}, card["name"])
-    for epoch in card["learning_curve"]:
-        _has(epoch, _EPOCH, card["name"])
-    before = card.get("began_from")
-    while before is not None:
-        _has(before, _BEFORE, card["name"])
-        before = before.get("began_from")
-    return measured
-
-
-def _has(value: Any, kinds: Mapping[str, Any], name: str) -> None:
-    for key, kind in kinds.items():
-        if not isinstance(value, dict) or key not in value or not _is(value[key], kind):
-            raise ValueError(f"the card {name} has no {key}, or one that makes no sense")
-
-
-def _is(value: Any, kind: Any) -> bool:
-    if isinstance(kind, tuple):
-        return any(_is(value, each) for each in kind)
-    if isinstance(kind, list):
-        return isinstance(value, list) and len(value) > 0 and all(_is(each, kind[0]) for each in value)
-    if kind is float:
-        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return isinstance(value, kind)

@@ -124,7 +124,7 @@ def load_trained(folder: Path, mirror: bool = False) -> Classifier:
     try:
         architecture = Architecture.from_json(json.loads(described.read_text(encoding="utf-8")))
         return _build(readable(folder.as_posix()), architecture, mirror, weights.read_bytes(), weights)
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise CorruptFile(
             f"{described} does not describe a classifier ({type(error).__name__}: {error}); restore it or train again"
         ) from error

@@ -34,8 +34,11 @@ def test_those_of_earlier_versions_are_read() -> None:
     spatial, noise = LandscapeAttributes.from_json(STORED), LandscapeAttributes.from_json(NOISE)
     assert spatial.names == {3: "cat", 5: "dog"} and spatial.input_size == (32, 32) and not spatial.labelled
     assert (spatial.kind, noise.kind, noise.epsilon, noise.seed) == (None, "noise", 0.03, 2)
-    later = LandscapeAttributes.from_json(STORED | {"of a later version": 1})
-    assert later == spatial
+
+
+def test_what_this_version_does_not_know_is_refused() -> None:
+    with pytest.raises(ValueError, match="has 'paddinh', which this version does not know"):
+        LandscapeAttributes.from_json(STORED | {"paddinh": "edge"})
 
 
 @pytest.mark.parametrize("stored", [STORED, NOISE])
@@ -60,7 +63,19 @@ def test_a_label_and_its_name_are_enough() -> None:
 
 @pytest.mark.parametrize(
     "damage",
-    [{"label": None}, {"label": 99}, {"names": None}, {"names": {"x": "cat"}}, {"input_size": [1]}, {"classes": "x"}],
+    [
+        {"label": None},
+        {"label": 99},
+        {"names": None},
+        {"names": {"x": "cat"}},
+        {"input_size": [1]},
+        {"classes": "x"},
+        {"versions": None},
+        {"padding": 3},
+        {"labelled": "no"},
+        {"classifier": None},
+        {"margin_error": "0.1"},
+    ],
 )
 def test_a_file_that_does_not_say_what_it_is_of_is_refused(
     damage: dict[str, Any], landscape: xr.Dataset, tmp_path: Path
