@@ -149,7 +149,7 @@ class SearchState:
     def value_and_grad(self, pictures: Tensor, transforms: Tensor) -> tuple[Tensor, Tensor]:
         """As `ask`, and the M×3 gradient of the objective."""
         labels = self.labels[pictures].to(self.runner.device)
-        logits, slope = self.runner.reference.gradient(
+        logits, slope = self.runner.gradient(
             self.images, transforms, pictures, self.padding, lambda answers, rows: self.value(answers, labels[rows])
         )
         self._record(pictures, transforms, logits)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from spatial_viz.attacks.base import Attack, Report, SearchState, at_least, misclassified
 from spatial_viz.errors import InvalidInput
-from spatial_viz.models.engine import Engine
+from spatial_viz.models.engine import TorchEngine
 from spatial_viz.transforms.grids import check_cost, keyed_uniform
 
 
@@ -63,7 +63,7 @@ class Linf(Attack):
 
 
 def _linf_step(
-    engine: Engine, network: nn.Module, pictures: Tensor, noisy: Tensor, labels: Tensor, epsilon: float
+    engine: TorchEngine, network: nn.Module, pictures: Tensor, noisy: Tensor, labels: Tensor, epsilon: float
 ) -> Tensor:
     """One step of foolbox's projected gradient descent around pictures, from where the noise has brought them."""
     import foolbox
@@ -81,7 +81,7 @@ def _linf_step(
 class _Logits(nn.Module):
     """A classifier for foolbox: pictures in [0, 1] → logits."""
 
-    def __init__(self, engine: Engine, network: nn.Module) -> None:
+    def __init__(self, engine: TorchEngine, network: nn.Module) -> None:
         super().__init__()
         self.engine, self.network = engine, network
 

@@ -18,9 +18,9 @@ from spatial_viz.transforms.geometry import Padding, warp
 BATCHES = 4  # of questions that are asked at once: the first voters fill them, and the last ones see what is open
 
 
-class EarlyStoppingVote:
-    """A majority vote on one device, an `Inference`: its voters at one precision, one after the other, until
-    the rest cannot change the majority.
+class EarlyStoppingVote(Inference):
+    """A majority vote on one device: its voters at one precision, one after the other, until the rest cannot change
+    the majority.
 
     What each says is what it says in fp32 (see `Runner.answer`), and a tie, which the mean probability settles, is
     asked about again in fp32: the answers are those of the whole vote.
@@ -37,8 +37,8 @@ class EarlyStoppingVote:
         return self.whole.exact(images, transforms, index, padding)
 
     def answer(self, images: Tensor, transforms: Tensor, index: Tensor, padding: Padding) -> Answers:
-        """In the place of logits the ballots for each class that were counted, NaN where a voter's
-        logits are not finite."""
+        """In the place of logits the ballots for each class that were counted, NaN where a voter's logits are not
+        finite; where it was a tie, the logits of the whole vote."""
         at_once = BATCHES * fast_batch(self.device, self.precision, (images.shape[-2], images.shape[-1]))
         polled = [
             self._poll(warp(images[index[rows]].to(self.device), transforms[rows].to(self.device), padding))

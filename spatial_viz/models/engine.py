@@ -1,4 +1,4 @@
-"""One network on one device in one precision, asked in batches; on a CPU in parallel."""
+"""Engines: one network on one device in one precision, queried in batches; on a CPU in parallel."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from typing import Protocol
 
 import torch
 from threadpoolctl import threadpool_limits
@@ -30,26 +31,40 @@ FEW_PIXELS = 64 * 64
 busy program (a browser, another visitor) that takes ten times as long."""
 
 
-class Engine:
-    """A `Prepared` network on a device. It holds no classifier, so that a classifier can be freed."""
+class Engine(Protocol):
+    """Computes logits as they come out, in its precision; `spatial_viz.models.inference.Runner` guards them."""
 
-    def __init__(self, form: Prepared, device: torch.device, mean: Sequence[float], std: Sequence[float]) -> None:
-        self.form, self.device, self.mean, self.std = form, device, tuple(mean), tuple(std)
-        self.precision = "bf16" if form.dtype == torch.bfloat16 else "fp32"
-        self.batch = 0  # 0: nothing was queried yet
-        self._copies = threading.local()
-
-    def cast(self, dtype: torch.dtype) -> Engine:
-        """A copy that computes in another type."""
-        return Engine(self.form.cast(dtype), self.device, self.mean, self.std)
+    device: torch.device
+    precision: str
 
     def logits(
         self, images: Tensor, transforms: Tensor | None, index: Tensor, padding: Padding,
         progress: Progress | None = None,
     ) -> Tensor:  # fmt: skip
-        """M×K logits on the CPU, as they come out: row m is ``images[index[m]]`` of N×C×H×W images, moved by
+        """M×K logits on the CPU: row m is of ``images[index[m]]`` of N×C×H×W images in [0, 1], moved by
         ``transforms[m]`` (M×3), or not at all where ``transforms`` is None."""
+
+
+class TorchEngine(Engine):
+    """A `Prepared` network on a device. It holds no classifier, so that a classifier can be freed."""
+
+    def __init__(
+        self, form: Prepared, device: torch.device, mean: Sequence[float], std: Sequence[float], precision: str = "fp32"
+    ) -> None:
+        self.form, self.device, self.mean, self.std, self.precision = form, device, tuple(mean), tuple(std), precision
+        self.batch = 0  # 0: nothing was queried yet
+        self._copies = threading.local()
+
+    def in_bf16(self) -> TorchEngine:
+        """A copy that computes in bf16."""
+        return TorchEngine(self.form.cast(torch.bfloat16), self.device, self.mean, self.std, "bf16")
+
+    def logits(
+        self, images: Tensor, transforms: Tensor | None, index: Tensor, padding: Padding,
+        progress: Progress | None = None,
+    ) -> Tensor:  # fmt: skip
         images = images.to(self.device)
+        assert len(index) == 0 or int(index.max()) < len(images), "a row of no image"
 
         def query(network: nn.Module, rows: Tensor) -> Tensor:
             with torch.inference_mode():

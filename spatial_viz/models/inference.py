@@ -22,7 +22,7 @@ from spatial_viz.models.accelerate import prepare
 from spatial_viz.models.bf16_error import close_calls, could_be_worst, largest_move
 from spatial_viz.models.classifier import Classifier, is_known
 from spatial_viz.models.devices import fast_at_bf16, fast_batch, pick_device
-from spatial_viz.models.engine import Engine, Progress
+from spatial_viz.models.engine import Engine, Objective, Progress, TorchEngine
 from spatial_viz.transforms.geometry import Padding
 
 Precision = Literal["auto", "bf16", "fp32"]
@@ -43,10 +43,8 @@ class Inference(Protocol):
 
     name: str
     device: torch.device
+    device_name: str
     precision: str
-
-    @property
-    def device_name(self) -> str: ...
 
     def answer(self, images: Tensor, transforms: Tensor, index: Tensor, padding: Padding) -> Answers:
         """The largest logit of each row is that of fp32; nothing else of a row is, unless it is ``in_fp32``."""
@@ -55,28 +53,22 @@ class Inference(Protocol):
         """M×K logits in fp32. Without ``transforms`` the images are taken as they are."""
 
 
-class Runner:
-    """A classifier on one device: an fp32 engine, and with ``precision`` ``bf16`` a bf16 engine in front of it, whose
-    close calls the fp32 engine answers again. An `Inference`.
+class Runner(Inference):
+    """The guard of a classifier's engines: a fast one may answer first, and ``reference``, which computes in fp32,
+    answers its close calls again.
 
-    bf16 needs a finite ``margin_error``. ``state``: the hash of the classifier as it now is.
+    ``margin_error``: how far the fast engine may move the gap between two logits. ``hash``: of the classifier as it
+    was when this was made.
     """
 
     def __init__(
-        self, classifier: Classifier, device: str, precision: str, margin_error: float | None, state: str
-    ) -> None:
-        self.device = pick_device(device)
-        self.hash = state
-        self.precision = precision
-        self.margin_error = margin_error if precision == "bf16" else None
-        self.name = classifier.name
-        self.passes_per_query = classifier.passes_per_query
-        self.reference = Engine(prepare(classifier, self.device), self.device, classifier.mean, classifier.std)
-        self.fast = self.reference.cast(torch.bfloat16) if precision == "bf16" else None
-
-    @property
-    def device_name(self) -> str:
-        return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else str(self.device)
+        self, classifier: Classifier, state: str, reference: TorchEngine, fast: Engine | None = None,
+        margin_error: float | None = None,
+    ) -> None:  # fmt: skip
+        self.name, self.hash, self.passes_per_query = classifier.name, state, classifier.passes_per_query
+        self.reference, self.fast, self.margin_error = reference, fast, margin_error
+        self.device, self.precision = reference.device, (fast or reference).precision
+        self.device_name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else str(self.device)
 
     def answer(
         self, images: Tensor, transforms: Tensor, index: Tensor, padding: Padding, label: int | None = None,
@@ -116,6 +108,12 @@ class Runner:
     ) -> Tensor:  # fmt: skip
         return self.reference.logits(images, transforms, index, padding, progress)
 
+    def gradient(
+        self, images: Tensor, transforms: Tensor, index: Tensor, padding: Padding, objective: Objective
+    ) -> tuple[Tensor, Tensor]:
+        """As `TorchEngine.gradient`, in fp32."""
+        return self.reference.gradient(images, transforms, index, padding, objective)
+
 
 PRECISIONS = ("fp32", "bf16")
 
@@ -151,10 +149,16 @@ def runner_for(classifier: Classifier, device: str = "auto", precision: Precisio
         key = (str(chosen), precision, margin_error)
         if key in made.runners:
             return made.runners[key]
-        runner = Runner(classifier, str(chosen), precision, margin_error, state)
+        runner = _make_runner(classifier, chosen, state, margin_error if precision == "bf16" else None)
         if is_known(state) or not runner.reference.form.copied:  # else nobody would see that the copy is out of date
             made.runners[key] = runner
         return runner
+
+
+def _make_runner(classifier: Classifier, device: torch.device, state: str, margin_error: float | None) -> Runner:
+    """With a ``margin_error`` in bf16 first."""
+    reference = TorchEngine(prepare(classifier, device), device, classifier.mean, classifier.std)
+    return Runner(classifier, state, reference, None if margin_error is None else reference.in_bf16(), margin_error)
 
 
 def warm_up(classifier: Classifier, device: str = "auto", precision: Precision = "auto") -> None:
@@ -187,7 +191,7 @@ def calibrate(classifier: Classifier, images: Tensor, transforms: Tensor, device
     images: N×C×H×W validation pictures in [0, 1]; never those that results are reported on.
     transforms: M×3; every picture is tried at every transform.
     """
-    runner = Runner(classifier, device, "bf16", math.inf, classifier.hash)
+    runner = _make_runner(classifier, pick_device(device), classifier.hash, math.inf)
     assert runner.fast is not None
     largest, index = 0.0, one_image(len(transforms))
     for image in images:

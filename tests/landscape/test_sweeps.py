@@ -29,7 +29,7 @@ from spatial_viz.models.bf16_error import close_calls
 from spatial_viz.models.classifier import Classifier
 from spatial_viz.models.devices import fast_at_bf16, pick_device
 from spatial_viz.models.engine import Engine
-from spatial_viz.models.inference import Runner, calibrate, exact_logits, one_image, runner_for
+from spatial_viz.models.inference import calibrate, exact_logits, one_image, runner_for
 from spatial_viz.models.losses import cross_entropy, logit_margin
 from spatial_viz.transforms.geometry import warp
 from spatial_viz.transforms.grids import TransformGrid
@@ -383,7 +383,7 @@ class TestCuda:
         torch.cuda.set_per_process_memory_fraction(0.002)
         try:
             model = classifier()
-            runner = Runner(model, "cuda", "fp32", None, model.hash)
+            runner = runner_for(model, "cuda", "fp32")
             runner.reference.batch = 1 << 20
             transforms = TransformGrid(30, 3, 3, (101, 21, 21)).transforms()
             logits = runner.answer(

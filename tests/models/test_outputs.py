@@ -129,6 +129,6 @@ def test_sizes_and_statistics_that_others_hand_in() -> None:
 def test_an_attack_by_gradients_says_that_there_are_none(image: Tensor) -> None:
     detached = model(lambda z: z.detach())
     with pytest.raises(Exception, match="gives no gradient; choose an attack that needs none"):
-        runner_for(detached).reference.gradient(
+        runner_for(detached).gradient(
             image[None], torch.zeros(1, 3), torch.tensor([0]), "black", lambda logits, rows: logits[:, 0]
         )
