@@ -35,7 +35,7 @@ def until_broken(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Which of N pictures stand ``starts`` runs of an attack, and the forward and backward passes used for each.
 
-    ``found`` is the result of the first. Run r has the seed ``seed`` + r; a picture is done once it is
+    ``result`` is the result of the first. Run r has the seed ``seed`` + r; a picture is done once it is
     broken, because one success is all that robust accuracy asks for.
     """
     passes, backward = result.passes.clone(), result.backward_passes.clone()

@@ -108,7 +108,7 @@ def _accuracy(card: ModelCard, key: str) -> str:
 
 
 def curves_by_data(cards: Sequence[ModelCard]) -> dict[str, dict[str, Sequence[Mapping[str, Any]]]]:
-    """The learning curves of the cards that have one, by data set."""
+    """The learning curves of the cards, by data set."""
     curves: dict[str, dict[str, Sequence[Mapping[str, Any]]]] = {}
     for name, curve in curves_of(without_mirrors(cards)).items():
         curves.setdefault(dataset_of(name), {})[name] = curve

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 import streamlit as st
+import torch
 
 from spatial_viz.app import sidebar, url_state
 from spatial_viz.app.view import View
@@ -36,10 +37,12 @@ class Contestant:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Who is compared. ``in_votes``: in shares of votes, since their losses are not of one kind."""
+    """Who is compared. ``in_votes``: in shares of votes, since their losses are not of one kind. ``one_picture``: all
+    get the same pixels, so that one landscape may be subtracted from another."""
 
     contestants: tuple[Contestant, ...]
     in_votes: bool = False
+    one_picture: bool = True
 
     @property
     def question(self) -> tuple[Any, ...]:
@@ -87,7 +90,7 @@ def _choose_others(view: View) -> list[str]:
     st.session_state[key] = chosen
     st.multiselect(
         f"{view.classifier.name} against", offered, key=key, max_selections=MAX_PANES - 1,
-        format_func=lambda name: sidebar._marked(entries[name]), help=_not_offered(view.classifier, entries),
+        format_func=lambda name: sidebar.marked(entries[name]), help=_not_offered(view.classifier, entries),
         on_change=lambda: url_state.put("against", ",".join(st.session_state[key]) or NOBODY),
     )  # fmt: skip
     unknown = [name for name in wanted if name not in entries]
@@ -140,7 +143,7 @@ def _classifiers(view: View, names: list[str]) -> Comparison:
     for name in names:
         try:
             with st.spinner(f"Loading {name}…", show_time=True):
-                classifier = sidebar._classifier(name)
+                classifier = sidebar.cached_classifier(name)
         except SpatialVizError as error:
             _warn(f"{name} is left out: {error}")
             continue
@@ -165,16 +168,9 @@ def _paddings(view: View) -> Comparison:
 
 def _canvas(view: View) -> Comparison:
     canvas = _on_canvas(view.classifier.name, view.grid)
-    image = canvas.prepare(view.image)
-    try:
-        canvas.logits(image[None])
-    except Exception as error:  # a network may raise anything
-        raise InvalidInput(
-            f"{view.classifier.name} takes no picture of {' × '.join(map(str, canvas.input_size))} pixels, the size of "
-            "the canvas; choose a convolutional classifier"
-        ) from error
-    on_canvas = dataclasses.replace(view, classifier=canvas, image=image)
-    return Comparison((Contestant("the picture alone", view), Contestant("on a black canvas", on_canvas)))
+    on_canvas = dataclasses.replace(view, classifier=canvas, image=canvas.prepare(view.image))
+    contestants = (Contestant("the picture alone", view), Contestant("on a black canvas", on_canvas))
+    return Comparison(contestants, one_picture=False)
 
 
 def _vote(view: View) -> Comparison:
@@ -186,12 +182,23 @@ def _vote(view: View) -> Comparison:
 
 @st.cache_resource(max_entries=4, show_spinner=False)
 def _voted(name: str, grid: TransformGrid, padding: Padding) -> MajorityVote:
-    return MajorityVote(sidebar._classifier(name), grid, padding=padding)
+    return MajorityVote(sidebar.cached_classifier(name), grid, padding=padding)
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
 def _on_canvas(name: str, grid: TransformGrid) -> BlackCanvas:
-    return BlackCanvas(sidebar._classifier(name), grid)
+    canvas = BlackCanvas(sidebar.cached_classifier(name), grid)
+    try:
+        with torch.inference_mode():
+            canvas.logits(torch.zeros(1, canvas.channels, *canvas.input_size))
+    except (RuntimeError, AssertionError, ValueError) as error:
+        if isinstance(error, torch.OutOfMemoryError):
+            raise
+        raise InvalidInput(
+            f"{name} takes no picture of {' × '.join(map(str, canvas.input_size))} pixels, the size of the canvas; "
+            "choose a convolutional classifier"
+        ) from error
+    return canvas
 
 
 def _warn(text: str) -> None:

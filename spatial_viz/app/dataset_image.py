@@ -42,10 +42,10 @@ def opened(view: View | None) -> View | None:
     it cannot be shown, the view as it is, and a sentence on the page.
     """
     wanted = url_state.get("picture")
-    queried = of_data_set(wanted)
-    if view is None or queried is None or st.session_state.get("source") != "Samples":
+    linked = of_data_set(wanted)
+    if view is None or linked is None or st.session_state.get("source") != "Samples":
         return view
-    data, split, place = queried
+    data, split, place = linked
     try:
         pictures = listed(_known(data), split)
         if place >= len(pictures):

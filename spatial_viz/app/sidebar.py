@@ -57,7 +57,7 @@ def hide_sidebar() -> None:
 def _choose_classifier() -> tuple[Classifier, str]:
     """The classifier and the data set whose pictures it knows."""
     entries = {entry.name: entry for entry in catalogue()}
-    name = url_state.selectbox("Classifier", entries, format_func=lambda name: _marked(entries[name]), key="classifier")
+    name = url_state.selectbox("Classifier", entries, format_func=lambda name: marked(entries[name]), key="classifier")
     entry = entries[name]
     if entry.card:
         mirror = " It averages its answers for the picture and its mirror image." if entry.card.mirror else ""
@@ -66,15 +66,15 @@ def _choose_classifier() -> tuple[Classifier, str]:
             f"{entry.card.accuracies['grid'].accuracy:.1%} under every transform of the paper's grid.{mirror}"
         )
     with st.spinner(f"Loading {entry.name}…", show_time=True):
-        return _classifier(entry.name), entry.dataset
+        return cached_classifier(entry.name), entry.dataset
 
 
-def _marked(entry: ClassifierEntry) -> str:
+def marked(entry: ClassifierEntry) -> str:
     return entry.name if entry.available else f"{entry.name} (not on this machine)"
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
-def _classifier(name: str) -> Classifier:
+def cached_classifier(name: str) -> Classifier:
     if name not in {entry.name for entry in catalogue()}:  # a browser must not choose files of this machine
         raise InvalidInput(f"the app shows the classifiers of the catalogue, and {name!r} is none of them")
     return load_classifier(name)

@@ -87,7 +87,7 @@ def class_folders(root: str | Path) -> Listing:
 class _Walk:
     """All folders below the class folders of ``root``.
 
-    ``found``: (folder, file name) of the pictures of every class; ``left``: how many of each kind were left out.
+    ``listed``: (folder, file name) of the pictures of every class; ``left``: how many of each kind were left out.
     """
 
     def __init__(self, root: Path) -> None:

@@ -70,7 +70,7 @@ def break_pictures(
         now, table = table.tensor_split([-(-at_once // len(alive))])
         pictures = alive.repeat(len(now))  # transform by transform, so that every batch mixes pictures
         transforms = now.repeat_interleave(len(alive), 0)
-        logits, exact, passes = runner.answer(images, transforms, pictures, padding)
+        logits, in_fp32, passes = runner.answer(images, transforms, pictures, padding)
         check_finite(logits, transforms, runner.name, indices[pictures])
         predicted = logits.argmax(1)
         wrong = (predicted != labels[pictures]).reshape(len(now), -1)
@@ -79,7 +79,7 @@ def break_pictures(
         if len(fallen):
             rows = wrong[:, fallen].int().argmax(0) * len(alive) + fallen  # the first transform, in the order tried
             numbers = alive[fallen]
-            approximate = rows[~exact[rows]]
+            approximate = rows[~in_fp32[rows]]
             if len(approximate):  # what is stored is computed in fp32
                 logits[approximate] = runner.exact(images, transforms[approximate], pictures[approximate], padding)
             result.robust[numbers] = False

@@ -52,7 +52,7 @@ def published() -> pd.DataFrame:
 
 
 def rows_of(report: dict[str, Any], source: str, citation: str) -> list[dict[str, Any]]:
-    """The results of a report (its JSON) as rows of the table, and in each ``asked``: what `asks_other_weights` wants
+    """The results of a report (its JSON) as rows of the table, and in each ``queried``: what `asks_other_weights` wants
     to know.
 
     Raises
@@ -64,14 +64,14 @@ def rows_of(report: dict[str, Any], source: str, citation: str) -> list[dict[str
             raise ValueError(f"its schema is {report['schema']!r}, not 1")
         run = report["run"]
         plan = plan_of(run["plan"])
-        queried = {
+        of_classifier = {
             entry["name"]: {"grid": entry["grid"], "queried": (entry["hash"], plan)} for entry in run["classifiers"]
         }
         data = run["data"]["name"] + ("" if run["data"]["split"] == "test" else f", {run['data']['split']}")
         shared = {"data": data, "padding": run["plan"]["padding"], "source": source, "citation": citation,
                   "complete": bool(run["complete"])}  # fmt: skip
         keys = ("classifier", "adversary", "vote", "n", "accuracy", "low", "high", "passes", "passes_full")
-        return [{**{key: entry[key] for key in keys}, **queried[entry["classifier"]], **shared}
+        return [{**{key: entry[key] for key in keys}, **of_classifier[entry["classifier"]], **shared}
                 for entry in report["results"]]  # fmt: skip
     except (KeyError, TypeError, ValueError) as error:
         raise CorruptFile(f"{citation} is no report of evaluate --json ({error})") from error
@@ -133,8 +133,7 @@ def asks_other_weights(name: str, stored: str, plan: EvaluationPlan, cards: Iter
     if card is None or plan.restrict:  # to classes that a card does not name
         return False
     try:
-        queried = plan if plan.vote else EvaluationPlan()
-        return not _is_shipped(stored, name, card.sha256, queried)
+        return not _is_shipped(stored, name, card.sha256, plan if plan.vote else EvaluationPlan())
     except SpatialVizError:  # a file that cannot be read is told of where somebody asks for that classifier
         return False
 

@@ -121,9 +121,9 @@ class Run:
 
 def run_folder(store: Path, card: RunCard) -> Path:
     """Where the run of a card lies: the name is made of what it is about."""
-    told = card.to_json()
+    stored = card.to_json()
     name = f"{_slug(card.data.name)}-{card.data.split}"
-    return store / f"{name}-{digest({key: told[key] for key in QUESTION})[:8]}"
+    return store / f"{name}-{digest({key: stored[key] for key in QUESTION})[:8]}"
 
 
 def read_card(folder: Path) -> RunCard:

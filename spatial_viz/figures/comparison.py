@@ -121,7 +121,7 @@ def difference_map(
 
     Raises
     ------
-    InvalidInput: two pictures, labels or grids; a vote loss and the loss of a single model; as `figures.heatmap`.
+    InvalidInput: two pictures, labels or grids; a vote loss and the loss of a single model; as `heatmaps.heatmap`.
     """
     check_comparable(first, second)
     if quantity == "loss":

@@ -119,7 +119,7 @@ def curves_alt(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
 
 
 def curves_of(cards: Sequence[ModelCard]) -> dict[str, Sequence[Mapping[str, Any]]]:
-    """The learning curves that cards of the manifest hold, by the names of the classifiers; not all of them do."""
+    """The learning curves that cards of the manifest hold, by the names of the classifiers."""
     return {card.name: card.learning_curve for card in cards}
 
 

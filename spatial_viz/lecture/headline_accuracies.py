@@ -65,8 +65,9 @@ class Group:
 
 
 def measured(results: pd.DataFrame) -> pd.DataFrame:
-    """Those rows of `published.all_results` that complete runs measured with the paper's grid and black padding, with
-    the weights that ship where any do; of several answers to one question the one from most pictures."""
+    """Those rows of `spatial_viz.evaluation.results.all_results` that complete runs measured with the paper's grid and
+    black padding, with the weights that ship where any do; of several answers to one question the one from most
+    pictures."""
     table = results[(results["source"] != SOURCES[2]) & (results["padding"] == "black") & results["complete"]]
     table = table[~table["classifier"].str.endswith(OTHER_WEIGHTS)]
     paper = ",".join(map(str, TransformGrid().granularity))
@@ -81,13 +82,13 @@ def groups(results: pd.DataFrame, cards: Sequence[ModelCard]) -> tuple[Group, ..
 
     Parameters
     ----------
-    results: the table of `published.all_results`.
+    results: the table of `spatial_viz.evaluation.results.all_results`.
     cards: of `spatial_viz.models.registry.manifest`.
     """
-    known_groups = [published_group(results, data) for data in ("cifar10", "imagenet")]
+    every = [published_group(results, data) for data in ("cifar10", "imagenet")]
     known = measured(results)
-    known_groups += [measured_group(known, cards, data) for data in DATA]
-    return tuple(group for group in known_groups if group.bars)
+    every += [measured_group(known, cards, data) for data in DATA]
+    return tuple(group for group in every if group.bars)
 
 
 def published_group(results: pd.DataFrame, data: str) -> Group:
@@ -124,15 +125,15 @@ def vote_groups(results: pd.DataFrame, names: Collection[str] | None = None) -> 
     paper = paper[(paper["adversary"] == "grid") & paper["classifier"].str.endswith("worst-of-10")]
     bars = [Bar(_voters(int(row["vote"])), "grid", float(row["accuracy"]))
             for row in paper.sort_values("vote").to_dict("records")]  # fmt: skip
-    known_groups = [Group(f"{DATA['imagenet']}, published", True, tuple(bars), _cited(paper))]
+    every = [Group(f"{DATA['imagenet']}, published", True, tuple(bars), _cited(paper))]
     known = measured(results)
     grid = known[known["adversary"] == "grid"]
     grid = grid if names is None else grid[grid["classifier"].isin(names)]
     for name, votes in grid.groupby("classifier", sort=False)["vote"]:
-        known_groups.append(_measured_as(f"{name}, measured", [
+        every.append(_measured_as(f"{name}, measured", [
             bar for vote in sorted(votes) for bar in _bars(known, name, "grid", _voters(vote), vote)
         ]))  # fmt: skip
-    return tuple(group for group in known_groups if len(group.bars) > 1)
+    return tuple(group for group in every if len(group.bars) > 1)
 
 
 def recipe_group(known: pd.DataFrame, name: str, recipe: str) -> Group:

@@ -151,8 +151,8 @@ def _offline(entries: Sequence[ClassifierEntry]) -> Ready:
 def _lacking(entry: ClassifierEntry) -> list[str]:
     """What the cache has not kept of a classifier's landscapes."""
     classifier = load_classifier(entry.name)
-    queried = questions(classifier, entry.dataset)
-    gone = sum(not is_cached(classifier, each.image, each.label, each.axes) for each in queried)
+    gone = sum(not is_cached(classifier, each.image, each.label, each.axes)
+               for each in questions(classifier, entry.dataset))  # fmt: skip
     if not gone:
         return []
     return [f"{gone} landscapes of {entry.name} did not stay on the disk, which keeps {MAX_BYTES // 10**6} MB of them"]

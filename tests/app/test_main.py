@@ -156,7 +156,7 @@ def test_a_classifier_that_fails_is_one_sentence(monkeypatch: pytest.MonkeyPatch
             return torch.full((len(x), 10), torch.nan)
 
     broken = Classifier(Broken(), class_names="abcdefghij", input_size=(32, 32), name="cifar10/broken")
-    monkeypatch.setattr("spatial_viz.app.sidebar._classifier", lambda name: broken)
+    monkeypatch.setattr("spatial_viz.app.sidebar.cached_classifier", lambda name: broken)
     page = open_page(monkeypatch)
     assert not page.exception
     assert len(page.error) == 1 and "not finite" in page.error[0].value

@@ -88,7 +88,7 @@ def _the_lecture_finds_its_landscapes(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("a landscape that the lecture asks for is not on the disk")
 
     monkeypatch.setattr(cache, "sweep_axes", computed)
-    monkeypatch.setattr(sidebar, "_classifier", load_classifier)
+    monkeypatch.setattr(sidebar, "cached_classifier", load_classifier)
     for name in FEW:
         monkeypatch.setattr(talk_step, "_MEMORY", Memory(512))
         classifier, dataset = load_classifier(name), dataset_of(name)

@@ -50,7 +50,7 @@ def read_by_all(cards: tuple[ModelCard, ...]) -> None:
 
 def test_the_one_that_ships_is_whole() -> None:
     cards = read_cards(MANIFEST)
-    assert json.loads(manifest_text(cards)) == WHOLE
+    assert manifest_text(cards) == MANIFEST.read_text(encoding="utf-8") and json.loads(manifest_text(cards)) == WHOLE
     read_by_all(cards)
 
 

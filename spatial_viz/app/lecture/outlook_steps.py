@@ -147,8 +147,8 @@ def _transfer(talk: Talk) -> None:
     else:
         st.caption(f"No shipped classifier for these pictures was trained on noise, one for {DATA[data]} was (at most "
                    f"{find_recipe(NOISE, data).epsilon:.2g} a pixel): a sample, with limits of its own.")  # fmt: skip
-        borrowed = {f"{title}: {name}": _borrowed(talk, name) for title, name in names.items()}
-        compared(borrowed, "transfer", lambda _: Transform(), shared=False)
+        other = {f"{title}: {name}": _borrowed(talk, name) for title, name in names.items()}
+        compared(other, "transfer", lambda _: Transform(), shared=False)
     known, accuracies = measured(results()), []
     for card in manifest():
         if card.name in names.values():
@@ -176,9 +176,9 @@ def _with_and_without_noise(talk: Talk) -> dict[str, str]:
 
 def _borrowed(talk: Talk, name: str) -> Talk:
     """The talk under a classifier of another data set, about a sample of that, within the paper's limits for it."""
-    borrowed = of_sample(under(talk, name), opening_sample(dataset_of(name)))
-    grid = TransformGrid.paper(borrowed.view.classifier.input_size)
-    return dataclasses.replace(borrowed, view=dataclasses.replace(borrowed.view, grid=grid))
+    other = of_sample(under(talk, name), opening_sample(dataset_of(name)))
+    grid = TransformGrid.paper(other.view.classifier.input_size)
+    return dataclasses.replace(other, view=dataclasses.replace(other.view, grid=grid))
 
 
 def _warm_transfer(talk: Talk) -> None:

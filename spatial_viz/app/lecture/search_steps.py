@@ -171,8 +171,10 @@ def describe_reached(losses: np.ndarray, highest: float, passes: int) -> str:
     of the steps, and never half as high as the grid's ``highest`` loss."""
     best, last = losses.max(1), max(1, losses.shape[1] // 3)
     ends = dict.fromkeys(f"**{decimal(float(each))}**" for each in (best.min(), best.max()))
-    message = (f"Reached: {' to '.join(ends)}, where the grid's highest loss is **{decimal(highest)}**, in {passes:,} "
-            "passes forward and backward.")  # fmt: skip
+    message = (
+        f"Reached: {' to '.join(ends)}, where the grid's highest loss is **{decimal(highest)}**, in {passes:,} "
+        "passes forward and backward."
+    )
     stuck = int(((best - losses[:, :-last].max(1) < 0.01) & (best < highest / 2)).sum())
     if stuck:
         message += f" **Stuck: {stuck} of {len(best)}**, less than half as high and no gain in the last {last} steps."

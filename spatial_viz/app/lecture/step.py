@@ -94,7 +94,7 @@ Look = Callable[[Talk], xr.Dataset]  # as `landscape_of`
 
 def classifier_of(talk: Talk, name: str | None = None) -> Classifier:
     """The classifier of the talk, or another of the catalogue by its name."""
-    return talk.view.classifier if name in (None, talk.view.classifier.name) else sidebar._classifier(name)
+    return talk.view.classifier if name in (None, talk.view.classifier.name) else sidebar.cached_classifier(name)
 
 
 def under(talk: Talk, name: str) -> Talk:

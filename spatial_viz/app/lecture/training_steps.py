@@ -91,16 +91,14 @@ def _warm_training_step(talk: Talk) -> None:
 
 
 def _curves(talk: Talk) -> None:
-    """How the shipped classifiers of this data set learned, as far as their cards say."""
+    """How the shipped classifiers of this data set learned, by their cards."""
     dataset = data_of(talk)
-    cards = [card for card in without_mirrors(manifest()) if card.data == dataset]
-    curves = curves_of(cards)
+    curves = curves_of([card for card in without_mirrors(manifest()) if card.data == dataset])
     if curves:
         figure = learning_curves(curves, talk.theme)
         chart(talk, figure, "learning-curves", alt=figure.layout.meta["alt"], height=_of_height(talk, 0.7))
-    if not cards:
+    else:
         missing("No classifier of these pictures was trained by this project, so there is no learning curve to show.")
-    if not curves:
         group = next((each for each in all_groups() if _is_measured(each, dataset)), None)
         group = group or published_group(results(), "cifar10")
         bars(talk, group, "learned", height=_of_height(talk, 0.5))

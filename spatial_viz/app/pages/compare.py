@@ -324,7 +324,7 @@ def _choose_slice(compared: Compared) -> tuple[str, str, float | Literal["max"]]
 def _drawn(
     compared: Compared, x: str, y: str, at: float | Literal["max"], theme: Theme, cached: dict[Any, Any]
 ) -> Drawn:
-    """The figures of a slice, made once and then ``kept``."""
+    """The figures of a slice, made once and then ``cached``."""
     if (x, y, at, theme) not in cached:
         quantity, all_of = compared.quantity, compared.landscapes
         top = 1.0 if quantity == "share" else loss_max(*all_of)
@@ -338,8 +338,8 @@ def _drawn(
 
 
 def _difference(compared: Compared, x: str, y: str, at: float | Literal["max"]) -> None:
-    if len({view.image.shape for view in compared.views}) > 1:
-        return  # pictures of two sizes, as on a canvas: their landscapes are not subtracted
+    if not compared.comparison.one_picture:
+        return
     st.html(heading("Who is worse off, and where?"))
     titles, all_of = compared.comparison.titles, compared.landscapes
     pairs = {f"{titles[a]} minus {titles[b]}": (a, b) for a, b in combinations(range(len(titles)), 2)}
@@ -391,6 +391,6 @@ def _draw_downloads(view: View, compared: Compared) -> None:
     ]
     charts = {f"compare-map-{number}": f"the map of {each}" for number, each in enumerate(titles)}
     charts |= {f"compare-surfaces:{number}": f"the surface of {each}" for number, each in enumerate(titles)}
-    downloads.download_section(
-        view, title, [page, *trajectories], charts | {"compare-difference": "the difference"}, "take-compare"
-    )
+    if compared.comparison.one_picture:
+        charts["compare-difference"] = "the difference"
+    downloads.download_section(view, title, [page, *trajectories], charts, "take-compare")

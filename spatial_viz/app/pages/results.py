@@ -89,9 +89,9 @@ def _filter(results: pd.DataFrame) -> pd.DataFrame:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         data = url_state.selectbox("Pictures", [*pictures, ANY], key="results_pictures", width=180)
         padding = url_state.selectbox("Padding", [ANY, *sorted(set(results["padding"][measured]))],
-                                    key="results_padding", width=140)  # fmt: skip
+                                        key="results_padding", width=140)  # fmt: skip
         grid = url_state.selectbox("Spatial limits and grid", [ANY, *sorted(set(results["grid"][measured]))],
-                                 key="results_grid", width=320)  # fmt: skip
+                                     key="results_grid", width=320)  # fmt: skip
         beside = url_state.toggle("Published figures", True, key="results_published")
     chosen = results[beside | measured]
     if data != ANY:

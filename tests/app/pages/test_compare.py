@@ -257,14 +257,14 @@ def test_weights_that_are_missing_are_one_sentence_and_the_others_are_shown(monk
     from spatial_viz.app import sidebar
     from spatial_viz.errors import MissingFile
 
-    load = sidebar._classifier
+    load = sidebar.cached_classifier
 
     def without(name: str) -> Classifier:
         if name == OPENING[1]:
             raise MissingFile("the weights of it are not on this machine")
         return load(name)
 
-    monkeypatch.setattr("spatial_viz.app.sidebar._classifier", without)
+    monkeypatch.setattr("spatial_viz.app.sidebar.cached_classifier", without)
     page = open_compare(monkeypatch)
     assert not page.exception and not page.error
     assert len(page.warning) == 1 and "not on this machine" in page.warning[0].value
@@ -310,7 +310,7 @@ def test_a_classifier_of_one_size_has_no_canvas(monkeypatch: pytest.MonkeyPatch)
     def one_size(name: str) -> Classifier:
         return Classifier(OneSize(), class_names=CLASS_NAMES["cifar10"], input_size=(32, 32), name=name)
 
-    monkeypatch.setattr("spatial_viz.app.sidebar._classifier", one_size)
+    monkeypatch.setattr("spatial_viz.app.sidebar.cached_classifier", one_size)
     comparison_picker._on_canvas.clear()
     page = open_compare(monkeypatch, compare="Black canvas")
     comparison_picker._on_canvas.clear()
@@ -328,7 +328,7 @@ def test_a_picture_that_none_is_right_about(monkeypatch: pytest.MonkeyPatch) -> 
     def stubborn(name: str) -> Classifier:
         return Classifier(Stubborn(), class_names=CLASS_NAMES["cifar10"], input_size=(32, 32), name=name)
 
-    monkeypatch.setattr("spatial_viz.app.sidebar._classifier", stubborn)
+    monkeypatch.setattr("spatial_viz.app.sidebar.cached_classifier", stubborn)
     page = open_compare(monkeypatch)
     assert not page.exception and not page.error
     payload = payload_of(page)
@@ -349,7 +349,7 @@ def test_a_picture_of_ones_own_has_no_common_label_to_subtract_by(monkeypatch: p
         index = 3 if name == "cifar10/standard" else 5
         return Classifier(Says(index), class_names=CLASS_NAMES["cifar10"], input_size=(32, 32), name=name)
 
-    monkeypatch.setattr("spatial_viz.app.sidebar._classifier", saying)
+    monkeypatch.setattr("spatial_viz.app.sidebar.cached_classifier", saying)
     page = open_compare(monkeypatch, source="Upload")
     assert not page.exception and not page.error
     page.file_uploader(key="upload").upload("own.png", find_sample("cifar10/0").path.read_bytes(), "image/png").run()
