@@ -58,9 +58,6 @@ class RunData:
     pictures: int
     hash: str
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 @dataclass(frozen=True)
 class Environment:
@@ -70,9 +67,6 @@ class Environment:
     precision: dict[str, str]
     threads: int
     versions: dict[str, str]
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -104,9 +98,9 @@ class RunCard:
         return {
             "schema": SCHEMA,
             "classifiers": [each.to_json() for each in self.classifiers],
-            "data": self.data.to_json(),
+            "data": asdict(self.data),
             "plan": settings_of(self.plan),
-            "environment": self.environment.to_json(),
+            "environment": asdict(self.environment),
         }
 
     def with_hashes(self, hashes: Sequence[str | None]) -> Self | None:
