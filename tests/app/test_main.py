@@ -120,7 +120,7 @@ def test_the_address_says_what_was_chosen(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_the_browser_cannot_choose_a_classifier_by_its_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    from spatial_viz.app.sidebar import _classifier
+    from spatial_viz.app.sidebar import cached_classifier
     from spatial_viz.errors import InvalidInput
 
     (tmp_path / "classifier.json").write_text("{}")
@@ -128,7 +128,7 @@ def test_the_browser_cannot_choose_a_classifier_by_its_path(monkeypatch: pytest.
     assert not page.exception and not page.error
     assert page.selectbox(key="classifier").value == "cifar10/standard"
     with pytest.raises(InvalidInput, match="the app shows the classifiers of the catalogue"):
-        _classifier(str(tmp_path))
+        cached_classifier(str(tmp_path))
 
 
 def test_what_a_mirror_does_is_said_beside_its_accuracy(monkeypatch: pytest.MonkeyPatch) -> None:

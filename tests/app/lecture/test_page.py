@@ -166,7 +166,7 @@ def test_a_guess_comes_before_the_answer(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_warming_calls_no_streamlit_and_leaves_nothing_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Warmed on a thread of its own, each step then asks no network about the things that it keeps."""
     from spatial_viz.app.lecture.step import Talk
-    from spatial_viz.app.sidebar import _classifier
+    from spatial_viz.app.sidebar import cached_classifier
     from spatial_viz.app.view import View
     from spatial_viz.data.samples import load_sample
     from spatial_viz.transforms.grids import TransformGrid
@@ -174,7 +174,7 @@ def test_warming_calls_no_streamlit_and_leaves_nothing_to_do(monkeypatch: pytest
     monkeypatch.setenv("SPATIAL_VIZ_CACHE", str(tmp_path))
     image, label = load_sample("cifar10", 3)
     grid = TransformGrid(10.0, 1.0, 1.0, (3, 3, 3))
-    talk = Talk(View(_classifier("cifar10/standard"), image, label, grid, "black", "a picture"))
+    talk = Talk(View(cached_classifier("cifar10/standard"), image, label, grid, "black", "a picture"))
     failed: list[Exception] = []
 
     def warm() -> None:
