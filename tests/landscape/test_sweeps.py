@@ -28,7 +28,7 @@ from spatial_viz.landscape.sweeps import refined_axes, sweep, sweep_axes
 from spatial_viz.models.bf16_error import close_calls
 from spatial_viz.models.classifier import Classifier
 from spatial_viz.models.devices import fast_at_bf16, pick_device
-from spatial_viz.models.engine import Engine
+from spatial_viz.models.engine import TorchEngine
 from spatial_viz.models.inference import calibrate, exact_logits, one_image, runner_for
 from spatial_viz.models.losses import cross_entropy, logit_margin
 from spatial_viz.transforms.geometry import warp
@@ -296,8 +296,8 @@ def test_refined_axes_contain_the_grid() -> None:
 def test_the_cache_answers_the_same_question_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPATIAL_VIZ_CACHE", str(tmp_path))
     calls = []
-    batches = Engine.batches
-    monkeypatch.setattr(Engine, "batches", lambda *arguments: calls.append(1) or batches(*arguments))  # type: ignore[func-returns-value]
+    batches = TorchEngine.batches
+    monkeypatch.setattr(TorchEngine, "batches", lambda *arguments: calls.append(1) or batches(*arguments))  # type: ignore[func-returns-value]
     axes = {dim: np.array(TransformGrid(10, 2, 2, (3, 3, 3)).values(dim)) for dim in DIMS}
     model = _toy()
     first = cached_sweep(model, blob(8, 0), 0, axes)
