@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import gc
 import re
 import sys
+from functools import cache
 
 from benchmarks.app import ROOT
 from spatial_viz.files import write_file
@@ -29,6 +31,20 @@ def document(page: str) -> str:
     return page
 
 
+@cache
+def parsed(text: str) -> ast.Module:
+    """The syntax tree of a module.
+
+    The garbage collector waits: Python 3.11 counts the depth of a tree for the whole process, so what the collector, or
+    another thread that it lets in, parses meanwhile breaks this one (CPython issue 106905).
+    """
+    gc.disable()
+    try:
+        return ast.parse(text)
+    finally:
+        gc.enable()
+
+
 def packages() -> list[str]:
     return sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
 
@@ -38,7 +54,7 @@ def arrows() -> dict[str, set[str]]:
     result: dict[str, set[str]] = {name: set() for name in packages()}
     for name in result:
         for path in (PACKAGE / name).rglob("*.py"):
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            for node in ast.walk(parsed(path.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.ImportFrom) and str(node.module).startswith("spatial_viz."):
                     result[name].add(str(node.module).split(".")[1])
         result[name] -= {name, *FLOOR}
@@ -88,7 +104,7 @@ def table() -> str:
     for level in floors(graph):
         for name in level:
             files = sorted((PACKAGE / name).rglob("*.py"))
-            job = str(ast.get_docstring(ast.parse((PACKAGE / name / "__init__.py").read_text(encoding="utf-8"))))
+            job = str(ast.get_docstring(parsed((PACKAGE / name / "__init__.py").read_text(encoding="utf-8"))))
             modules = sum(path.name != "__init__.py" for path in files)
             rows.append(f"| `{name}` | {job.splitlines()[0]} | {modules} |")
     return "\n".join(rows)

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.app import ROOT
+from scripts.draw_architecture import parsed
 
 PACKAGE = ROOT / "spatial_viz"
 # A package imports only what stands above it.
@@ -31,7 +32,7 @@ PACKAGES = sorted(name for name in ORDER if (PACKAGE / name).is_dir())
 
 def imports(path: Path) -> Iterator[tuple[str, str]]:
     """Every import of a file, those within functions, too, as (module, name)."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(parsed(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from ((alias.name, "") for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -76,7 +77,7 @@ def test_modules_import_in_no_circle() -> None:
 def test_private_names_stay_in_their_module(module: str) -> None:
     private = [name for names in inner(module).values() for name in names if name.startswith("_")]
     modules = {other.rpartition(".")[2] for other, names in inner(module).items() if "" in names}
-    for node in ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8"))):
+    for node in ast.walk(parsed(MODULES[module].read_text(encoding="utf-8"))):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in modules:
             private += [node.attr] if node.attr.startswith("_") else []
     assert not private, f"{module} takes {private}"

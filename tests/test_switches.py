@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.app import ROOT
+from scripts.draw_architecture import parsed
 
 # Names of functions, as they are called, that change the whole process.
 CALLS = {
@@ -63,7 +64,7 @@ def dotted(node: ast.AST) -> str:
 
 def switches(text: str) -> Iterator[str]:
     """What a module's text changes for the whole process."""
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(parsed(text)):
         if isinstance(node, ast.Call) and dotted(node.func) in CALLS:
             yield dotted(node.func)
         elif isinstance(node, ast.Import | ast.ImportFrom):
