@@ -15,8 +15,8 @@ Record = TypeVar("Record")
 def read_fields(kind: type[Record], value: Any, about: str) -> Record:
     """The dataclass that a JSON object holds; lists become tuples, and what is left out takes its usual value.
 
-    A field may be a text, a number, a truth value, None, a
-    `Literal`, a tuple, a mapping with texts or whole numbers as keys, or a dataclass of these.
+    A field may be a text, a number, a truth value, None, a `Literal`, a tuple, a mapping with texts or whole numbers as
+    keys, or a dataclass of these.
 
     Raises
     ------

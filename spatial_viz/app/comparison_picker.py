@@ -191,9 +191,9 @@ def _on_canvas(name: str, grid: TransformGrid) -> BlackCanvas:
     try:
         with torch.inference_mode():
             canvas.logits(torch.zeros(1, canvas.channels, *canvas.input_size))
+    except torch.OutOfMemoryError:  # says nothing about the network
+        raise
     except (RuntimeError, AssertionError, ValueError) as error:
-        if isinstance(error, torch.OutOfMemoryError):
-            raise
         raise InvalidInput(
             f"{name} takes no picture of {' × '.join(map(str, canvas.input_size))} pixels, the size of the canvas; "
             "choose a convolutional classifier"

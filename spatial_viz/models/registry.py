@@ -69,8 +69,8 @@ def without_mirrors(cards: Iterable[ModelCard]) -> list[ModelCard]:
 
 def catalogue() -> list[ClassifierEntry]:
     """Everything the picker offers, the project's own first."""
-    own = [ClassifierEntry(card.name, dataset_of(card.name), True, "", card) for card in manifest()]
-    return [*own, efficientnet_lite0.entry(), *torchvision_models.entries()]
+    shipped = [ClassifierEntry(card.name, dataset_of(card.name), True, "", card) for card in manifest()]
+    return [*shipped, efficientnet_lite0.entry(), *torchvision_models.entries()]
 
 
 def load_classifier(name: str) -> Classifier:
